@@ -1,0 +1,301 @@
+"""From text to the frozen net: parse, upgrade, filter by rules, resolve in-place tops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prototxt import caffe_pb2 as pb
+from prototxt.errors import FileError, NetError, PrototxtError, UsageError, Where
+from prototxt.files import read_start, what_it_is
+from prototxt.net import Blob, Field, Layer, Net
+from prototxt.rules import included
+from prototxt.text import UnknownField, fill, nearest, parse_fields
+from prototxt.upgrade import upgrade
+
+__all__ = ["load_net", "parse_net"]
+
+Shape = tuple[int, ...]
+
+
+def load_net(
+    path: str | Path,
+    phase: str = "TEST",
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Net:
+    """Read a `.prototxt` as Caffe would for a phase, stages and a level.
+
+    Args:
+        path: the file; V0, V1 and V2 definitions alike.
+        phase: "TEST" or "TRAIN".
+        stages: stages of the net state, added to those that the file itself sets.
+        level: level of the net state.
+        input_shapes: shapes to use instead of the declared ones, by input blob.
+
+    Raises:
+        FileError: the file is missing, empty, or evidently something else.
+        PrototxtError: the text is not a network definition; line and column.
+        NetError: Caffe would refuse the definition.
+        UsageError: an input shape for a blob that is no input.
+    """
+    return parse_net(_read_text(Path(path)), str(path), phase, stages, level, input_shapes)
+
+
+def parse_net(
+    text: str,
+    path: str = "<text>",
+    phase: str = "TEST",
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Net:
+    """As `load_net`, from a string; `path` is what messages call it."""
+    if phase not in ("TEST", "TRAIN"):
+        raise UsageError(f'unknown phase "{phase}"', expected="TEST or TRAIN")
+    parsed = _parse(text, path)
+    state = pb.NetState()
+    state.CopyFrom(parsed.message.state)
+    state.phase = pb.Phase.Value(phase)
+    state.level = level
+    state.stage.extend(stages)
+    kept = [origin for origin in parsed.layers if included(origin.message, state)]
+    kept = _with_input_shapes(kept, input_shapes or {}, path)
+    layers, outputs, finals = _resolve(kept, path)
+    return Net(
+        name=parsed.message.name,
+        path=path,
+        layers=layers,
+        inputs=tuple(top for layer in layers if layer.type == "Input" for top in layer.tops),
+        outputs=outputs,
+        phase=phase,
+        level=level,
+        stages=tuple(state.stage),
+        warnings=(*parsed.notes, *_unknown_warnings(parsed.unknown)),
+        finals=finals,
+    )
+
+
+def _read_text(path: Path) -> str:
+    start = read_start(path, "a network definition (.prototxt)")
+    found = what_it_is(start)
+    if found is not None and found.kind != "prototxt":
+        raise FileError(
+            f"this is {found.name}, not a network definition",
+            where=str(path),
+            expected="protobuf text such as `layer { ... }`",
+            hint=found.hint,
+        )
+    raw = path.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")  # comments in any encoding are common; names stay distinct
+
+
+# --- parsing ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """One upgraded layer and the text that it came from."""
+
+    message: pb.LayerParameter
+    where: Where
+    unknown: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    message: pb.NetParameter
+    layers: tuple[_Origin, ...]
+    unknown: list[UnknownField]
+    notes: tuple[str, ...]
+
+
+def _parse(text: str, path: str) -> _Parsed:
+    fields = parse_fields(text, path)
+    message = pb.NetParameter()
+    top = tuple(field for field in fields if field.name not in ("layer", "layers"))
+    unknown: list[UnknownField] = []
+    fill(message, top, unknown)
+    origins: list[tuple[Where, tuple[Field, ...], str | None]] = []
+    for field in fields:
+        if field.name in ("layer", "layers"):
+            origins.append(_add_layer(message, field, unknown))
+    if not origins:
+        raise _no_layers(fields, path)
+    upgraded = upgrade(message)
+    layers = []
+    for layer, source in zip(upgraded.message.layer, upgraded.sources, strict=True):
+        where, parsed, fork_type = origins[source] if source is not None else (Where(path), (), None)
+        if fork_type is not None:
+            layer.type = fork_type
+        layers.append(_Origin(layer, where, parsed))
+    return _Parsed(upgraded.message, tuple(layers), unknown, upgraded.notes)
+
+
+def _add_layer(
+    message: pb.NetParameter, field: Field, unknown: list[UnknownField]
+) -> tuple[Where, tuple[Field, ...], str | None]:
+    if isinstance(field.value, str):
+        raise PrototxtError(f'"{field.name}" is a message, not a value', where=field.where,
+                            expected="{ ... }")  # fmt: skip
+    layer = message.layer.add() if field.name == "layer" else message.layers.add()
+    found: list[UnknownField] = []
+    fill(layer, field.value, found)
+    fork_type = None
+    for item in found:
+        if item.path == "type" and isinstance(item.field.value, str):
+            fork_type = item.field.value  # a V1 enum value that only a fork knows
+        else:
+            unknown.append(item)
+    return field.where, tuple(item.field for item in found), fork_type
+
+
+def _no_layers(fields: tuple[Field, ...], path: str) -> NetError:
+    names = {field.name for field in fields}
+    solver = pb.SolverParameter.DESCRIPTOR.fields_by_name
+    if names and names <= set(solver):
+        nets = [f.value for f in fields if f.name in ("net", "train_net", "test_net")]
+        hint = f"give the net that it names: {nets[0]}" if nets else "give the net's own prototxt"
+        return NetError("this is a solver definition, not a net", where=path,
+                        expected="at least one `layer { ... }`", hint=hint)  # fmt: skip
+    return NetError(
+        "the net has no layers",
+        where=path,
+        expected="at least one `layer { ... }`",
+        hint="check that this is the net's definition and that the download is complete",
+    )
+
+
+def _unknown_warnings(unknown: list[UnknownField]) -> list[str]:
+    grouped: dict[str, list[UnknownField]] = {}
+    for item in unknown:
+        grouped.setdefault(item.path, []).append(item)
+    warnings = []
+    for path, items in grouped.items():
+        times = f" ({len(items)} times)" if len(items) > 1 else ""
+        meant = f'; the nearest known is "{items[0].nearest}"' if items[0].nearest else ""
+        warnings.append(f'{items[0].field.where}: unknown field "{path}" is ignored{times}{meant}')
+    return warnings
+
+
+# --- inputs -------------------------------------------------------------------------------------------------
+
+
+def _with_input_shapes(
+    layers: list[_Origin], shapes: Mapping[str, Sequence[int]], path: str
+) -> list[_Origin]:
+    inputs = [top for origin in layers if origin.message.type == "Input" for top in origin.message.top]
+    for name, shape in shapes.items():
+        if name not in inputs:
+            raise UsageError(
+                f'input shape given for "{name}", which is no input of the net',
+                where=path,
+                expected="one of " + ", ".join(inputs) if inputs else "a net with inputs",
+            )
+        if not shape or min(shape) < 1:
+            raise UsageError(f'input shape {list(shape)} of "{name}" cannot be used', where=path,
+                             expected="positive sizes such as 1,3,227,227")  # fmt: skip
+    return [_reshaped(o, shapes) if o.message.type == "Input" else o for o in layers]
+
+
+def _reshaped(origin: _Origin, shapes: Mapping[str, Sequence[int]]) -> _Origin:
+    message = origin.message
+    if not any(top in shapes for top in message.top):
+        return origin
+    declared = list(message.input_param.shape)
+    changed = pb.LayerParameter()
+    changed.CopyFrom(message)
+    del changed.input_param.shape[:]
+    for index, top in enumerate(message.top):
+        dims: Sequence[int] = ()
+        if top in shapes:
+            dims = shapes[top]
+        elif declared:
+            dims = declared[index if len(declared) > 1 else 0].dim
+        changed.input_param.shape.add().dim.extend(dims)
+    return replace(origin, message=changed)
+
+
+# --- blobs --------------------------------------------------------------------------------------------------
+
+
+def _resolve(
+    origins: list[_Origin], path: str
+) -> tuple[tuple[Layer, ...], tuple[Blob, ...], dict[str, Blob]]:
+    current: dict[str, Blob] = {}
+    unread: set[str] = set()
+    layers: list[Layer] = []
+    for index, origin in enumerate(origins):
+        message = origin.message
+        missing = [name for name in message.bottom if name not in current]
+        if missing:
+            raise _dangling(origins, index, missing[0], list(current), path)
+        bottoms = tuple(current[name] for name in message.bottom)
+        unread -= set(message.bottom)
+        tops = []
+        for position, name in enumerate(message.top):
+            in_place = message.bottom[position : position + 1] == [name]
+            if name in current and not in_place:
+                raise NetError(
+                    f'top "{name}" is already the top of another layer',
+                    where=origin.where,
+                    layer=message.name,
+                    expected="a new blob name, or the same name as the bottom at the same place (in-place)",
+                    hint="if the two layers belong to different phases, give them include rules",
+                )
+            version = current[name].version + 1 if in_place else 0
+            current[name] = Blob(name, version)
+            tops.append(current[name])
+            unread.add(name)
+        layers.append(
+            Layer(index, message.name, message.type, bottoms, tuple(tops), message,
+                  origin.where, origin.unknown)  # fmt: skip
+        )
+    # Caffe keeps its unread blobs in an ordered set, so outputs come sorted by name.
+    outputs = tuple(current[name] for name in sorted(unread, key=str.encode))
+    return tuple(layers), outputs, current
+
+
+def _dangling(
+    origins: list[_Origin], index: int, name: str, known: list[str], path: str
+) -> NetError:
+    origin = origins[index]
+    later = [o for o in origins[index:] if name in o.message.top]
+    if later:
+        own = later[0] is origin
+        what = (
+            f'bottom "{name}" is made by this very layer'
+            if own
+            else f'bottom "{name}" is only made later, by layer "{later[0].message.name}" '
+            f"({later[0].where})"
+        )
+        return NetError(
+            what,
+            where=origin.where,
+            layer=origin.message.name,
+            expected="bottoms that earlier layers make: Caffe runs layers in file order and has no cycles",
+            hint="move the layers into the order in which they run, or break the cycle",
+        )
+    if not any(not o.message.bottom for o in origins):
+        return NetError(
+            f'the net has no inputs: nothing makes "{name}", the bottom of its first layer '
+            f'"{origin.message.name}"',
+            where=origin.where,
+            expected="an Input layer, or `input` with `input_shape`",
+            hint="use the deploy prototxt, or the phase whose data layer is included (--phase)",
+        )
+    meant = nearest(name, known)
+    return NetError(
+        f'bottom "{name}" is not the top of any layer',
+        where=origin.where,
+        layer=origin.message.name,
+        expected="the top of an earlier layer" + (f'; the nearest is "{meant}"' if meant else ""),
+        hint="correct the name, or check which layers the phase and stages leave out",
+    )
