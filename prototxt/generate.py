@@ -52,7 +52,11 @@ def generated() -> dict[str, str]:
             name: (Path(directory) / PACKAGE.name / name).read_text(encoding="utf-8")
             for name in OUTPUTS
         }
-    return {name: f"{STAMP}{digest()}\n{text}" for name, text in texts.items()}
+    # protoc of this version leaves the bare `_Mapping` that mypy --strict refuses.
+    return {
+        name: f"{STAMP}{digest()}\n" + text.replace("_Mapping]", "_Mapping[str, object]]")
+        for name, text in texts.items()
+    }
 
 
 def main() -> int:
