@@ -1,0 +1,1 @@
+"""Verification: NumPy reference of Caffe's layers, runners of the artifacts, comparison, report."""

@@ -1,0 +1,132 @@
+"""The losses: scalars (no axes) that the forward pass gives at TEST as at TRAIN."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prototxt import caffe_pb2 as pb
+from prototxt.errors import UnsupportedError
+from prototxt.net import Layer
+from verify.reference.registry import Array, caffe_layer, canonical_axis, integers
+from verify.reference.softmax import scores_and_labels, softmax_over
+
+FLT_MIN = float(np.finfo(np.float32).tiny)
+LOG_THRESHOLD = float(np.float32(1e-20))  # kLOG_THRESHOLD in loss_layer.hpp
+Mode = pb.LossParameter.NormalizationMode
+
+
+def ignored(layer: Layer) -> int | None:
+    """The label that does not count, if any."""
+    param = layer.message.loss_param
+    return param.ignore_label if param.HasField("ignore_label") else None
+
+
+def normalizer(layer: Layer, outer: int, inner: int, valid: int, default: int) -> float:
+    """What the sum is divided by: FULL outer * inner, VALID the labels that count, BATCH_SIZE
+    outer, NONE 1, at least 1.  The legacy `normalize` (VALID or BATCH_SIZE) holds where
+    `normalization` is not given; the default holds where neither is (softmax_loss_layer.cpp,
+    sigmoid_cross_entropy_loss_layer.cpp)."""
+    param = layer.message.loss_param
+    mode = default
+    if param.HasField("normalization"):
+        mode = param.normalization
+    elif param.HasField("normalize"):
+        mode = Mode.Value("VALID") if param.normalize else Mode.Value("BATCH_SIZE")
+    sizes = {"FULL": outer * inner, "VALID": valid, "BATCH_SIZE": outer, "NONE": 1}
+    return float(max(1, sizes[Mode.Name(mode)]))
+
+
+@caffe_layer("SoftmaxWithLoss")
+def softmax_with_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """-sum of log(max(probability of the label, FLT_MIN)) / normalizer; the second top is the
+    softmax (softmax_loss_layer.cpp)."""
+    scores, labels = bottoms
+    axis = canonical_axis(layer.message.softmax_param.axis, scores.ndim, layer)
+    prob = softmax_over(scores, axis)
+    rows, whole, (outer, inner) = scores_and_labels(layer, prob, labels, axis, ignored(layer))
+    own = np.take_along_axis(rows, whole[:, None], 1)
+    count = normalizer(layer, outer, inner, len(whole), Mode.Value("VALID"))
+    loss = -np.log(np.maximum(own, FLT_MIN)).sum() / count
+    return [np.asarray(loss), prob][: len(layer.tops)]
+
+
+@caffe_layer("InfogainLoss")
+def infogain_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """-sum over rows and classes l of H[label, l] * log(max(p[l], 1e-20)) / normalizer, where p is
+    the softmax over `axis` and H (classes, classes) the third bottom (infogain_loss_layer.cpp)."""
+    if len(bottoms) < 3:
+        raise UnsupportedError(
+            "the infogain matrix is in a file of its own",
+            where=layer.where,
+            layer=layer.name,
+            expected="the matrix as a third bottom",
+        )
+    scores, labels, matrix = bottoms
+    axis = canonical_axis(layer.message.infogain_loss_param.axis, scores.ndim, layer)
+    prob = softmax_over(scores, axis)
+    rows, whole, (outer, inner) = scores_and_labels(layer, prob, labels, axis, ignored(layer))
+    weights = matrix.reshape(rows.shape[1], rows.shape[1])[whole]
+    count = normalizer(layer, outer, inner, len(whole), Mode.Value("VALID"))
+    loss = -(weights * np.log(np.maximum(rows, LOG_THRESHOLD))).sum() / count
+    return [np.asarray(loss), prob][: len(layer.tops)]
+
+
+@caffe_layer("SigmoidCrossEntropyLoss")
+def sigmoid_cross_entropy_loss(
+    layer: Layer, bottoms: list[Array], params: tuple[Array, ...]
+) -> list[Array]:
+    """sum of log(1 + exp(x)) - t * x over the targets that count / normalizer; BATCH_SIZE by
+    default (sigmoid_cross_entropy_loss_layer.cpp)."""
+    x, target = bottoms[0].reshape(-1), bottoms[1].reshape(-1)
+    if (ignore := ignored(layer)) is not None:
+        counted = target.astype(np.int64) != ignore
+        x, target = x[counted], target[counted]
+    outer, inner = bottoms[0].shape[0], int(np.prod(bottoms[0].shape[1:]))
+    count = normalizer(layer, outer, inner, len(x), Mode.Value("BATCH_SIZE"))
+    return [np.asarray((np.logaddexp(0, x) - target * x).sum() / count)]
+
+
+@caffe_layer("MultinomialLogisticLoss")
+def multinomial_logistic_loss(
+    layer: Layer, bottoms: list[Array], params: tuple[Array, ...]
+) -> list[Array]:
+    """-mean of log(max(p[label], 1e-20)), p being given (multinomial_logistic_loss_layer.cpp)."""
+    rows = bottoms[0].reshape(bottoms[0].shape[0], -1)
+    labels = integers(bottoms[1].reshape(-1), rows.shape[1], layer, "label")
+    own = np.take_along_axis(rows, labels[:, None], 1)
+    return [np.asarray(-np.log(np.maximum(own, LOG_THRESHOLD)).sum() / len(rows))]
+
+
+@caffe_layer("EuclideanLoss")
+def euclidean_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """sum of (a - b)^2 / (2 N) (euclidean_loss_layer.cpp)."""
+    difference = bottoms[0].reshape(-1) - bottoms[1].reshape(-1)
+    return [np.asarray(difference @ difference / (2 * bottoms[0].shape[0]))]
+
+
+@caffe_layer("HingeLoss")
+def hinge_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """sum of m or, with norm L2, of m^2 / N, where m = max(0, 1 - x) for the label and max(0, 1 +
+    x) for the other classes (hinge_loss_layer.cpp)."""
+    rows = bottoms[0].reshape(bottoms[0].shape[0], -1)
+    labels = integers(bottoms[1].reshape(-1), rows.shape[1], layer, "label")
+    own = np.arange(rows.shape[1]) == labels[:, None]
+    margin = np.maximum(0, 1 + np.where(own, -rows, rows))
+    if layer.message.hinge_loss_param.norm == pb.HingeLossParameter.L2:
+        margin = margin * margin
+    return [np.asarray(margin.sum() / len(rows))]
+
+
+@caffe_layer("ContrastiveLoss")
+def contrastive_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """sum / (2 N) of d^2 for similar pairs (label not 0) and, for others, of max(margin - d, 0)^2,
+    or of max(margin - d^2, 0) in the legacy version, d being the pair's distance
+    (contrastive_loss_layer.cpp)."""
+    param = layer.message.contrastive_loss_param
+    pairs = bottoms[0].shape[0]
+    squared = ((bottoms[0] - bottoms[1]) ** 2).reshape(pairs, -1).sum(1)
+    apart = np.maximum(param.margin - np.sqrt(squared), 0) ** 2
+    if param.legacy_version:
+        apart = np.maximum(param.margin - squared, 0)
+    similar = bottoms[2].reshape(-1).astype(np.int64) != 0
+    return [np.asarray(np.where(similar, squared, apart).sum() / (2 * pairs))]

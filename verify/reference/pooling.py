@@ -1,0 +1,153 @@
+"""Pooling and SPP, with Caffe's rules for windows that overhang."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from prototxt import caffe_pb2 as pb
+from prototxt.errors import UnsupportedError
+from prototxt.net import Layer
+from verify.reference.registry import Array, caffe_layer
+
+FLT_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows lie; each entry is for (height, width)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    floor: bool = False
+
+    def out(self, size: tuple[int, int]) -> tuple[int, int]:
+        """ceil or floor((in + 2 * pad - kernel) / stride) + 1; where either axis is padded, a last
+        window that starts at or after in + pad is dropped (pooling_layer.cpp, Reshape)."""
+        pooled = []
+        for n, k, s, p in zip(size, self.kernel, self.stride, self.pad, strict=True):
+            reach = (n + 2 * p - k) / s
+            count = (math.floor(reach) if self.floor else math.ceil(reach)) + 1
+            pooled.append(count - (any(self.pad) and (count - 1) * s >= n + p))
+        return (pooled[0], pooled[1])
+
+    def gather(self, x: Array, fill: float) -> Array:
+        """(N, C, H, W) -> (N, C, OH, OW, kernel_h * kernel_w); `fill` stands for what is
+        outside."""
+        pads, out = [(0, 0), (0, 0)], self.out((x.shape[2], x.shape[3]))
+        for n, o, k, s, p in zip(x.shape[2:], out, self.kernel, self.stride, self.pad, strict=True):
+            pads.append((p, max(0, (o - 1) * s + k - n - p)))
+        padded = np.pad(x, pads, constant_values=fill)
+        axes: Any = (2, 3)  # a tuple is fine, whatever NumPy's stubs say
+        view: Array = sliding_window_view(padded, self.kernel, axes)
+        view = view[:, :, :: self.stride[0], :: self.stride[1]][:, :, : out[0], : out[1]]
+        return view.reshape(*x.shape[:2], *out, -1)
+
+
+def windows_of(layer: Layer, x: Array) -> Windows:
+    """Read the geometry: `*_h`, `*_w` or the one value for both; global pooling takes the whole
+    plane."""
+    param = layer.message.pooling_param
+    kernel, stride, pad = (param.kernel_size,) * 2, (param.stride,) * 2, (param.pad,) * 2
+    if param.HasField("kernel_h"):
+        kernel = (param.kernel_h, param.kernel_w)
+    if param.HasField("stride_h"):
+        stride = (param.stride_h, param.stride_w)
+    if param.HasField("pad_h"):
+        pad = (param.pad_h, param.pad_w)
+    if param.global_pooling:
+        kernel = (x.shape[2], x.shape[3])
+    return Windows(kernel, stride, pad, param.round_mode == pb.PoolingParameter.FLOOR)
+
+
+def max_pool(x: Array, windows: Windows) -> tuple[Array, Array]:
+    """The greatest element of each window and its index h * W + w.
+
+    Caffe starts from -FLT_MAX and index -1 and takes what is strictly greater, the first of equals:
+    a window wholly outside stays -FLT_MAX, and NaN is never taken.
+    """
+    candidates = windows.gather(x, -FLT_MAX)
+    candidates = np.where(candidates > -FLT_MAX, candidates, -FLT_MAX)
+    best = candidates.argmax(-1)
+    value = np.take_along_axis(candidates, best[..., None], -1)[..., 0]
+    row = np.arange(best.shape[2])[:, None] * windows.stride[0] - windows.pad[0]
+    column = np.arange(best.shape[3]) * windows.stride[1] - windows.pad[1]
+    row, column = row + best // windows.kernel[1], column + best % windows.kernel[1]
+    return value, np.where(value > -FLT_MAX, row * x.shape[3] + column, -1)
+
+
+def average_pool(x: Array, windows: Windows) -> Array:
+    """The sum of each window over its size, clipped to in + pad: padding counts, the overhang does
+    not.
+
+    A window wholly outside is 0 / 0, NaN, in Caffe as here.
+    """
+    total: Array = windows.gather(x, 0.0).sum(-1)
+    sizes = []
+    geometry = zip(
+        x.shape[2:], total.shape[2:], windows.kernel, windows.stride, windows.pad, strict=True
+    )
+    for n, out, kernel, stride, pad in geometry:
+        start = np.arange(out) * stride - pad
+        sizes.append(np.minimum(start + kernel, n + pad) - start)
+    return np.asarray(total / (sizes[0][:, None] * sizes[1]))
+
+
+def stochastic_pool(x: Array, windows: Windows) -> Array:
+    """The expectation: sum(x * x) / sum(x), 0 where the sum is not positive (pooling_layer.cu,
+    TEST)."""
+    values = windows.gather(x, 0.0)
+    total = values.sum(-1)
+    return np.where(total > 0, (values * values).sum(-1) / total, 0.0)
+
+
+@caffe_layer("Pooling")
+def pooling(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """MAX (with its mask as a second top), AVE or STOCHASTIC over windows (pooling_layer.cpp)."""
+    (x,) = bottoms
+    method, windows = layer.message.pooling_param.pool, windows_of(layer, x)
+    if method == pb.PoolingParameter.MAX:
+        value, mask = max_pool(x, windows)
+        return [value, mask][: len(layer.tops)]
+    if method == pb.PoolingParameter.AVE:
+        return [average_pool(x, windows)]
+    if layer.message.phase == pb.TRAIN:
+        raise UnsupportedError(
+            "stochastic pooling is random in phase TRAIN",
+            where=layer.where,
+            layer=layer.name,
+            hint="load the net in phase TEST",
+        )
+    return [stochastic_pool(x, windows)]
+
+
+@caffe_layer("SPP")
+def spp(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Pyramid pooling: level i pools to 2^i x 2^i bins; levels are flattened and concatenated
+    (spp_layer.cpp).
+
+    kernel = stride = ceil(in / bins), pad = (kernel * bins - in + 1) / 2.  A single level is not
+    flattened.
+    """
+    (x,) = bottoms
+    param = layer.message.spp_param
+    levels = []
+    for level in range(param.pyramid_height):
+        bins = 2**level
+        kernel = (-(-x.shape[2] // bins), -(-x.shape[3] // bins))
+        pad = ((kernel[0] * bins - x.shape[2] + 1) // 2, (kernel[1] * bins - x.shape[3] + 1) // 2)
+        windows = Windows(kernel, kernel, pad)
+        if param.pool == pb.SPPParameter.MAX:
+            levels.append(max_pool(x, windows)[0])
+        elif param.pool == pb.SPPParameter.AVE:
+            levels.append(average_pool(x, windows))
+        else:
+            levels.append(stochastic_pool(x, windows))
+    if len(levels) == 1:
+        return levels
+    return [np.concatenate([pooled.reshape(x.shape[0], -1) for pooled in levels], axis=1)]
