@@ -1,10 +1,10 @@
 """Old definitions to current ones: V0 and V1 layers, legacy input fields, old BatchNorm rules.
 
 Caffe changed its layers twice.  V0 (2013) has `layers { layer { type: "conv" ... } bottom top }`,
-V1 (2014) `layers { type: CONVOLUTION ... }`, V2 `layer { type: "Convolution" ... }`.  What each field
-of an old layer becomes is a fact of Caffe 1.0, whose upgrade runs on every net that it reads; here
-the facts are tables.  Where Caffe drops a field with a line in its log, this raises: a converter must
-not lose anything unseen.
+V1 (2014) `layers { type: CONVOLUTION ... }`, V2 `layer { type: "Convolution" ... }`.  What each
+field of an old layer becomes is a fact of Caffe 1.0, whose upgrade runs on every net that it reads;
+here the facts are tables.  Where Caffe drops a field with a line in its log, this raises: a
+converter must not lose anything unseen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -26,9 +26,9 @@ __all__ = ["LAYER_TYPES_V1", "Upgraded", "upgrade"]
 class Upgraded:
     """A net of V2 layers, and where they come from.
 
-    `sources[i]` is the index, in the original `layer` or `layers`, of what became `message.layer[i]`;
-    None for an Input layer that stands for legacy input fields.  `notes` say what was left out
-    without effect.
+    `sources[i]` is the index, in the original `layer` or `layers`, of what became
+    `message.layer[i]`; None for an Input layer that stands for legacy input fields.  `notes` say
+    what was left out without effect.
     """
 
     message: pb.NetParameter
@@ -88,38 +88,32 @@ def _put(message: Message, name: str, value: Any) -> None:
 
 # --- V0 to V1 -------------------------------------------------------------------------------------
 
-
-class _V0Type(NamedTuple):
-    v1: str
-    param: str = ""
-    """The message of V1 that the type's own fields move to."""
-
-
-_V0_TYPES: Mapping[str, _V0Type] = {
-    "accuracy": _V0Type("ACCURACY"),
-    "bnll": _V0Type("BNLL"),
-    "concat": _V0Type("CONCAT", "concat_param"),
-    "conv": _V0Type("CONVOLUTION", "convolution_param"),
-    "data": _V0Type("DATA", "data_param"),
-    "dropout": _V0Type("DROPOUT", "dropout_param"),
-    "euclidean_loss": _V0Type("EUCLIDEAN_LOSS"),
-    "flatten": _V0Type("FLATTEN"),
-    "hdf5_data": _V0Type("HDF5_DATA", "hdf5_data_param"),
-    "hdf5_output": _V0Type("HDF5_OUTPUT", "hdf5_output_param"),
-    "im2col": _V0Type("IM2COL"),
-    "images": _V0Type("IMAGE_DATA", "image_data_param"),
-    "infogain_loss": _V0Type("INFOGAIN_LOSS", "infogain_loss_param"),
-    "innerproduct": _V0Type("INNER_PRODUCT", "inner_product_param"),
-    "lrn": _V0Type("LRN", "lrn_param"),
-    "multinomial_logistic_loss": _V0Type("MULTINOMIAL_LOGISTIC_LOSS"),
-    "pool": _V0Type("POOLING", "pooling_param"),
-    "relu": _V0Type("RELU"),
-    "sigmoid": _V0Type("SIGMOID"),
-    "softmax": _V0Type("SOFTMAX"),
-    "softmax_loss": _V0Type("SOFTMAX_LOSS"),
-    "split": _V0Type("SPLIT"),
-    "tanh": _V0Type("TANH"),
-    "window_data": _V0Type("WINDOW_DATA", "window_data_param"),
+_V0_TYPES: Mapping[str, tuple[str, str]] = {
+    # V0 type: the type in V1, the message that the type's own fields move to
+    "accuracy": ("ACCURACY", ""),
+    "bnll": ("BNLL", ""),
+    "concat": ("CONCAT", "concat_param"),
+    "conv": ("CONVOLUTION", "convolution_param"),
+    "data": ("DATA", "data_param"),
+    "dropout": ("DROPOUT", "dropout_param"),
+    "euclidean_loss": ("EUCLIDEAN_LOSS", ""),
+    "flatten": ("FLATTEN", ""),
+    "hdf5_data": ("HDF5_DATA", "hdf5_data_param"),
+    "hdf5_output": ("HDF5_OUTPUT", "hdf5_output_param"),
+    "im2col": ("IM2COL", ""),
+    "images": ("IMAGE_DATA", "image_data_param"),
+    "infogain_loss": ("INFOGAIN_LOSS", "infogain_loss_param"),
+    "innerproduct": ("INNER_PRODUCT", "inner_product_param"),
+    "lrn": ("LRN", "lrn_param"),
+    "multinomial_logistic_loss": ("MULTINOMIAL_LOGISTIC_LOSS", ""),
+    "pool": ("POOLING", "pooling_param"),
+    "relu": ("RELU", ""),
+    "sigmoid": ("SIGMOID", ""),
+    "softmax": ("SOFTMAX", ""),
+    "softmax_loss": ("SOFTMAX_LOSS", ""),
+    "split": ("SPLIT", ""),
+    "tanh": ("TANH", ""),
+    "window_data": ("WINDOW_DATA", "window_data_param"),
 }
 
 _V0_FIELDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -212,27 +206,30 @@ def _with_padding(
 
 def _v1_layer(layer: pb.V1LayerParameter, notes: list[str]) -> pb.V1LayerParameter:
     old = layer.layer
-    kind = _V0_TYPES.get(old.type)
-    if kind is None:
+    if old.type not in _V0_TYPES:
         raise NetError(
             f'unknown V0 type "{old.type}"' if old.HasField("type") else "a V0 layer without type",
             layer=old.name,
             expected="one of " + ", ".join(_V0_TYPES),
         )
-    upgraded = pb.V1LayerParameter(bottom=layer.bottom, top=layer.top, type=kind.v1)
+    type_, param = _V0_TYPES[old.type]
+    upgraded = pb.V1LayerParameter(bottom=layer.bottom, top=layer.top, type=type_)
+    gone = [f.name for f, _ in layer.ListFields() if f.name not in ("layer", "bottom", "top")]
     lost = []
     for field, value in old.ListFields():
         name = field.name
+        if name in ("new_height", "new_width") and value < 0:  # signed in V0 alone
+            raise NetError(f"{name} cannot be {value}", layer=old.name, expected="0 or more")
         if name in _V0_KEPT:
             _put(upgraded, name, value)
         elif name in _V0_TRANSFORMS:
             _put(upgraded.transform_param, _V0_TRANSFORMS[name], value)
-        elif name == kind.param:  # hdf5_output_param, V0's only message of one type
+        elif name == param:  # hdf5_output_param, V0's only message of one type
             _put(upgraded, name, value)
         elif old.type in _V0_FIELDS.get(name, ("", ()))[1]:
-            _put(getattr(upgraded, kind.param), _V0_FIELDS[name][0], value)
+            _put(getattr(upgraded, param), _V0_FIELDS[name][0], value)
         elif name in _V0_GONE:
-            notes.append(f'layer "{old.name}": {name} has no effect and is dropped, as in Caffe')
+            gone.append(name)
         elif name != "type":
             lost.append(name)
     if lost:
@@ -241,6 +238,7 @@ def _v1_layer(layer: pb.V1LayerParameter, notes: list[str]) -> pb.V1LayerParamet
             layer=old.name,
             hint="Caffe drops such fields; remove them if that is what is meant",
         )
+    notes.extend(f'layer "{old.name}": {name} has no effect on V0, as in Caffe' for name in gone)
     return upgraded
 
 
