@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import importlib.util
 import re
 import struct
@@ -241,7 +242,7 @@ def test_regeneration_gives_the_same_module(tmp_path: Path) -> None:
 def test_generate_refuses_another_protoc(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(generate.metadata, "version", lambda _: "1.85.1")
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "1.85.1")
     assert generate.main() == 2
     assert capsys.readouterr().err == (
         "error: generating the schema's module needs grpcio-tools==1.60.*, found 1.85.1; "

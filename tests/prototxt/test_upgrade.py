@@ -157,12 +157,13 @@ V0_FIELDS = [
     (
         "window_data",
         (
-            'source: "w" batchsize: 8 det_fg_threshold: 0.6 det_bg_threshold: 0.4 det_fg_fraction: 0.3'
-            ' det_context_pad: 16 det_crop_mode: "square" cropsize: 7'
+            'source: "w" batchsize: 8 det_fg_threshold: 0.6 det_bg_threshold: 0.4'
+            ' det_fg_fraction: 0.3 det_context_pad: 16 det_crop_mode: "square" cropsize: 7'
         ),
         (
             'window_data_param { source: "w" batch_size: 8 fg_threshold: 0.6 bg_threshold: 0.4'
-            ' fg_fraction: 0.3 context_pad: 16 crop_mode: "square" } transform_param { crop_size: 7 }'
+            ' fg_fraction: 0.3 context_pad: 16 crop_mode: "square" }'
+            " transform_param { crop_size: 7 }"
         ),
     ),
     ("hdf5_data", 'source: "h" batchsize: 8', 'hdf5_data_param { source: "h" batch_size: 8 }'),
