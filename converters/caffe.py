@@ -1,0 +1,148 @@
+"""From Caffe's net to the neutral graph: each layer's lowering in turn, then the names of the blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from converters import layers as _layers  # registers the lowerings  # noqa: F401
+from converters.lowering import LOWERINGS, Lowering
+from ir import Graph, Origin, Parameter, Value
+from ir.ops import Identity
+from prototxt.errors import UnsupportedError
+from prototxt.net import Blob, Net
+from prototxt.parameters import Parameters
+from prototxt.shapes import NetShapes
+
+__all__ = ["lower"]
+
+
+def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
+    """The graph that computes what the net computes.
+
+    Args:
+        net: the net.
+        shapes: its shapes, from `infer_shapes`.
+        parameters: its parameters, from `bind_parameters`.
+
+    Returns:
+        A validated graph.  Inputs carry the names of their blobs, and so do the values that hold the last
+        version of a blob; an earlier version k of blob b is named b@k.  Outputs are Caffe's, in its order.
+
+    Raises:
+        UnsupportedError: layers that cannot be lowered, all of them in one error.
+    """
+    _refuse_unknown(net)
+    graph = Graph(net.name)
+    stored = _stored(net, shapes, parameters)
+    values: dict[Blob, Value] = {}
+    changed: dict[tuple[Parameter, tuple[int, ...], str | None], Parameter] = {}
+    refused: list[UnsupportedError] = []
+    for layer in net:
+        if layer.type == "Input":
+            for top in layer.tops:
+                values[top] = Value(top.name, shapes.blobs[top])
+                graph.inputs.append(values[top])
+            continue
+        tops = tuple(shapes.blobs[top] for top in layer.tops)
+        inputs = [values[blob] for blob in layer.bottoms]
+        step = Lowering(graph, layer, net.phase, inputs, (), tops, changed)
+        step.params = tuple(
+            # PERMISSIVE sharing: the same values under another shape than their owner's.
+            step.reshape(stored[parameters.owners[layer.index, i]], param.shape)
+            for i, param in enumerate(shapes.params[layer.index])
+        )
+        try:
+            made = list(LOWERINGS[layer.type](step))
+        except UnsupportedError as error:
+            # Go on, so that one run names all of them.
+            refused.append(error)
+            made = [Value(f"{layer.name}#refused", shape) for shape in tops]
+        if [value.shape for value in made] != list(tops):
+            raise AssertionError(f'layer "{layer.name}": lowered to {made}, Caffe makes {tops}')
+        values.update(zip(layer.tops, made, strict=True))
+    if refused:
+        raise _all_refused(net, refused)
+    _set_outputs(graph, net, values)
+    _name_blobs(graph, net, values)
+    graph.validate()
+    return graph
+
+
+def _refuse_unknown(net: Net) -> None:
+    lacking = sorted({layer.type for layer in net} - set(LOWERINGS) - {"Input"})
+    if lacking:
+        raise UnsupportedError(
+            "no target can express the layer types " + ", ".join(lacking), where=net.path
+        )
+
+
+def _all_refused(net: Net, refused: list[UnsupportedError]) -> UnsupportedError:
+    if len(refused) == 1:
+        return refused[0]
+    return UnsupportedError(
+        f"{len(refused)} layers cannot be converted",
+        where=net.path,
+        details=[f'layer "{error.layer}" ({error.where}): {error.what}' for error in refused],
+    )
+
+
+def _stored(
+    net: Net, shapes: NetShapes, parameters: Parameters
+) -> dict[tuple[int, int], Parameter]:
+    """Each distinct parameter as one value of the graph, by its owner."""
+    stored = {}
+    taken: set[str] = set()
+    for (index, i), array in parameters.owned():
+        layer, kind = net.layers[index], shapes.params[index][i].name
+        name = _unique(f"{layer.name}.{kind}", taken)
+        stored[index, i] = Parameter(
+            name, array.shape, data=array, origin=Origin(layer.name, i, kind)
+        )
+    return stored
+
+
+def _set_outputs(graph: Graph, net: Net, values: dict[Blob, Value]) -> None:
+    """The net's outputs, each a value of its own that a node makes."""
+    taken = set(graph.inputs)
+    for blob in net.outputs:
+        if blob in net.inputs:
+            continue  # an input that no layer reads is no result
+        value = values[blob]
+        if value in taken:
+            value = graph.add(Identity(), [value], f"{blob}#output", str(blob))
+            values[blob] = value
+        taken.add(value)
+        graph.outputs.append(value)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    taken.add(candidate)
+    return candidate
+
+
+def _name_blobs(graph: Graph, net: Net, values: dict[Blob, Value]) -> None:
+    """Name values after blobs: inputs first, then outputs, last versions, earlier versions, and the rest."""
+    graph.versions = {(blob.name, blob.version): value for blob, value in values.items()}
+    graph.blobs = {name: values[blob] for name, blob in net.finals.items()}
+    taken = {value.name for value in graph.inputs}
+    names: dict[Value, str] = {value: value.name for value in graph.inputs}
+
+    def name(wanted: Iterable[tuple[str, Value]]) -> None:
+        for text, value in wanted:
+            if value not in names:
+                names[value] = _unique(text, taken)
+
+    outputs = [blob for blob in net.outputs if blob not in net.inputs]
+    name((blob.name if blob.name not in taken else f"{blob}", values[blob]) for blob in outputs)
+    name((key if key not in taken else str(net.finals[key]), v) for key, v in graph.blobs.items())
+    name((f"{blob.name}@{blob.version}", value) for blob, value in values.items())
+    name((p.name, p) for p in graph.parameters())
+    counts: dict[str, int] = {}
+    for node in graph.nodes:
+        counts[node.layer] = counts.get(node.layer, -1) + 1
+        kind = type(node.op).__name__.lower()
+        name((f"{node.layer}/{kind}", value) for value in node.outputs)
+    graph.rename(names)

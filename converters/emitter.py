@@ -1,0 +1,118 @@
+"""What every target's emitter is: it walks the graph, one method an op, and yields the files to write."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ir import Graph, Node, Op, Parameter, Value
+from prototxt.errors import FileError, UnsupportedError
+
+__all__ = ["Artifact", "Emitter", "Provenance", "method_name", "write_artifacts"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a conversion came from, for the heads of the files that it writes; lines of plain text."""
+
+    tool: str
+    net: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file to write: its name, and a function that writes it at a path."""
+
+    name: str
+    write: Callable[[Path], None]
+
+
+def method_name(op: type[Op]) -> str:
+    """The method that emits an op: MaxPool -> max_pool."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", op.__name__).lower()
+
+
+class Emitter:
+    """Base of the emitters.
+
+    A subclass has one method an op, `method(self, node, op) -> None`, named as `method_name` says.  After `emit()`,
+    `values` tells what each value is called in the target and `parameters` what each stored one is.
+    """
+
+    target: ClassVar[str]
+
+    def __init__(self, graph: Graph, name: str, provenance: Provenance) -> None:
+        self.graph = graph
+        self.name = name
+        self.provenance = provenance
+        self.values: dict[Value, str] = {}
+        self.parameters: dict[Parameter, str] = {}
+
+    @classmethod
+    def emits(cls, op: type[Op]) -> bool:
+        """Whether the target can express an op."""
+        return hasattr(cls, method_name(op))
+
+    def emit(self) -> list[Artifact]:
+        """The target's files, ready to be written.
+
+        Raises:
+            UnsupportedError: the target cannot express some ops; all layers concerned, before anything is written.
+        """
+        lacking = [node for node in self.graph.nodes if not self.emits(type(node.op))]
+        if lacking:
+            raise UnsupportedError(
+                f"{self.target} cannot express {len(lacking)} layers",
+                details=[f'layer "{node.layer}": {type(node.op).__name__}' for node in lacking],
+            )
+        self.begin()
+        for node in self.graph.nodes:
+            getattr(self, method_name(type(node.op)))(node, node.op)
+        return self.finish()
+
+    def begin(self) -> None:
+        """Prepare: name inputs and parameters."""
+
+    def finish(self) -> list[Artifact]:
+        """Put the emitted nodes together into files."""
+        raise NotImplementedError
+
+    def arguments(self, node: Node) -> list[str]:
+        """What the target calls a node's inputs."""
+        return [
+            self.parameters[value] if isinstance(value, Parameter) else self.values[value]
+            for value in node.inputs
+        ]
+
+
+def write_artifacts(folder: Path, artifacts: Sequence[Artifact]) -> list[Path]:
+    """Write all files or none: each under a temporary name first, then all put in place.
+
+    Raises:
+        FileError: the folder or a file cannot be written.
+    """
+    suffix = f".{secrets.token_hex(4)}.part"
+    pairs = [(folder / f".{artifact.name}{suffix}", folder / artifact.name) for artifact in artifacts]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for artifact, (part, _) in zip(artifacts, pairs, strict=True):
+            artifact.write(part)
+        for part, final in pairs:
+            os.replace(part, final)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileError(f"cannot be written: {reason}", where=str(folder),
+                        hint="check that the folder may be written to and has room, or give another with -o",
+                        ) from None  # fmt: skip
+    finally:
+        for part, _ in pairs:
+            with suppress(OSError):
+                part.unlink()
+    return [final for _, final in pairs]

@@ -1,0 +1,5 @@
+"""The lowerings of Caffe's layers, a family a file; importing this registers them."""
+
+from converters.layers import activation, combination, convolution, loss, normalization, pooling
+
+__all__ = ["activation", "combination", "convolution", "loss", "normalization", "pooling"]

@@ -1,0 +1,40 @@
+"""Lowerings of layers that are sums of products with a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from converters.lowering import Lowering, lowers
+from ir import Value
+from ir.ops import Conv, Flatten, Linear
+from prototxt.geometry import axis_of, convolution_window
+
+
+@lowers("Convolution")
+def convolution(step: Lowering) -> Sequence[Value]:
+    """Caffe: axes before `axis` are a batch, `axis` are channels, the others spatial; all bottoms share the weight."""
+    param = step.layer.message.convolution_param
+    shape = step.inputs[0].shape
+    axis = axis_of(step.layer, param.axis, len(shape))
+    window = convolution_window(step.layer, len(shape) - axis - 1)
+    op = Conv(window.stride, window.pad, window.dilation, param.group)
+    tops = []
+    for x, top in zip(step.inputs, step.tops, strict=True):
+        if axis != 1:
+            x = step.reshape(x, (prod(shape[:axis]), *shape[axis:]))
+        y = step.add(op, x, *step.params)
+        tops.append(step.reshape(y, top))
+    return tops
+
+
+@lowers("InnerProduct")
+def inner_product(step: Lowering) -> Sequence[Value]:
+    """Caffe: flattens from `axis`; the weight is (N, K), or (K, N) with `transpose`."""
+    param = step.layer.message.inner_product_param
+    x = step.inputs[0]
+    axis = axis_of(step.layer, param.axis, len(x.shape))
+    if (len(x.shape), axis) != (2, 1):
+        x = step.add(Flatten(axis), x)
+    y = step.add(Linear(transposed=param.transpose), x, *step.params)
+    return [step.reshape(y, step.tops[0])]

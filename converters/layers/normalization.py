@@ -1,0 +1,103 @@
+"""Lowerings of layers that normalise or scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from converters.lowering import Lowering, lowers
+from ir import Parameter, Value
+from ir.ops import (
+    Add,
+    AveragePool,
+    BatchNorm,
+    LocalResponseNorm,
+    Mul,
+    Pow,
+    ReduceMean,
+    Sub,
+)
+from prototxt import caffe_pb2 as pb
+from prototxt.geometry import axis_of
+
+
+@lowers("LRN")
+def lrn(step: Lowering) -> Sequence[Value]:
+    """Caffe: across channels x / (k + alpha / n * sum x^2)^beta; within a channel see below.
+
+    Within: x * (1 + alpha * a)^-beta, where a is x^2 average-pooled over n x n with pad (n - 1) / 2; k is not read.
+    """
+    param = step.layer.message.lrn_param
+    x, size = step.inputs[0], param.local_size
+    if param.norm_region == pb.LRNParameter.ACROSS_CHANNELS:
+        return [step.add(LocalResponseNorm(size, param.alpha, param.beta, param.k), x)]
+    squares = step.add(Mul(), x, x)
+    pad = (size - 1) // 2
+    mean = step.add(AveragePool((size, size), (1, 1), (pad, pad)), squares)
+    scale = step.add(Pow(-param.beta), step.affine(mean, param.alpha, 1.0))
+    return [step.add(Mul(), x, scale)]
+
+
+@lowers("BatchNorm")
+def batch_norm(step: Lowering) -> Sequence[Value]:
+    """Caffe: (x - mean / f) / sqrt(variance / f + eps), f the third blob, 0 standing for no statistics.
+
+    Without global statistics, mean and variance are the batch's own.
+    """
+    param = step.layer.message.batch_norm_param
+    x = step.inputs[0]
+    use_global = param.use_global_stats if param.HasField("use_global_stats") else step.phase == "TEST"
+    for index in range(3) if not use_global else (2,):
+        step.fold(index, "divides mean and variance" if use_global else "batch statistics are used")
+    if not use_global:
+        return [_batch_statistics(step, x, param.eps)]
+    mean, variance, factor = (step.param(i) for i in range(3))
+    statistics = [_divided(step, mean, factor), _divided(step, variance, factor)]
+    if len(x.shape) == 1:
+        x = step.reshape(x, (x.shape[0], 1))
+    y = step.add(BatchNorm(param.eps), x, *statistics)
+    return [step.reshape(y, step.tops[0])]
+
+
+def _divided(step: Lowering, sums: Parameter, factor: Parameter) -> Parameter:
+    f = factor.data[0]
+    if f == 1:
+        return sums
+    # Caffe multiplies by a float32 reciprocal, and by 0 where the factor is 0.
+    scale = np.float32(0) if f == 0 else np.float32(1) / f
+    return step.store(sums, sums.data * scale, f"divided by scale_factor {f:g}")
+
+
+def _batch_statistics(step: Lowering, x: Value, eps: float) -> Value:
+    axes = tuple(axis for axis in range(len(x.shape)) if axis != 1)
+    if len(x.shape) == 1:
+        axes = (0,)
+    centred = step.add(Sub(), x, step.add(ReduceMean(axes, keep=True), x))
+    variance = step.add(ReduceMean(axes, keep=True), step.add(Mul(), centred, centred))
+    scale = step.add(Pow(-0.5), step.affine(variance, 1.0, eps))
+    return step.add(Mul(), centred, scale)
+
+
+@lowers("Scale")
+def scale(step: Lowering) -> Sequence[Value]:
+    """Caffe: x * factor + bias, broadcast from `axis`; the factor is a parameter or the second bottom."""
+    param = step.layer.message.scale_param
+    x = step.inputs[0]
+    rank = len(x.shape)
+    factor = step.inputs[1] if len(step.inputs) == 2 else step.params[0]
+    axis = axis_of(step.layer, param.axis, rank) if factor.shape else 0
+    y = step.add(Mul(), x, _aligned(step, factor, axis, rank))
+    if param.bias_term:
+        y = step.add(Add(), y, _aligned(step, step.params[-1], axis, rank))
+    return [y]
+
+
+def _aligned(step: Lowering, factor: Value, axis: int, rank: int) -> Value:
+    """The factor with ones behind, so that broadcasting from the right starts at `axis`."""
+    if not factor.shape:
+        return factor
+    shape = (*factor.shape, *(1,) * (rank - axis - len(factor.shape)))
+    if isinstance(factor, Parameter):
+        return step.store(factor, factor.data.reshape(shape))
+    return step.reshape(factor, shape)

@@ -1,0 +1,139 @@
+"""Ops that work element by element; those of several inputs broadcast as NumPy does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ir.ops.op import Op, Shape, broadcast
+
+
+@dataclass(frozen=True)
+class Unary(Op):
+    """Base of ops of one input that keep its shape."""
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1, shapes)
+        return [shapes[0]]
+
+
+@dataclass(frozen=True)
+class Nary(Op):
+    """Base of ops of two or more inputs that broadcast."""
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) >= 2, shapes)
+        common = broadcast(shapes)
+        self.need(common is not None, shapes)
+        assert common is not None
+        return [common]
+
+
+@dataclass(frozen=True)
+class Binary(Nary):
+    """Base of ops of exactly two inputs that broadcast."""
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2, shapes)
+        return super().infer(shapes)
+
+
+@dataclass(frozen=True)
+class Identity(Unary):
+    """x, under another name."""
+
+
+@dataclass(frozen=True)
+class Relu(Unary):
+    """max(x, 0) + slope * min(x, 0)."""
+
+    slope: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sigmoid(Unary):
+    """1 / (1 + exp(-x))."""
+
+
+@dataclass(frozen=True)
+class Tanh(Unary):
+    """tanh(x)."""
+
+
+@dataclass(frozen=True)
+class Abs(Unary):
+    """|x|."""
+
+
+@dataclass(frozen=True)
+class Log(Unary):
+    """Natural logarithm."""
+
+
+@dataclass(frozen=True)
+class Elu(Unary):
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True)
+class Softplus(Unary):
+    """log(1 + exp(x))."""
+
+
+@dataclass(frozen=True)
+class Affine(Unary):
+    """scale * x + shift, with two numbers."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pow(Unary):
+    """x to the power of a number."""
+
+    exponent: float = 1.0
+
+
+@dataclass(frozen=True)
+class Clamp(Unary):
+    """max(x, low)."""
+
+    low: float = 0.0
+
+
+@dataclass(frozen=True)
+class Add(Nary):
+    """Sum of the inputs, added from left to right."""
+
+
+@dataclass(frozen=True)
+class Mul(Nary):
+    """Product of the inputs, from left to right."""
+
+
+@dataclass(frozen=True)
+class Maximum(Nary):
+    """Greatest of the inputs."""
+
+
+@dataclass(frozen=True)
+class Sub(Binary):
+    """First minus second."""
+
+
+@dataclass(frozen=True)
+class Div(Binary):
+    """First over second."""
+
+
+@dataclass(frozen=True)
+class Equal(Binary):
+    """1 where the two are equal, else 0."""
+
+
+@dataclass(frozen=True)
+class GreaterEqual(Binary):
+    """1 where the first is at least the second, else 0."""

@@ -1,0 +1,117 @@
+"""Ops that slide a window over the spatial axes of an (N, C, spatial...) value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ir.ops.op import Op, Shape
+
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """Convolution (cross-correlation): x (N, C, ...), weight (O, C / group, ...), optional bias (O,)."""
+
+    stride: Sizes
+    pad: Sizes
+    dilation: Sizes
+    group: int = 1
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) in (2, 3), shapes)
+        x, weight = shapes[:2]
+        self.need(len(x) == len(weight) == len(self.stride) + 2, shapes)
+        self.need(x[1] == weight[1] * self.group and weight[0] % self.group == 0, shapes)
+        self.need(shapes[2:] in ([], [(weight[0],)]), shapes)
+        size = tuple(
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(
+                x[2:], weight[2:], self.stride, self.pad, self.dilation, strict=True
+            )
+        )
+        self.need(min(size, default=1) > 0, shapes)
+        return [(x[0], weight[0], *size)]
+
+
+@dataclass(frozen=True)
+class Pool(Op):
+    """Base of pooling: a window on (N, C, H, W), sized by Caffe's rule.
+
+    The number of windows is (size + 2 pad - kernel) / stride, rounded up where `ceil` holds, + 1; if any axis has
+    padding, a last window that starts at or after size + pad is dropped.  Windows may reach past the end.
+    """
+
+    kernel: Sizes
+    stride: Sizes
+    pad: Sizes
+    ceil: bool = True
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1 and len(shapes[0]) == len(self.kernel) + 2, shapes)
+        size = self.pooled(shapes[0])
+        self.need(min(size) > 0, shapes)
+        return [(*shapes[0][:2], *size)]
+
+    def pooled(self, shape: Shape) -> Sizes:
+        """The number of windows on each spatial axis of an input shape."""
+        counts = []
+        for size, kernel, stride, pad in zip(
+            shape[2:], self.kernel, self.stride, self.pad, strict=True
+        ):
+            span = size + 2 * pad - kernel
+            last = -(-span // stride) if self.ceil else span // stride
+            if any(self.pad) and last * stride >= size + pad:
+                last -= 1
+            counts.append(last + 1)
+        return tuple(counts)
+
+    def overhang(self, shape: Shape) -> Sizes:
+        """How far the last window reaches past size + pad on each spatial axis; may be negative."""
+        return tuple(
+            (count - 1) * stride + kernel - size - 2 * pad
+            for count, size, kernel, stride, pad in zip(
+                self.pooled(shape), shape[2:], self.kernel, self.stride, self.pad, strict=True
+            )
+        )
+
+    def leaves_map(self, shape: Shape) -> bool:
+        """Whether some window lies wholly outside size + pad."""
+        return any(
+            over >= kernel for over, kernel in zip(self.overhang(shape), self.kernel, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class MaxPool(Pool):
+    """Greatest value in the window; -FLT_MAX in a window that covers nothing."""
+
+
+@dataclass(frozen=True)
+class MaxPoolMask(Pool):
+    """Index h * W + w of the first greatest value in the window; -1 in a window that covers nothing."""
+
+
+@dataclass(frozen=True)
+class AveragePool(Pool):
+    """Sum over the window divided by the part of it that lies within size + pad: padding counts, overhang does not."""
+
+
+@dataclass(frozen=True)
+class GlobalPool(Op):
+    """Base of pooling over all spatial positions: (N, C, ...) to (N, C, 1, ...)."""
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1 and len(shapes[0]) > 2, shapes)
+        return [(*shapes[0][:2], *(1 for _ in shapes[0][2:]))]
+
+
+@dataclass(frozen=True)
+class GlobalMaxPool(GlobalPool):
+    """Greatest value of each map."""
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool(GlobalPool):
+    """Mean of each map."""

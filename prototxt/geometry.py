@@ -1,0 +1,146 @@
+"""Windows of convolution and pooling as a layer states them: size, stride, padding, dilation, per axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prototxt import caffe_pb2 as pb
+from prototxt.errors import NetError
+from prototxt.net import Layer
+
+__all__ = ["Window", "axis_of", "convolution_window", "fail", "pooled_size", "pooling_window"]
+
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window, one entry a spatial axis; `ceil` is Caffe's rounding of pooled sizes."""
+
+    kernel: Sizes
+    stride: Sizes
+    pad: Sizes
+    dilation: Sizes
+    ceil: bool = False
+
+
+def fail(layer: Layer, what: str, expected: str | None = None, hint: str | None = None) -> NetError:
+    """A NetError at the layer's place in its file."""
+    return NetError(what, where=layer.where, layer=layer.name, expected=expected, hint=hint)
+
+
+def axis_of(layer: Layer, axis: int, rank: int, what: str = "axis") -> int:
+    """The axis counted from 0; Caffe counts a negative one from the end.
+
+    Raises:
+        NetError: there is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise fail(layer, f"{what} {axis} does not exist", f"{-rank} to {rank - 1} for {rank} axes")
+    return axis % rank
+
+
+def _per_axis(layer: Layer, name: str, values: Sequence[int], rank: int, default: int) -> Sizes:
+    if not values:
+        return (default,) * rank
+    if len(values) not in (1, rank):
+        raise fail(layer, f"{name} is given {len(values)} times", f"once, or {rank} times (once an axis)")
+    return tuple(values) * rank if len(values) == 1 else tuple(values)
+
+
+def _either(layer: Layer, name: str, values: Sequence[int], hw: tuple[str, str], rank: int,
+            default: int | None) -> Sizes:  # fmt: skip
+    """A size given as one repeated field or as an `_h` and a `_w` field."""
+    param = layer.message.convolution_param
+    if param.HasField(hw[0]) or param.HasField(hw[1]):
+        if rank != 2 or values:
+            raise fail(layer, f"{hw[0]} and {hw[1]} cannot be used here",
+                       f"{hw[0]} and {hw[1]}, or {name}, and the former for two spatial axes only")  # fmt: skip
+        return (getattr(param, hw[0]), getattr(param, hw[1]))
+    if not values and default is None:
+        raise fail(layer, f"{name} is missing", f"{name}, or {hw[0]} and {hw[1]}")
+    return _per_axis(layer, name, values, rank, default or 0)
+
+
+def convolution_window(layer: Layer, rank: int) -> Window:
+    """The window of a Convolution, Deconvolution or Im2col layer with `rank` spatial axes.
+
+    Raises:
+        NetError: sizes that Caffe refuses.
+    """
+    param = layer.message.convolution_param
+    window = Window(
+        kernel=_either(layer, "kernel_size", param.kernel_size, ("kernel_h", "kernel_w"), rank, None),
+        stride=_either(layer, "stride", param.stride, ("stride_h", "stride_w"), rank, 1),
+        pad=_either(layer, "pad", param.pad, ("pad_h", "pad_w"), rank, 0),
+        dilation=_per_axis(layer, "dilation", param.dilation, rank, 1),
+    )
+    _positive(layer, window)
+    return window
+
+
+def pooling_window(layer: Layer, size: Sequence[int]) -> Window:
+    """The window of a Pooling layer on a map of `size` (height, width).
+
+    Raises:
+        NetError: sizes that Caffe refuses.
+    """
+    param = layer.message.pooling_param
+    ceil = param.round_mode == pb.PoolingParameter.CEIL
+    if param.global_pooling:
+        if any(param.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
+            raise fail(layer, "global_pooling with a kernel size", "one or the other")
+        kernel = (int(size[0]), int(size[1]))
+    else:
+        kernel = _one_or_two(layer, "kernel_size", "kernel", None)
+    stride = _one_or_two(layer, "stride", "stride", 1)
+    pad = _one_or_two(layer, "pad", "pad", 0)
+    window = Window(kernel, stride, pad, (1, 1), ceil)
+    _positive(layer, window)
+    if param.global_pooling and (pad != (0, 0) or stride != (1, 1)):
+        raise fail(layer, "global_pooling with pad or stride", "pad 0 and stride 1")
+    if any(p >= k for p, k in zip(pad, kernel, strict=True)):
+        raise fail(layer, f"pad {max(pad)} is not less than the kernel", f"less than {min(kernel)}")
+    return window
+
+
+def _one_or_two(layer: Layer, name: str, prefix: str, default: int | None) -> tuple[int, int]:
+    """A pooling size given as one field or as an `_h` and a `_w` field."""
+    param = layer.message.pooling_param
+    one = param.HasField(name)
+    given = (param.HasField(f"{prefix}_h"), param.HasField(f"{prefix}_w"))
+    if any(given) and (one or not all(given)):
+        raise fail(layer, f"{name}, {prefix}_h and {prefix}_w do not go together so",
+                   f"{name}, or both {prefix}_h and {prefix}_w")  # fmt: skip
+    if all(given):
+        return (getattr(param, f"{prefix}_h"), getattr(param, f"{prefix}_w"))
+    if not one and default is None:
+        raise fail(layer, f"{name} is missing",
+                   f"{name}, or {prefix}_h and {prefix}_w, or global_pooling: true")  # fmt: skip
+    value = int(getattr(param, name))
+    return (value, value)
+
+
+def _positive(layer: Layer, window: Window) -> None:
+    for name in ("kernel", "stride", "dilation"):
+        sizes = getattr(window, name)
+        if min(sizes, default=1) < 1:
+            raise fail(layer, f"{name} size {min(sizes)} cannot be used", "at least 1")
+
+
+def pooled_size(size: Sequence[int], window: Window) -> Sizes:
+    """Caffe's pooled sizes of the spatial axes.
+
+    (size + 2 pad - kernel) / stride, rounded up (or down for round_mode FLOOR), + 1; where either axis has
+    padding, the last window is dropped when it starts at or after size + pad.  Without padding it stays, even
+    outside the map.  Source: Caffe's pooling_layer, Reshape.
+    """
+    pooled = []
+    for length, kernel, stride, pad in zip(size, window.kernel, window.stride, window.pad, strict=True):
+        span = length + 2 * pad - kernel
+        steps = -(-span // stride) if window.ceil else span // stride
+        if any(window.pad) and steps * stride >= length + pad:
+            steps -= 1
+        pooled.append(steps + 1)
+    return tuple(pooled)

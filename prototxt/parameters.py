@@ -1,0 +1,233 @@
+"""The parameters of a net: weights put to the layers that own them, or drawn from the net's fillers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt import caffe_pb2 as pb
+from prototxt.errors import NetError, WeightsError
+from prototxt.fillers import draw
+from prototxt.net import Layer, Net
+from prototxt.shapes import NetShapes, ParamShape
+from prototxt.text import nearest
+from prototxt.weights import LayerWeights, Weights
+
+__all__ = ["Parameters", "bind_parameters"]
+
+Array = NDArray[np.float32]
+Key = tuple[int, int]
+"""Layer index and blob index."""
+
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameter arrays of a net.
+
+    `parameters[layer.index]` is the tuple of a layer's arrays, float32, in Caffe's order and shapes.  A shared
+    parameter is one array: `owners` names, for each parameter, the layer and blob index that own it.
+    """
+
+    arrays: dict[int, tuple[Array, ...]]
+    owners: dict[Key, Key]
+    source: str
+    """Where the values come from, for every report: the weights file, or the fillers and their seed."""
+    drawn: bool
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, index: int) -> tuple[Array, ...]:
+        return self.arrays.get(index, ())
+
+    def owned(self) -> Iterator[tuple[Key, Array]]:
+        """Each distinct parameter once, by its owner, in net order."""
+        for key, owner in self.owners.items():
+            if key == owner:
+                yield key, self.arrays[key[0]][key[1]]
+
+    @property
+    def count(self) -> int:
+        """The number of distinct parameter values; shared ones count once."""
+        return sum(array.size for _, array in self.owned())
+
+
+def bind_parameters(
+    net: Net, shapes: NetShapes, weights: Weights | None = None, seed: int = 0
+) -> Parameters:
+    """Give every layer its parameters.
+
+    Args:
+        net: the net.
+        shapes: its shapes, from `infer_shapes`.
+        weights: weights as read from a file; None draws from the fillers that the net states.
+        seed: seed of the drawn values; each parameter's draw depends on seed, layer name and blob index only.
+
+    Raises:
+        WeightsError: the weights do not fit the net; every misfit of name, count and shape in one error.
+        NetError: layers share a parameter that cannot be shared.
+    """
+    owners = _owners(net, shapes)
+    if weights is None:
+        values = _drawn(net, shapes, owners, seed)
+        source, notes = f"drawn from the net's fillers (seed {seed}), not trained", []
+    else:
+        values, notes = _matched(net, shapes, owners, weights)
+        notes = [*weights.notes, *notes]
+        source = weights.path
+    arrays = {
+        index: tuple(
+            values[owners[index, i]].reshape(param.shape) for i, param in enumerate(params)
+        )
+        for index, params in shapes.params.items()
+    }
+    return Parameters(arrays, owners, source, weights is None, tuple(notes))
+
+
+def _owners(net: Net, shapes: NetShapes) -> dict[Key, Key]:
+    """Who owns each parameter: the first layer that gives its name, else the layer itself."""
+    owners: dict[Key, Key] = {}
+    named: dict[str, Key] = {}
+    for layer in net:
+        for index, param in enumerate(shapes.params.get(layer.index, ())):
+            spec = layer.message.param[index] if index < len(layer.message.param) else pb.ParamSpec()
+            key = (layer.index, index)
+            owner = named.setdefault(spec.name, key) if spec.name else key
+            if owner != key:
+                _check_share(net, layer, param, spec, owner, shapes)
+            owners[key] = owner
+    return owners
+
+
+def _check_share(
+    net: Net, layer: Layer, param: ParamShape, spec: pb.ParamSpec, owner: Key, shapes: NetShapes
+) -> None:
+    theirs = shapes.params[owner[0]][owner[1]].shape
+    permissive = spec.share_mode == pb.ParamSpec.PERMISSIVE
+    fits = prod(theirs) == prod(param.shape) if permissive else theirs == param.shape
+    if not fits:
+        raise NetError(
+            f'shared parameter "{spec.name}" has shape {param.shape} here and {theirs} in layer '
+            f'"{net.layers[owner[0]].name}", which owns it',
+            where=layer.where,
+            layer=layer.name,
+            expected="the same number of values" if permissive else "the same shape",
+            hint="share_mode: PERMISSIVE allows another shape of the same size" if not permissive else None,
+        )
+
+
+def _drawn(net: Net, shapes: NetShapes, owners: dict[Key, Key], seed: int) -> dict[Key, Array]:
+    values = {}
+    for key, owner in owners.items():
+        if key == owner:
+            param = shapes.params[key[0]][key[1]]
+            name = f"{net.layers[key[0]].name}/{key[1]}"
+            values[key] = draw(param.filler, param.shape, seed, name)
+    return values
+
+
+def _matched(
+    net: Net, shapes: NetShapes, owners: dict[Key, Key], weights: Weights
+) -> tuple[dict[Key, Array], list[str]]:
+    stored = {layer.name: layer for layer in weights.layers if layer.blobs}
+    problems: list[str] = []
+    notes: list[str] = []
+    values: dict[Key, Array] = {}
+    first_of: dict[str, Layer] = {}
+    lacking: list[tuple[Layer, str]] = []
+    for layer in net:
+        params = shapes.params.get(layer.index, ())
+        if not params:
+            continue
+        if first_of.setdefault(layer.name, layer) is not layer:
+            problems.append(
+                f'layer "{layer.name}" ({layer.where}): the net has two layers of this name with '
+                "parameters, and Caffe would fill only the first"
+            )
+            continue
+        found = stored.get(layer.name)
+        if found is None:
+            meant = nearest(layer.name, [name for name in stored if name not in first_of])
+            near = f'; the nearest there is "{meant}"' if meant else ""
+            lacking.append((layer, f'layer "{layer.name}": not in the weights{near}'))
+            continue
+        if misfit := _misfit(layer, params, found):
+            problems.append(misfit)
+            continue
+        for index, blob in enumerate(found.blobs):
+            owner = owners[layer.index, index]
+            if _is_hole(blob):
+                if owner == (layer.index, index):
+                    problems.append(f'layer "{layer.name}": {params[index].name} is not in the weights')
+                continue
+            value = _float32(blob)
+            if owner in values and not np.array_equal(values[owner].ravel(), value.ravel()):
+                notes.append(
+                    f'layer "{layer.name}" stores other values for a parameter that it shares with '
+                    f'"{net.layers[owner[0]].name}"; as in Caffe, the last ones count'
+                )
+            values[owner] = value
+    # A layer may be absent from the file when all its parameters are another's.
+    for layer, problem in lacking:
+        keys = [(layer.index, i) for i in range(len(shapes.params[layer.index]))]
+        if any(owners[key] not in values for key in keys):
+            problems.append(problem)
+    if problems:
+        raise _do_not_fit(net, weights, stored, problems)
+    unused = [name for name in stored if name not in first_of]
+    if unused:
+        shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
+        notes.append(f"{len(unused)} layers of the weights are not in the net and are left out: {shown}")
+    return values, notes
+
+
+def _misfit(layer: Layer, params: tuple[ParamShape, ...], found: LayerWeights) -> str | None:
+    if len(params) != len(found.blobs):
+        names = ", ".join(param.name for param in params)
+        return (
+            f'layer "{layer.name}": {len(found.blobs)} parameters in the weights, '
+            f"{len(params)} in the net ({names})"
+        )
+    wrong = [
+        f"{param.name} is {blob.shape} in the weights, {param.shape} in the net"
+        for param, blob in zip(params, found.blobs, strict=True)
+        if not _is_hole(blob) and _stripped(blob.shape) != _stripped(param.shape)
+    ]
+    return f'layer "{layer.name}": ' + "; ".join(wrong) if wrong else None
+
+
+def _is_hole(blob: NDArray[Any]) -> bool:
+    """Whether the file leaves a blob out, as HDF5 weights do with those that an earlier layer owns."""
+    return blob.shape == (0,)
+
+
+def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Without leading ones: old files pad every shape to four axes, e.g. (1, 1, N, K) for a matrix."""
+    start = next((i for i, size in enumerate(shape) if size != 1), len(shape))
+    return tuple(shape[start:])
+
+
+def _float32(blob: NDArray[Any]) -> Array:
+    return blob if blob.dtype == np.float32 else blob.astype(np.float32)
+
+
+def _do_not_fit(
+    net: Net, weights: Weights, stored: dict[str, LayerWeights], problems: list[str]
+) -> WeightsError:
+    listed = problems[:_LISTED]
+    if len(problems) > _LISTED:
+        listed.append(f"and {len(problems) - _LISTED} more")
+    of = f' of the net "{weights.net_name}"' if weights.net_name else ""
+    return WeightsError(
+        f'the weights{of} do not fit the net "{net.name}" ({net.path})',
+        where=weights.path,
+        details=listed,
+        expected="each layer that has parameters, by name and with the net's shapes; "
+        f"the file has {len(stored)} layers with weights",
+        hint="give the weights that were trained for this definition, or the definition they belong to",
+    )

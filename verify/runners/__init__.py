@@ -1,0 +1,1 @@
+"""Runners: each reads converted files from disk, runs them, and returns every named blob."""
