@@ -1,4 +1,4 @@
-# sha256 of caffe.proto: 9bcd286d0dbf95565fd564860fbe99dc560abcffa9a55ddf22e3684ccaa5dcb6
+# sha256 of caffe.proto: 82d23ef0b07510824524a3f0ee16d77f031de459fbb7d0ea3061d779c4dcf673
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
