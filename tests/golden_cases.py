@@ -150,7 +150,7 @@ def assert_matches(got: npt.ArrayLike, want: npt.ArrayLike, tolerance: float, wh
         place = tuple(int(index) for index in worst)
         raise AssertionError(
             f"{what}: {wrong} of {wanted.size} elements mismatch; greatest difference "
-            f"{difference[worst]:.3g} at {place}: {actual[worst]!r}, not {wanted[worst]!r}; "
+            f"{difference[worst]:.3g} at {place}: {actual[worst]:.9g}, not {wanted[worst]:.9g}; "
             f"allowed {allowed:.3g} ({tolerance:g} of the scale)"
         )
 

@@ -25,7 +25,7 @@ def test_the_scale_is_the_greatest_value_but_at_least_one() -> None:
 def test_a_failure_says_how_many_where_and_what_was_allowed() -> None:
     text = message([[1.0, 2.5], [7.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]], 0.01)
     assert text == (
-        "case blob: 2 of 4 elements mismatch; greatest difference 4 at (1, 0): 7.0, not 3.0; "
+        "case blob: 2 of 4 elements mismatch; greatest difference 4 at (1, 0): 7, not 3; "
         "allowed 0.04 (0.01 of the scale)"
     )
 
