@@ -12,7 +12,7 @@ from prototxt.files import read_start, what_it_is
 from prototxt.net import Blob, Field, Layer, Net
 from prototxt.rules import included
 from prototxt.text import UnknownField, fill, nearest, parse_fields
-from prototxt.upgrade import upgrade
+from prototxt.upgrade import Upgraded, upgrade
 
 __all__ = ["load_net", "parse_net"]
 
@@ -55,10 +55,10 @@ def parse_net(
     """As `load_net`, from a string; `path` is what messages call it."""
     if phase not in ("TEST", "TRAIN"):
         raise UsageError(f'unknown phase "{phase}"', expected="TEST or TRAIN")
-    parsed = _parse(text, path)
+    parsed = _parse(text, path, input_shapes or {})
     state = pb.NetState()
     state.CopyFrom(parsed.message.state)
-    state.phase = pb.Phase.Value(phase)
+    state.phase = pb.TEST if phase == "TEST" else pb.TRAIN
     state.level = level
     state.stage.extend(stages)
     kept = [origin for origin in parsed.layers if included(origin.message, state)]
@@ -117,7 +117,7 @@ class _Parsed:
     notes: tuple[str, ...]
 
 
-def _parse(text: str, path: str) -> _Parsed:
+def _parse(text: str, path: str, input_shapes: Mapping[str, Sequence[int]]) -> _Parsed:
     fields = parse_fields(text, path)
     message = pb.NetParameter()
     top = tuple(field for field in fields if field.name not in ("layer", "layers"))
@@ -129,7 +129,11 @@ def _parse(text: str, path: str) -> _Parsed:
             origins.append(_add_layer(message, field, unknown))
     if not origins:
         raise _no_layers(fields, path)
-    upgraded = upgrade(message)
+    if message.input and not message.input_shape and not message.input_dim:
+        # A file that leaves the shapes to the user: all of them, or the upgrade says which are missing.
+        for name in message.input if set(message.input) <= set(input_shapes) else ():
+            message.input_shape.add().dim.extend(input_shapes[name])
+    upgraded = _upgraded(message, path)
     layers = []
     for layer, source in zip(upgraded.message.layer, upgraded.sources, strict=True):
         where, parsed, fork_type = origins[source] if source is not None else (Where(path), (), None)
@@ -137,6 +141,14 @@ def _parse(text: str, path: str) -> _Parsed:
             layer.type = fork_type
         layers.append(_Origin(layer, where, parsed))
     return _Parsed(upgraded.message, tuple(layers), unknown, upgraded.notes)
+
+
+def _upgraded(message: pb.NetParameter, path: str) -> Upgraded:
+    try:
+        return upgrade(message)
+    except NetError as error:
+        error.where = error.where or path
+        raise
 
 
 def _add_layer(

@@ -1,0 +1,105 @@
+"""NAME.manifest.json: what was converted into what, from which files, and where every blob and parameter went."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from converters.emitter import Artifact, Emitter
+from ir import Graph, Parameter
+from prototxt.net import Net
+from prototxt.parameters import Parameters
+
+__all__ = ["FORMAT", "describe", "file_entry", "manifest_artifact", "target_entry"]
+
+FORMAT = 1
+"""Number of the manifest's format; a change that breaks readers raises it."""
+
+
+def file_entry(path: Path, name: str | None = None) -> dict[str, Any]:
+    """Name, size in bytes and sha256 of a file; `name` where it lies under a temporary one."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return {"name": name or path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def describe(
+    net: Net,
+    graph: Graph,
+    parameters: Parameters,
+    weights: Path | None,
+    tool: str,
+    seed: int,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The part of the manifest that all targets share."""
+    source: dict[str, Any] = {"drawn": parameters.drawn}
+    source |= {"seed": seed} if weights is None else file_entry(weights)
+    path = Path(net.path)
+    return {
+        "format": FORMAT,
+        "tool": tool,
+        "net": {
+            "title": net.name,
+            **(file_entry(path) if path.is_file() else {"name": net.path}),
+            "phase": net.phase,
+            "level": net.level,
+            "stages": list(net.stages),
+        },
+        "weights": source,
+        "options": dict(options),
+        "inputs": [{"blob": value.name, "shape": list(value.shape)} for value in graph.inputs],
+        "outputs": _outputs(graph),
+        "input_contract": "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted",
+        "folded": [
+            {"layer": origin.layer, "index": origin.index, "name": origin.name, "count": count,
+             "reason": reason}
+            for origin, count, reason in graph.folded
+        ],
+    }  # fmt: skip
+
+
+def _outputs(graph: Graph) -> list[dict[str, Any]]:
+    blob_of = {value: name for name, value in reversed(graph.blobs.items())}
+    return [{"blob": blob_of[value], "shape": list(value.shape)} for value in graph.outputs]
+
+
+def target_entry(emitter: Emitter, graph: Graph, files: Mapping[str, Path]) -> dict[str, Any]:
+    """The part of the manifest on one target, once its files are written; `files` by their final names."""
+    finals = {(name, max(k for n, k in graph.versions if n == name)) for name in graph.blobs}
+    return {
+        "files": [file_entry(path, name) for name, path in files.items()],
+        "inputs": {value.name: emitter.values[value] for value in graph.inputs},
+        "outputs": [output["blob"] for output in _outputs(graph)],
+        "blobs": {
+            name if (name, k) in finals else f"{name}@{k}": emitter.values[value]
+            for (name, k), value in graph.versions.items()
+        },
+        "parameters": [_parameter(param, emitter) for param in graph.parameters() if param.origin],
+    }
+
+
+def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
+    assert param.origin is not None
+    return {
+        "layer": param.origin.layer,
+        "index": param.origin.index,
+        "name": emitter.parameters[param],
+        "shape": list(param.shape),
+        "change": param.change,
+    }
+
+
+def manifest_artifact(name: str, content: Mapping[str, Any]) -> Artifact:
+    """The manifest as a file to write."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return Artifact(f"{name}.manifest.json", lambda path: _write_text(path, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
