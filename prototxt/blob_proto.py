@@ -37,7 +37,7 @@ def read_blob(wire: Wire, start: int, end: int, layer: str | None, what: str) ->
     """The array of the BlobProto in [start, end): a view of the file where it is packed.
 
     float32, float64 (double_data) or float16 (NVCaffe), as stored; the shape is `shape`, else the
-    legacy (num, channels, height, width), else (n,).
+    legacy (num, channels, height, width), else () for one value and (n,) for more.
 
     Args:
         wire: the file.
@@ -120,4 +120,5 @@ def _shape(stored: _Stored, count: int) -> tuple[int, ...]:
         return tuple(stored.shape)
     if stored.legacy:
         return tuple(stored.legacy.get(number, 0) for number in _LEGACY)
-    return (count,)
+    # Caffe writes no dims for a scalar.
+    return () if count == 1 else (count,)

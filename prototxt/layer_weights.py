@@ -16,7 +16,8 @@ Array = npt.NDArray[Any]
 class LayerWeights:
     """The stored blobs of one layer, read-only, in stored dtype and stored shape.
 
-    `type` is the layer type as a V2 name ("Convolution") where the file tells it, else "".  HDF5
+    `type` is the layer type as a V2 name ("Convolution") where the file tells it, else ""; V0 files
+    keep their own names ("conv").  HDF5
     files leave out blobs that the layer shares with an earlier one; such a hole is an array of
     shape (0,).
     """
