@@ -17,9 +17,8 @@ class LayerWeights:
     """The stored blobs of one layer, read-only, in stored dtype and stored shape.
 
     `type` is the layer type as a V2 name ("Convolution") where the file tells it, else ""; V0 files
-    keep their own names ("conv").  HDF5
-    files leave out blobs that the layer shares with an earlier one; such a hole is an array of
-    shape (0,).
+    keep their own names ("conv").  HDF5 files leave out blobs that the layer shares with an earlier
+    one; such a hole is an array of shape (0,).
     """
 
     name: str
