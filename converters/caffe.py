@@ -33,6 +33,7 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
     """
     _refuse_unknown(net)
     graph = Graph(net.name)
+    storage = _Storage()
     stored = _stored(net, shapes, parameters)
     values: dict[Blob, Value] = {}
     changed: dict[tuple[Parameter, tuple[int, ...], str | None], Parameter] = {}
@@ -60,12 +61,45 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
         if [value.shape for value in made] != list(tops):
             raise AssertionError(f'layer "{layer.name}": lowered to {made}, Caffe makes {tops}')
         values.update(zip(layer.tops, made, strict=True))
+        storage.follow(step, values)
     if refused:
         raise _all_refused(net, refused)
     _set_outputs(graph, net, values)
     _name_blobs(graph, net, values)
     graph.validate()
     return graph
+
+
+_SHARE_STORAGE = {"Split", "Flatten", "Reshape"}
+"""Layers whose tops are, in Caffe, the very memory of their bottom."""
+_SHARE_STORAGE_ALONE = {"Concat": "bottoms", "Slice": "tops"}
+"""Layers that do so where they have a single bottom or top."""
+
+
+class _Storage:
+    """Which blobs share memory, so that a layer that rewrites one in place rewrites the others too."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Blob, set[Blob]] = {}
+
+    def follow(self, step: Lowering, values: dict[Blob, Value]) -> None:
+        """Take in one lowered layer; later readers of a rewritten blob's companions see the new values."""
+        layer = step.layer
+        alone = _SHARE_STORAGE_ALONE.get(layer.type)
+        if layer.type in _SHARE_STORAGE or (alone and len(getattr(layer, alone)) == 1):
+            group = self._groups.setdefault(layer.bottoms[0], {layer.bottoms[0]})
+            group.update(layer.tops)
+            self._groups.update(dict.fromkeys(layer.tops, group))
+            return
+        for bottom, top in zip(layer.bottoms, layer.tops, strict=False):
+            if bottom.name != top.name or bottom not in self._groups:
+                continue
+            group = self._groups[bottom]
+            group.discard(bottom)
+            for other in group:
+                values[other] = step.reshape(values[top], values[other].shape)
+            group.add(top)
+            self._groups[top] = group
 
 
 def _refuse_unknown(net: Net) -> None:

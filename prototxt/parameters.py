@@ -126,8 +126,12 @@ def _drawn(net: Net, shapes: NetShapes, owners: dict[Key, Key], seed: int) -> di
     for key, owner in owners.items():
         if key == owner:
             param = shapes.params[key[0]][key[1]]
-            name = f"{net.layers[key[0]].name}/{key[1]}"
-            values[key] = draw(param.filler, param.shape, seed, name)
+            layer = net.layers[key[0]]
+            try:
+                values[key] = draw(param.filler, param.shape, seed, f"{layer.name}/{key[1]}")
+            except NetError as error:
+                error.where, error.layer = layer.where, layer.name
+                raise
     return values
 
 
@@ -156,10 +160,16 @@ def _matched(
             near = f'; the nearest there is "{meant}"' if meant else ""
             lacking.append((layer, f'layer "{layer.name}": not in the weights{near}'))
             continue
-        if misfit := _misfit(layer, params, found):
+        blobs = found.blobs
+        if len(blobs) < len(params) and all(
+            owners[layer.index, i] != (layer.index, i) for i in range(len(blobs), len(params))
+        ):
+            # HDF5 weights end before blobs that earlier layers own.
+            blobs += (np.zeros(0, np.float32),) * (len(params) - len(blobs))
+        if misfit := _misfit(layer, params, blobs):
             problems.append(misfit)
             continue
-        for index, blob in enumerate(found.blobs):
+        for index, blob in enumerate(blobs):
             owner = owners[layer.index, index]
             if _is_hole(blob):
                 if owner == (layer.index, index):
@@ -186,16 +196,18 @@ def _matched(
     return values, notes
 
 
-def _misfit(layer: Layer, params: tuple[ParamShape, ...], found: LayerWeights) -> str | None:
-    if len(params) != len(found.blobs):
+def _misfit(
+    layer: Layer, params: tuple[ParamShape, ...], blobs: tuple[NDArray[Any], ...]
+) -> str | None:
+    if len(params) != len(blobs):
         names = ", ".join(param.name for param in params)
         return (
-            f'layer "{layer.name}": {len(found.blobs)} parameters in the weights, '
+            f'layer "{layer.name}": {len(blobs)} parameters in the weights, '
             f"{len(params)} in the net ({names})"
         )
     wrong = [
         f"{param.name} is {blob.shape} in the weights, {param.shape} in the net"
-        for param, blob in zip(params, found.blobs, strict=True)
+        for param, blob in zip(params, blobs, strict=True)
         if not _is_hole(blob) and _stripped(blob.shape) != _stripped(param.shape)
     ]
     return f'layer "{layer.name}": ' + "; ".join(wrong) if wrong else None

@@ -1,0 +1,244 @@
+"""The public functions: load, convert, verify."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.caffe import lower
+from converters.emitter import Emitter, Provenance, Staging
+from converters.manifest import describe, manifest_artifact, target_entry
+from decaffeinate.version import __version__
+from ir import Graph
+from prototxt.errors import UnsupportedError, UsageError
+from prototxt.load import load_net
+from prototxt.net import Net
+from prototxt.parameters import Parameters, bind_parameters
+from prototxt.shapes import NetShapes, infer_shapes
+from prototxt.weights import read_weights
+
+if TYPE_CHECKING:
+    from verify.report import Report
+
+__all__ = ["TARGETS", "Conversion", "Loaded", "convert", "load", "verify"]
+
+TARGETS: dict[str, tuple[str, str]] = {
+    "onnx": ("converters.onnx", "OnnxEmitter"),
+    "pytorch": ("converters.pytorch", "PyTorchEmitter"),
+    "mxnet": ("converters.mxnet", "MXNetEmitter"),
+}
+"""Module and class of each target's emitter; imported only when it is used."""
+
+_TOOL = f"decaffeinate {__version__}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A net with its shapes and parameters, ready to be converted or verified."""
+
+    net: Net
+    shapes: NetShapes
+    parameters: Parameters
+    weights: Path | None
+    seed: int
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know: unknown fields, drawn parameters, layers of the weights left out."""
+        return [*self.net.warnings, *self.parameters.notes]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion wrote."""
+
+    name: str
+    folder: Path
+    manifest: Path
+    files: tuple[Path, ...]
+    loaded: Loaded
+    graph: Graph
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Loaded.notes`."""
+        return self.loaded.notes
+
+
+def load(
+    net: str | Path,
+    weights: str | Path | None = None,
+    *,
+    phase: str = "TEST",
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+) -> Loaded:
+    """Read a net and its weights; without weights, parameters are drawn from the net's fillers with `seed`.
+
+    Raises:
+        DecaffeinateError: anything wrong with the files; see `prototxt.errors`.
+    """
+    parsed = load_net(net, phase, stages, level, input_shapes)
+    shapes = infer_shapes(parsed)
+    stored = read_weights(weights, parsed, shapes) if weights is not None else None
+    parameters = bind_parameters(parsed, shapes, stored, seed)
+    return Loaded(parsed, shapes, parameters, Path(weights) if weights is not None else None, seed)
+
+
+def convert(
+    net: str | Path | Loaded,
+    weights: str | Path | None = None,
+    *,
+    to: Sequence[str] = ("onnx",),
+    output: str | Path = ".",
+    name: str | None = None,
+    opset: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Conversion:
+    """Convert a net to one or more targets; all files are written, or none.
+
+    Args:
+        net: the prototxt, or what `load` returned.
+        weights: the weights; None draws from the net's fillers.
+        to: names of TARGETS.
+        output: the folder; made if it is missing.
+        name: stem of the files; the prototxt's by default.
+        opset: ONNX operator set; by default the newest that current runtimes run.
+        progress: told what is being done.
+        options: further arguments of `load`.
+
+    Raises:
+        DecaffeinateError: see `prototxt.errors`; nothing has been written then.
+    """
+    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    stem = _stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
+    graph = lower(loaded.net, loaded.shapes, loaded.parameters)
+    emitters = {
+        target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in to
+    }
+    planned = {target: emitter.emit() for target, emitter in emitters.items()}
+    content = describe(
+        loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed, {"opset": opset}
+    )
+    folder = Path(output)
+    files: list[Path] = []
+    with Staging(folder) as staging:
+        entries = _kept_targets(folder / f"{stem}.manifest.json", content)
+        for target, artifacts in planned.items():
+            written = {}
+            for artifact in artifacts:
+                progress(f"writing {artifact.name}")
+                written[artifact.name] = staging.write(artifact)
+            entries[target] = target_entry(emitters[target], graph, written)
+            files += [folder / artifact for artifact in written]
+        content["targets"] = {target: entries[target] for target in sorted(entries)}
+        manifest = manifest_artifact(stem, content)
+        staging.write(manifest)
+    return Conversion(stem, folder, folder / manifest.name, tuple(files), loaded, graph)
+
+
+def verify(
+    net: str | Path | Loaded,
+    weights: str | Path | None = None,
+    *,
+    backends: Sequence[str] = ("onnx", "pytorch", "mxnet"),
+    manifest: str | Path | None = None,
+    feeds: Mapping[str, Mapping[str, Any]] | None = None,
+    tolerance: float | None = None,
+    opset: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Report:
+    """Prove that converted files compute what Caffe computes, blob by blob, and hold its parameters.
+
+    Args:
+        net: the prototxt, or what `load` returned.
+        weights: the weights; None draws from the net's fillers.
+        backends: names of TARGETS.
+        manifest: of an earlier conversion whose files are to be verified; by default the net is converted into a
+            temporary folder first.  Either way the files are read back from disk.
+        feeds: sets of inputs by name, each an array an input blob; by default one of seeded noise.
+        tolerance: greatest error as a part of a blob's scale; see `verify.compare.TOLERANCE`.
+        opset: as for `convert`.
+        progress: told what is being done.
+        options: further arguments of `load`.
+
+    Raises:
+        DecaffeinateError: see `prototxt.errors`.
+    """
+    from verify.compare import TOLERANCE
+    from verify.harness import verify_conversion
+    from verify.inputs import seeded_inputs
+    from verify.runners.runner import read_conversion
+
+    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    if feeds is None:
+        noise = seeded_inputs(loaded.net, loaded.shapes, loaded.seed)
+        feeds = {f"noise (seed {loaded.seed})": noise}
+
+    def run(path: Path) -> Report:
+        assert feeds is not None
+        return verify_conversion(
+            loaded.net,
+            loaded.shapes,
+            loaded.parameters,
+            read_conversion(path),
+            backends,
+            feeds,
+            TOLERANCE if tolerance is None else tolerance,
+            progress,
+        )
+
+    if manifest is not None:
+        return run(Path(manifest))
+    with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
+        done = convert(loaded, to=backends, output=folder, opset=opset, progress=progress)
+        return run(done.manifest)
+
+
+def _emitter(
+    target: str, graph: Graph, stem: str, provenance: Provenance, opset: int | None
+) -> Emitter:
+    if target not in TARGETS:
+        raise UsageError(f'unknown target "{target}"', expected="one of " + ", ".join(TARGETS))
+    module, cls = TARGETS[target]
+    try:
+        emitter: type[Emitter] = getattr(import_module(module), cls)
+    except ModuleNotFoundError as error:
+        raise UnsupportedError(
+            f'writing {target} needs the package "{error.name}"',
+            hint=f"pip install 'decaffeinate[{target}]'",
+        ) from None
+    settings = {"opset": opset} if target == "onnx" else {}
+    return emitter(graph, stem, provenance, **settings)
+
+
+def _provenance(loaded: Loaded) -> Provenance:
+    weights = loaded.weights.name if loaded.weights is not None else loaded.parameters.source
+    return Provenance(_TOOL, f"{loaded.net.name or 'net'} ({Path(loaded.net.path).name})", weights)
+
+
+def _stem(name: str) -> str:
+    """A name for files: also a valid module name, since Python files are imported by it."""
+    stem = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"_{stem}" if not stem or stem[0].isdigit() else stem
+
+
+def _kept_targets(manifest: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Targets that an earlier conversion of the very same files wrote there."""
+    try:
+        earlier = json.loads(manifest.read_text(encoding="utf-8"))
+        targets: dict[str, Any] = earlier.pop("targets")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+    same = ("format", "tool", "net", "weights", "inputs", "outputs")
+    return targets if all(earlier.get(key) == content[key] for key in same) else {}

@@ -1,0 +1,72 @@
+"""Runs NAME.onnx in onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt.errors import UnsupportedError
+from verify.runners.runner import Conversion
+
+__all__ = ["OnnxRuntimeRunner"]
+
+
+class OnnxRuntimeRunner:
+    """Runs the file as it lies on disk, and once more with every blob made an output."""
+
+    def __init__(self, conversion: Conversion) -> None:
+        try:
+            self._onnx: Any = import_module("onnx")
+            self._runtime: Any = import_module("onnxruntime")
+        except ImportError as error:
+            raise UnsupportedError(
+                f"onnxruntime cannot be used: {error}", hint="pip install 'decaffeinate[onnx]'"
+            ) from None
+        self._path = conversion.file("onnx", ".onnx")
+        self._part = conversion.target("onnx")
+
+    def version(self) -> str:
+        """The version of onnxruntime."""
+        return f"onnxruntime {self._runtime.__version__}"
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """One forward pass; see `Runner`."""
+        blobs: Mapping[str, str] = self._part["blobs"]
+        feed = {self._part["inputs"][blob]: array for blob, array in inputs.items()}
+        values = dict(feed)
+        values.update(self._run(self._instrumented(set(blobs.values()) - set(feed)), feed))
+        # The outputs are those of the untouched file, with all of the runtime's optimisations.
+        values.update(self._run(str(self._path), feed))
+        return {blob: values[name] for blob, name in blobs.items()}
+
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """The initialisers by name."""
+        model = self._onnx.load(str(self._path))
+        to_array = self._onnx.numpy_helper.to_array
+        return {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+
+    def _instrumented(self, names: set[str]) -> bytes:
+        model = self._onnx.load(str(self._path), load_external_data=False)
+        missing = names - {output.name for output in model.graph.output}
+        for name in sorted(missing):
+            model.graph.output.append(self._onnx.ValueInfoProto(name=name))
+        serialized: bytes = model.SerializeToString()
+        return serialized
+
+    def _run(self, model: str | bytes, feed: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+        options = self._runtime.SessionOptions()
+        options.log_severity_level = 3
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(self._path.parent)
+        )
+        session = self._runtime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        wanted = [output.name for output in session.get_outputs()]
+        used = {entry.name for entry in session.get_inputs()}
+        found = session.run(wanted, {name: array for name, array in feed.items() if name in used})
+        return dict(zip(wanted, found, strict=True))
