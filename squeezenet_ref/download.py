@@ -11,14 +11,13 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from prototxt.atomic import atomic_file
 from prototxt.errors import FileError, UsageError
 from squeezenet_ref.generator import generate
 from squeezenet_ref.releases import PublishedFile, release
 
-__all__ = ["BASE_URL", "Fetched", "Progress", "cache_folder", "fetch", "fetch_file"]
+__all__ = ["BASE_URL", "Fetched", "Progress", "cache_folder", "fetch", "fetch_file", "mismatches"]
 
 BASE_URL = "https://raw.githubusercontent.com"
 Progress = Callable[[str, int, int | None], None]
@@ -92,7 +91,7 @@ def fetch_file(
     """One published file; arguments and errors as for `fetch`."""
     folder = Path(cache) if cache is not None else cache_folder()
     target = folder / file.repository / file.commit / file.path
-    if target.is_file() and _mismatch(file, target) is None:
+    if target.is_file() and not mismatches(file, target.read_bytes()):
         return target
     base = base_url or os.environ.get("DECAFFEINATE_MIRROR") or BASE_URL
     if not base.startswith(("http://", "https://")):
@@ -106,45 +105,46 @@ def fetch_file(
             where=str(target.parent),
             hint="name another folder with $DECAFFEINATE_CACHE",
         ) from None
+    content = _Transfer(url, file, progress).run(attempts, pause)
+    if problems := mismatches(file, content):
+        raise FileError(
+            f"what came is not {file.name} of {file.repository}, and was not kept",
+            where=url,
+            details=problems,
+            hint="a proxy or a mirror may have answered in its place; " + _LATER,
+        )
     with atomic_file(target) as out:
-        _Transfer(url, file, out, progress).run(attempts, pause)
-        out.flush()
-        if problem := _mismatch(file, Path(out.name)):
-            raise FileError(
-                f"what came is not {file.name} of {file.repository}, and was not kept",
-                where=url,
-                details=problem,
-                hint="a proxy or a mirror may have answered in its place; " + _LATER,
-            )
+        out.write(content)
     return target
 
 
 class _Transfer:
-    """One download, taken up where it broke as long as attempts last."""
+    """One download, taken up where it broke as long as attempts last.
 
-    def __init__(
-        self, url: str, file: PublishedFile, out: BinaryIO, progress: Progress | None
-    ) -> None:
+    It is held in memory: the published files have 5 MB at most, and nothing unchecked gets onto
+    the disk.
+    """
+
+    def __init__(self, url: str, file: PublishedFile, progress: Progress | None) -> None:
         self.url = url
         self.file = file
-        self.out = out
         self.progress = progress
-        self.done = 0
+        self.content = bytearray()
         self.validator: str | None = None  # proves to the server that both parts are of one content
 
-    def run(self, attempts: int, pause: float) -> None:
+    def run(self, attempts: int, pause: float) -> bytearray:
         reason = ""
         for attempt in range(max(1, attempts)):
             if attempt:
                 time.sleep(pause * 2 ** (attempt - 1))
             try:
                 self._receive()
-                return
+                return self.content
             except urllib.error.HTTPError as error:
                 error.close()
                 reason = f"the server answered {error.code} {error.reason}"
                 if error.code == 416:  # the part is no prefix of what is there now
-                    self.done = 0
+                    self.content.clear()
                 elif error.code < 500 and error.code not in (408, 429):
                     break  # it will answer the same again
             except (OSError, http.client.HTTPException) as error:
@@ -159,51 +159,41 @@ class _Transfer:
 
     def _receive(self) -> None:
         headers = {"User-Agent": "decaffeinate", "Accept-Encoding": "identity"}
-        if self.done and self.validator:
-            headers |= {"Range": f"bytes={self.done}-", "If-Range": self.validator}
+        if self.content and self.validator:
+            headers |= {"Range": f"bytes={len(self.content)}-", "If-Range": self.validator}
         request = urllib.request.Request(self.url, headers=headers)
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-            start = self.done if response.status == 206 else 0
-            if start and not response.headers.get("Content-Range", "").startswith(
-                f"bytes {start}-"
-            ):
+            start = len(self.content) if response.status == 206 else 0
+            place = response.headers.get("Content-Range", "")
+            if start and not place.startswith(f"bytes {start}-"):
                 raise OSError("the server continued at another place")
-            self.done = start
-            self.out.seek(start)
-            self.out.truncate()
+            del self.content[start:]
             tag = response.headers.get("ETag", "")
             self.validator = tag if tag.startswith('"') else response.headers.get("Last-Modified")
             length = response.headers.get("Content-Length")
             total = start + int(length) if length is not None else None
             while chunk := response.read(_CHUNK):
-                self.out.write(chunk)
-                self.done += len(chunk)
+                self.content += chunk
                 if self.progress is not None:
-                    self.progress(self.file.name, self.done, total)
-            if total is not None and self.done < total:
-                raise OSError(f"the transfer broke after {self.done} of {total} bytes")
+                    self.progress(self.file.name, len(self.content), total)
+            if total is not None and len(self.content) < total:
+                raise OSError(f"the transfer broke after {len(self.content)} of {total} bytes")
 
 
-def _mismatch(file: PublishedFile, path: Path) -> list[str] | None:
-    """What tells the content from the published one, a line each; None if nothing does."""
-    size = path.stat().st_size
-    sha256 = hashlib.sha256()
+def mismatches(file: PublishedFile, content: bytes | bytearray) -> list[str]:
+    """What tells the content from the published one, a line each."""
+    sha256 = hashlib.sha256(content).hexdigest()
     # Git's name for the content, not a protection: what protects is HTTPS, and sha256 where it is
     # known.
-    blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with path.open("rb") as content:
-        start = content.read(9)
-        content.seek(0)
-        while chunk := content.read(_CHUNK):
-            sha256.update(chunk)
-            blob.update(chunk)
+    blob = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
+    blob.update(content)
     problems = []
-    if file.size is not None and size != file.size:
-        problems.append(f"size: expected {file.size} bytes, got {size}")
+    if file.size is not None and len(content) != file.size:
+        problems.append(f"size: expected {file.size} bytes, got {len(content)}")
     if blob.hexdigest() != file.git_blob:
         problems.append(f"git blob: expected {file.git_blob}, got {blob.hexdigest()}")
-    if file.sha256 is not None and sha256.hexdigest() != file.sha256:
-        problems.append(f"sha256: expected {file.sha256}, got {sha256.hexdigest()}")
-    if problems and start.lstrip().lower().startswith((b"<!doctyp", b"<html")):
+    if file.sha256 is not None and sha256 != file.sha256:
+        problems.append(f"sha256: expected {file.sha256}, got {sha256}")
+    if problems and content[:100].lstrip().lower().startswith((b"<!doctype", b"<html")):
         problems.append("it is an HTML page")
-    return problems or None
+    return problems

@@ -80,7 +80,7 @@ def torchvision_state_dict(
 
     Raises:
         UsageError: another version or preprocessing.
-        WeightsError: a layer is missing, or a shape is another; all of them in one error.
+        WeightsError: a layer is missing or one too many, or a shape is another; all in one error.
     """
     if preprocessing not in ("caffe", "torchvision"):
         raise UsageError(
@@ -101,6 +101,8 @@ def torchvision_state_dict(
             )
         else:
             state[key] = np.array(blobs[index], np.float32).reshape(shape)
+    known = {name for layer, *_ in _table(net) for name in (layer, _alias(layer))}
+    problems += [f'layer "{name}": torchvision has none' for name in stored if name not in known]
     if problems:
         raise WeightsError(
             f"these are not the weights of a SqueezeNet v{version}",
