@@ -1,0 +1,88 @@
+"""What the command line feeds a net: arrays, an image, and noise for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decaffeinate.api import Loaded
+from prototxt.errors import UnsupportedError, UsageError
+from prototxt.mean import read_mean
+from verify.inputs import image_input, read_array, seeded_inputs
+
+__all__ = ["installed_backends", "make_feeds"]
+
+Array = NDArray[np.float32]
+
+_PACKAGES = {"onnx": "onnxruntime", "pytorch": "torch", "mxnet": "mxnet"}
+
+
+def installed_backends() -> list[str]:
+    """The backends whose framework is installed.
+
+    Raises:
+        UnsupportedError: none is.
+    """
+    found = []
+    for backend, package in _PACKAGES.items():
+        try:
+            metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+        found.append(backend)
+    if not found:
+        raise UnsupportedError(
+            "no backend is installed",
+            expected="onnxruntime, torch or mxnet",
+            hint="pip install 'decaffeinate[onnx]'",
+        )
+    return found
+
+
+def make_feeds(
+    loaded: Loaded, arrays: Mapping[str, Path], image: Path | None, mean: str
+) -> dict[str, dict[str, Array]]:
+    """One set of inputs, under a name that says what it is.
+
+    Raises:
+        UsageError: an array for a blob that is no input, or no input that could take the image.
+        FileError: a file that cannot be read.
+    """
+    shapes = {blob.name: loaded.shapes.blobs[blob] for blob in loaded.net.inputs}
+    for name in arrays:
+        if name not in shapes:
+            raise UsageError(f'"{name}" is no input of the net', expected="one of " + ", ".join(shapes))
+    inputs = seeded_inputs(loaded.net, loaded.shapes, loaded.seed)
+    inputs |= {name: read_array(path, name, shapes[name]) for name, path in arrays.items()}
+    title = "given arrays" if arrays else f"noise (seed {loaded.seed})"
+    if image is not None:
+        fits = [n for n, s in shapes.items() if len(s) == 4 and s[1] in (1, 3) and n not in arrays]
+        if not fits:
+            raise UsageError("no input of the net takes an image", where=str(image),
+                             expected="an input of shape (N, 1 or 3, H, W)")  # fmt: skip
+        inputs[fits[0]] = image_input(image, shapes[fits[0]], _mean(mean, shapes[fits[0]]))
+        title = image.name
+    return {title: inputs}
+
+
+def _mean(text: str, shape: tuple[int, ...]) -> Any:
+    path = Path(text)
+    if path.is_file():
+        mean = read_mean(path)
+        return mean if mean.shape == shape[1:] else mean.mean(axis=(1, 2))[:, None, None]
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        raise UsageError(f'mean "{text}" is neither numbers nor a file', where="--mean",
+                         expected="numbers a channel such as 104,117,123, or a .binaryproto") from None  # fmt: skip
+    if len(numbers) == 3 and shape[1] == 1:
+        numbers = [sum(numbers) / 3]
+    if len(numbers) not in (1, shape[1]):
+        raise UsageError(f"{len(numbers)} means for {shape[1]} channels", where="--mean",
+                         expected="one number, or one a channel")  # fmt: skip
+    return np.array(numbers, np.float32).reshape(-1, 1, 1)

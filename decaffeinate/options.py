@@ -1,0 +1,113 @@
+"""Options that commands share, and how every command fails."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["BackendOption", "InputFile", "InputShape", "TargetOption", "failing_cleanly", "net_options"]
+
+_TARGETS = ("onnx", "pytorch", "mxnet")
+
+
+class TargetOption(click.ParamType):
+    """One of the targets, or all of them."""
+
+    name = "target"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A tuple of names."""
+        if not isinstance(value, str):
+            return value
+        if value == "all":
+            return _TARGETS
+        if value not in _TARGETS:
+            self.fail(f'unknown {self.name} "{value}"; choose from {", ".join(_TARGETS)}, all', param, ctx)
+        return (value,)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        """Names that start so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in (*_TARGETS, "all") if name.startswith(incomplete)]
+
+
+class BackendOption(TargetOption):
+    """The same names, of the backends that run the files."""
+
+    name = "backend"
+
+
+class InputShape(click.ParamType):
+    """BLOB=1,3,227,227."""
+
+    name = "BLOB=N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The blob and its sizes."""
+        if not isinstance(value, str):
+            return value
+        # A blob's name may hold "=", a shape may not.
+        blob, equals, sizes = value.rpartition("=")
+        try:
+            shape = tuple(int(size) for size in sizes.lower().replace("x", ",").split(","))
+        except ValueError:
+            shape = ()
+        if not equals or not blob or not shape or min(shape) < 1:
+            self.fail(f'"{value}" is no input shape; give BLOB=1,3,227,227 with positive sizes', param, ctx)
+        return blob, shape
+
+
+class InputFile(click.ParamType):
+    """BLOB=FILE.npy."""
+
+    name = "BLOB=FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The blob and the path."""
+        if not isinstance(value, str):
+            return value
+        blob, equals, path = value.partition("=")
+        if not equals or not blob or not path:
+            self.fail(f'"{value}" is no input; give BLOB=FILE.npy', param, ctx)
+        return blob, Path(path)
+
+
+def net_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say which net of the file is meant, and how to print; passed on as `load` takes them."""
+
+    @click.option("--phase", type=click.Choice(["TEST", "TRAIN"], case_sensitive=False), default="TEST",
+                  show_default=True, help="Phase of the net.")  # fmt: skip
+    @click.option("--stage", "stages", multiple=True, metavar="S", help="Stage of the net's state; may be given several times.")
+    @click.option("--level", type=int, default=0, show_default=True, help="Level of the net's state.")
+    @click.option("--input-shape", "input_shapes", type=InputShape(), multiple=True, metavar="BLOB=1,3,227,227",
+                  help="Shape of an input, instead of the declared one; may be given several times.")  # fmt: skip
+    @click.option("--seed", type=int, default=0, show_default=True, help="Seed of drawn parameters and of noise.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @functools.wraps(command)
+    def with_options(*args: Any, **kwargs: Any) -> None:
+        kwargs["input_shapes"] = dict(kwargs["input_shapes"])
+        command(*args, **kwargs)
+
+    return with_options
+
+
+def failing_cleanly(command: Callable[..., None]) -> Callable[..., None]:
+    """A user's mistake becomes a message on standard error and exit code 2."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        from prototxt.errors import DecaffeinateError
+
+        try:
+            command(*args, **kwargs)
+        except DecaffeinateError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+
+    return guarded

@@ -1,0 +1,138 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from decaffeinate.inspection import Inspection
+from verify.report import BackendResult, Report
+
+__all__ = ["show_inspection", "show_report"]
+
+_WORST_SHOWN = 5
+_PIPED_WIDTH = 160
+
+
+def _console(stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = shutil.get_terminal_size().columns if stream.isatty() else _PIPED_WIDTH
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def _notes(notes: list[str] | tuple[str, ...]) -> None:
+    console = _console(stderr=True)
+    for note in notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True)
+
+
+def show_report(report: Report) -> None:
+    """A verification: a line a backend and feed, what failed, and the verdict."""
+    console = _console()
+    _notes(report.notes)
+    console.print(f"{escape(report.net)}: {report.parameters:,} parameters, {escape(report.weights)}")
+    console.print(f"tolerance: {report.tolerance:g} of each blob's greatest magnitude in the reference")
+    table = Table(box=None, pad_edge=False)
+    for title in ("backend", "inputs", "blobs"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("worst blob", overflow="fold")
+    table.add_column("error", justify="right")
+    table.add_column("allowed", justify="right")
+    table.add_column("parameters stored", overflow="fold")
+    table.add_column("bytes on disk / 4 a parameter", justify="right")
+    table.add_column("")
+    for result in report.results:
+        table.add_row(*_cells(result))
+    console.print(table)
+    for pair in report.across:
+        verdict = "agree" if pair.passed else "DIFFER"
+        console.print(
+            f"{pair.first} and {pair.second} {verdict} on {escape(pair.inputs)}: {pair.compared} blobs, "
+            f"most apart in {escape(pair.worst.blob)} ({pair.worst.error:.2g}, allowed {pair.worst.allowed:.2g})"
+        )
+    for result in report.results:
+        _show_faults(console, result)
+    if report.passed:
+        console.print("[green]equivalent[/green]")
+    else:
+        console.print("[red]NOT equivalent[/red]")
+
+
+def _cells(result: BackendResult) -> list[str]:
+    passed = sum(blob.passed for blob in result.blobs)
+    worst = result.worst
+    parity = result.parity
+    stored = size = ""
+    if parity is not None:
+        folded = f", {parity.folded:,} folded" if parity.folded else ""
+        same = "bit-equal" if parity.passed else "DIFFER"
+        stored = f"{parity.stored:,} of {parity.source:,}{folded}, {same}"
+        size = f"{parity.disk_bytes:,} / {parity.expected_bytes:,}"
+    return [
+        escape(result.version or result.backend),
+        escape(result.inputs),
+        f"{passed}/{len(result.blobs)}",
+        escape(worst.blob) if worst else "",
+        f"{worst.error:.2g}" if worst else "",
+        f"{worst.allowed:.2g}" if worst else "",
+        stored,
+        size,
+        "[green]pass[/green]" if result.passed else "[red]FAIL[/red]",
+    ]
+
+
+def _show_faults(console: Console, result: BackendResult) -> None:
+    name = f"{result.backend} on {result.inputs}"
+    if result.problem is not None:
+        console.print(f"[red]{escape(name)}[/red]: {escape(result.problem)}", soft_wrap=True)
+    wrong = [blob for blob in result.blobs if not blob.passed]
+    for blob in wrong[:_WORST_SHOWN]:
+        text = blob.problem or (
+            f"{blob.mismatched:,} of {blob.size:,} values differ; the most by {blob.error:.3g} at {blob.where}, "
+            f"allowed {blob.allowed:.3g}"
+        )
+        console.print(f"[red]{escape(name)}[/red]: {escape(blob.blob)}: {escape(text)}", soft_wrap=True)
+    if len(wrong) > _WORST_SHOWN:
+        console.print(f"[red]{escape(name)}[/red]: and {len(wrong) - _WORST_SHOWN} more blobs")
+    if result.parity is not None:
+        for problem in result.parity.problems:
+            console.print(f"[red]{escape(name)}[/red]: {escape(problem)}", soft_wrap=True)
+        for layer in result.parity.layers:
+            if not layer.passed:
+                text = "; ".join(layer.problems) or (
+                    f"{layer.source:,} parameters in the source, {layer.stored:,} stored, {layer.folded:,} folded"
+                )
+                console.print(f"[red]{escape(name)}[/red]: layer {escape(layer.layer)}: {escape(text)}",
+                              soft_wrap=True)  # fmt: skip
+
+
+def show_inspection(table: Inspection) -> None:
+    """A net's layers with totals."""
+    console = _console()
+    _notes(table.warnings)
+    console.print(f"{escape(table.net or 'unnamed net')} ({escape(table.path)}), phase {table.phase}")
+    rows = Table(box=None, pad_edge=False)
+    rows.add_column("layer", overflow="fold")
+    rows.add_column("type", overflow="fold")
+    rows.add_column("output", overflow="fold")
+    rows.add_column("parameters", justify="right")
+    rows.add_column("MACs", justify="right")
+    for row in table.layers:
+        shapes = ", ".join("?" if s is None else "x".join(map(str, s)) or "scalar" for s in row.shapes)
+        kind = escape(row.type) if row.known else f"[yellow]{escape(row.type)} (unknown)[/yellow]"
+        rows.add_row(
+            escape(row.name),
+            kind,
+            shapes,
+            "?" if row.parameters is None else f"{row.parameters:,}" if row.parameters else "",
+            "?" if row.macs is None else f"{row.macs:,}" if row.macs else "",
+        )
+    rows.add_section()
+    least = "" if table.complete else "at least "
+    rows.add_row("total", f"{len(table.layers)} layers", "", f"{least}{table.parameters:,}", f"{least}{table.macs:,}")
+    console.print(rows)
+    console.print(f"inputs: {escape(', '.join(table.inputs))}; outputs: {escape(', '.join(table.outputs))}")
