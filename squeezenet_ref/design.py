@@ -13,6 +13,13 @@ __all__ = ["ARCHITECTURES", "Architecture", "Fire", "architecture"]
 # Every pool of the family is 3x3 with stride 2; Caffe rounds its output size up.
 POOL_KERNEL, POOL_STRIDE = 3, 2
 _BYPASSES = ("none", "simple", "complex")
+# Whole numbers and the least that each may be; of expand filters, one is 1x1 and one 3x3.
+_LEAST = {
+    **dict.fromkeys(("freq", "modules", "classes", "batch", "input_channels"), 1),
+    **dict.fromkeys(("conv1_channels", "conv1_kernel", "conv1_stride"), 1),
+    **dict.fromkeys(("incr_e", "conv1_pad", "final_pad"), 0),
+    "base_e": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -103,44 +110,14 @@ class Architecture:
     input_layer: str = "input"
 
     def __post_init__(self) -> None:
-        positive = (
-            "base_e",
-            "freq",
-            "modules",
-            "conv1_channels",
-            "conv1_kernel",
-            "conv1_stride",
-            "classes",
-            "batch",
-            "input_channels",
-        )
-        for field in positive:
-            _whole(field, getattr(self, field), 1)
-        for field in ("incr_e", "conv1_pad", "final_pad"):
-            _whole(field, getattr(self, field), 0)
+        for field, least in _LEAST.items():
+            _whole(field, getattr(self, field), least)
         pair = self.input_size if isinstance(self.input_size, tuple) else (self.input_size,) * 2
         _require(len(pair) == 2, "input_size", self.input_size, "pixels, or (height, width)")
         for size in pair:
             _whole("input_size", size, 1)
-        _require(self.base_e >= 2, "base_e", self.base_e, "at least 2: one 1x1 and one 3x3 filter")
-        _require(0 < self.sr <= 1, "sr", self.sr, "a ratio, 0 < sr <= 1")
-        _require(0 < self.pct_3x3 < 1, "pct_3x3", self.pct_3x3, "a share, 0 < pct_3x3 < 1")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a ratio, 0 <= dropout < 1")
-        _require(self.bypass in _BYPASSES, "bypass", self.bypass, "one of " + ", ".join(_BYPASSES))
-        _require(
-            self.conv1_pad < self.conv1_kernel,
-            "conv1_pad",
-            self.conv1_pad,
-            f"less than the kernel, {self.conv1_kernel}",
-        )
-        last = self.modules + 1
-        numbers = isinstance(self.pools, tuple) and all(type(n) is int for n in self.pools)
-        _require(
-            numbers and set(self.pools) <= set(range(1, last + 1)) and _increasing(self.pools),
-            "pools",
-            self.pools,
-            f"a tuple of increasing layer numbers from 1 (conv1) to {last} (fire{last})",
-        )
+        self._check_shares()
+        self._check_pools()
         if self.bypass == "simple" and not any(fire.bypass for fire in self.fires):
             raise UsageError(
                 "no module keeps its number of channels, so a simple bypass has no place",
@@ -148,6 +125,29 @@ class Architecture:
                 hint='take bypass="complex"',
             )
         self.sizes()
+
+    def _check_shares(self) -> None:
+        less = f"less than the kernel, {self.conv1_kernel}"
+        for holds, field, expected in (
+            (0 < self.sr <= 1, "sr", "a ratio, 0 < sr <= 1"),
+            (0 < self.pct_3x3 < 1, "pct_3x3", "a share, 0 < pct_3x3 < 1"),
+            (0 <= self.dropout < 1, "dropout", "a ratio, 0 <= dropout < 1"),
+            (self.bypass in _BYPASSES, "bypass", "one of " + ", ".join(_BYPASSES)),
+            (self.conv1_pad < self.conv1_kernel, "conv1_pad", less),
+        ):
+            _require(holds, field, getattr(self, field), expected)
+
+    def _check_pools(self) -> None:
+        last = self.modules + 1
+        numbers = isinstance(self.pools, tuple) and all(type(n) is int for n in self.pools)
+        _require(
+            numbers
+            and all(1 <= n <= last for n in self.pools)
+            and all(a < b for a, b in pairwise(self.pools)),
+            "pools",
+            self.pools,
+            f"a tuple of increasing layer numbers from 1 (conv1) to {last} (fire{last})",
+        )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -220,10 +220,6 @@ def _require(holds: bool, field: str, value: object, expected: str) -> None:
 def _whole(field: str, value: object, least: int) -> None:
     holds = isinstance(value, int) and not isinstance(value, bool) and value >= least
     _require(holds, field, value, f"a whole number, at least {least}")
-
-
-def _increasing(numbers: tuple[int, ...]) -> bool:
-    return all(a < b for a, b in pairwise(numbers))
 
 
 def _nearest(filters: float) -> int:

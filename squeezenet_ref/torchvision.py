@@ -64,8 +64,7 @@ def torchvision_state_dict(
     *,
     preprocessing: str = "caffe",
 ) -> dict[str, Array]:
-    """A state dict for `torchvision.models.squeezenet1_0` or `squeezenet1_1`, as float32 NumPy
-    arrays.
+    """A state dict for torchvision's `squeezenet1_0` or `squeezenet1_1`, as float32 NumPy arrays.
 
     `model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})` loads it; the
     module's documentation says what else to set for equal scores.
@@ -89,20 +88,7 @@ def torchvision_state_dict(
     stored = _by_layer(weights)
     last = stored.get("conv10", stored.get("conv_final", ()))
     net = _version(version, int(last[1].size) if len(last) == 2 else 1000)
-    state: dict[str, Array] = {}
-    problems = []
-    for layer, index, key, shape in _table(net):
-        blobs = stored.get(layer, stored.get(_alias(layer), ()))
-        if index >= len(blobs):
-            problems.append(f'layer "{layer}": blob {index} is missing')
-        elif _stripped(blobs[index].shape) != _stripped(shape):
-            problems.append(
-                f'layer "{layer}": blob {index} is {blobs[index].shape}, {key} is {shape}'
-            )
-        else:
-            state[key] = np.array(blobs[index], np.float32).reshape(shape)
-    known = {name for layer, *_ in _table(net) for name in (layer, _alias(layer))}
-    problems += [f'layer "{name}": torchvision has none' for name in stored if name not in known]
+    state, problems = _matched(stored, _table(net))
     if problems:
         raise WeightsError(
             f"these are not the weights of a SqueezeNet v{version}",
@@ -113,14 +99,39 @@ def torchvision_state_dict(
     return _for_normalised_rgb(state) if preprocessing == "torchvision" else state
 
 
+_Row = tuple[str, int, str, tuple[int, ...]]
+"""Caffe layer, blob index, torchvision key, shape."""
+
+
+def _matched(
+    stored: Mapping[str, Sequence[Array]], table: Sequence[_Row]
+) -> tuple[dict[str, Array], list[str]]:
+    """The state dict, and what does not fit, a line each."""
+    state: dict[str, Array] = {}
+    problems = []
+    for layer, index, key, shape in table:
+        blobs = stored.get(layer, stored.get(_alias(layer), ()))
+        if index >= len(blobs):
+            problems.append(f'layer "{layer}": blob {index} is missing')
+        elif _stripped(blobs[index].shape) != _stripped(shape):
+            problems.append(
+                f'layer "{layer}": blob {index} is {blobs[index].shape}, {key} is {shape}'
+            )
+        else:
+            state[key] = np.array(blobs[index], np.float32).reshape(shape)
+    known = {name for layer, *_ in table for name in (layer, _alias(layer))}
+    problems += [f'layer "{name}": torchvision has none' for name in stored if name not in known]
+    return state, problems
+
+
 def _version(version: str, classes: int) -> Architecture:
     if version not in ("1.0", "1.1"):
         raise UsageError(f'torchvision has no SqueezeNet "{version}"', expected="1.0 or 1.1")
     return architecture(version, classes=classes)
 
 
-def _table(net: Architecture) -> list[tuple[str, int, str, tuple[int, ...]]]:
-    """(Caffe layer, blob index, torchvision key, shape) in torchvision's order."""
+def _table(net: Architecture) -> list[_Row]:
+    """Every parameter in torchvision's order."""
     convolutions = [
         ("conv1", "features.0", net.conv1_channels, net.input_channels, net.conv1_kernel)
     ]
@@ -135,7 +146,7 @@ def _table(net: Architecture) -> list[tuple[str, int, str, tuple[int, ...]]]:
             (f"{caffe}/expand3x3", f"{torch}.expand3x3", fire.expand3x3, fire.squeeze, 3),
         ]
     convolutions.append((f"conv{net.final}", "classifier.1", net.classes, net.fires[-1].outputs, 1))
-    rows: list[tuple[str, int, str, tuple[int, ...]]] = []
+    rows: list[_Row] = []
     for layer, module, filters, channels, kernel in convolutions:
         rows.append((layer, 0, f"{module}.weight", (filters, channels, kernel, kernel)))
         rows.append((layer, 1, f"{module}.bias", (filters,)))

@@ -180,7 +180,7 @@ def _error(**changes: object) -> str:
         ({"batch": True}, "batch=True cannot be used\n  expected: a whole number, at least 1"),
         (
             {"base_e": 1},
-            "base_e=1 cannot be used\n  expected: at least 2: one 1x1 and one 3x3 filter",
+            "base_e=1 cannot be used\n  expected: a whole number, at least 2",
         ),
         ({"sr": 0.0}, "sr=0.0 cannot be used\n  expected: a ratio, 0 < sr <= 1"),
         ({"pct_3x3": 1.0}, "pct_3x3=1.0 cannot be used\n  expected: a share, 0 < pct_3x3 < 1"),
