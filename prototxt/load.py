@@ -9,7 +9,7 @@ from pathlib import Path
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import FileError, NetError, PrototxtError, UsageError, Where
 from prototxt.files import read_start, what_it_is
-from prototxt.net import Blob, Field, Layer, Net
+from prototxt.net import DATA_LAYERS, Blob, Field, Layer, Net
 from prototxt.rules import included
 from prototxt.text import UnknownField, fill, nearest, parse_fields
 from prototxt.upgrade import Upgraded, upgrade
@@ -203,6 +203,7 @@ def _unknown_warnings(unknown: list[UnknownField]) -> list[str]:
 def _with_input_shapes(
     layers: list[_Origin], shapes: Mapping[str, Sequence[int]], path: str
 ) -> list[_Origin]:
+    layers = [_as_input(origin, shapes) for origin in layers]
     inputs = [top for origin in layers if origin.message.type == "Input" for top in origin.message.top]
     for name, shape in shapes.items():
         if name not in inputs:
@@ -215,6 +216,23 @@ def _with_input_shapes(
             raise UsageError(f'input shape {list(shape)} of "{name}" cannot be used', where=path,
                              expected="positive sizes such as 1,3,227,227")  # fmt: skip
     return [_reshaped(o, shapes) if o.message.type == "Input" else o for o in layers]
+
+
+def _as_input(origin: _Origin, shapes: Mapping[str, Sequence[int]]) -> _Origin:
+    message = origin.message
+    if message.type not in DATA_LAYERS or not any(top in shapes for top in message.top):
+        return origin
+    lacking = [top for top in message.top if top not in shapes]
+    if lacking:
+        raise UsageError(
+            f"no shape is given for {', '.join(lacking)}",
+            where=str(origin.where),
+            expected="shapes for all tops of a data layer that is to become an input",
+            hint=" ".join(f"--input-shape {top}=..." for top in message.top),
+        )
+    changed = pb.LayerParameter(name=message.name, type="Input", top=message.top)
+    changed.input_param.SetInParent()
+    return replace(origin, message=changed)
 
 
 def _reshaped(origin: _Origin, shapes: Mapping[str, Sequence[int]]) -> _Origin:

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import Where
 
-__all__ = ["Blob", "Field", "Layer", "Net"]
+__all__ = ["DATA_LAYERS", "Blob", "Field", "Layer", "Net"]
+
+
+DATA_LAYERS = frozenset(
+    ("AnnotatedData", "Data", "HDF5Data", "ImageData", "MemoryData", "VideoData", "WindowData")
+)
+"""Layers that read data from files; with the shapes of their tops given, they become inputs."""
 
 
 @dataclass(frozen=True)

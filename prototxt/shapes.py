@@ -13,7 +13,7 @@ from math import prod
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import UnsupportedError
 from prototxt.geometry import axis_of, convolution_window, fail, pooled_size, pooling_window
-from prototxt.net import Blob, Layer, Net
+from prototxt.net import DATA_LAYERS, Blob, Layer, Net
 from prototxt.text import nearest
 
 __all__ = ["LayerShapes", "NetShapes", "ParamShape", "infer_shapes", "known_types", "layer_shapes"]
@@ -123,6 +123,15 @@ def _check_count(layer: Layer, what: str, count: int, allowed: tuple[int, int | 
 
 
 def _refuse_unknown(net: Net) -> None:
+    readers = [layer for layer in net if layer.type in DATA_LAYERS]
+    if readers:
+        tops = [top.name for layer in readers for top in layer.tops]
+        raise UnsupportedError(
+            f"{readers[0].type} reads data from files; its tops have no known shape",
+            where=readers[0].where,
+            layer=readers[0].name,
+            hint="make them inputs: " + " ".join(f"--input-shape {top}=..." for top in tops),
+        )
     unknown: dict[str, list[Layer]] = {}
     for layer in net:
         if layer.type not in _RULES:
