@@ -38,7 +38,6 @@ class Binary(Nary):
         return super().infer(shapes)
 
 
-@dataclass(frozen=True)
 class Identity(Unary):
     """x, under another name."""
 
@@ -50,22 +49,18 @@ class Relu(Unary):
     slope: float = 0.0
 
 
-@dataclass(frozen=True)
 class Sigmoid(Unary):
     """1 / (1 + exp(-x))."""
 
 
-@dataclass(frozen=True)
 class Tanh(Unary):
     """tanh(x)."""
 
 
-@dataclass(frozen=True)
 class Abs(Unary):
     """|x|."""
 
 
-@dataclass(frozen=True)
 class Log(Unary):
     """Natural logarithm."""
 
@@ -77,7 +72,6 @@ class Elu(Unary):
     alpha: float = 1.0
 
 
-@dataclass(frozen=True)
 class Softplus(Unary):
     """log(1 + exp(x))."""
 
@@ -104,36 +98,29 @@ class Clamp(Unary):
     low: float = 0.0
 
 
-@dataclass(frozen=True)
 class Add(Nary):
     """Sum of the inputs, added from left to right."""
 
 
-@dataclass(frozen=True)
 class Mul(Nary):
     """Product of the inputs, from left to right."""
 
 
-@dataclass(frozen=True)
 class Maximum(Nary):
     """Greatest of the inputs."""
 
 
-@dataclass(frozen=True)
 class Sub(Binary):
     """First minus second."""
 
 
-@dataclass(frozen=True)
 class Div(Binary):
     """First over second."""
 
 
-@dataclass(frozen=True)
 class Equal(Binary):
     """1 where the two are equal, else 0."""
 
 
-@dataclass(frozen=True)
 class GreaterEqual(Binary):
     """1 where the first is at least the second, else 0."""

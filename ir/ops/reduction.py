@@ -24,11 +24,9 @@ class Reduce(Op):
         return [tuple(n for i, n in sizes if i not in self.axes)]
 
 
-@dataclass(frozen=True)
 class ReduceSum(Reduce):
     """Sum over the axes."""
 
 
-@dataclass(frozen=True)
 class ReduceMean(Reduce):
     """Mean over the axes."""

@@ -83,17 +83,14 @@ class Pool(Op):
         )
 
 
-@dataclass(frozen=True)
 class MaxPool(Pool):
     """Greatest value in the window; -FLT_MAX in a window that covers nothing."""
 
 
-@dataclass(frozen=True)
 class MaxPoolMask(Pool):
     """Index h * W + w of the first greatest value in the window; -1 in a window that covers nothing."""
 
 
-@dataclass(frozen=True)
 class AveragePool(Pool):
     """Sum over the window divided by the part of it that lies within size + pad: padding counts, overhang does not."""
 
@@ -107,11 +104,9 @@ class GlobalPool(Op):
         return [(*shapes[0][:2], *(1 for _ in shapes[0][2:]))]
 
 
-@dataclass(frozen=True)
 class GlobalMaxPool(GlobalPool):
     """Greatest value of each map."""
 
 
-@dataclass(frozen=True)
 class GlobalAveragePool(GlobalPool):
     """Mean of each map."""
