@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
 
 __all__ = ["Identifiers", "class_name", "identifier", "safe_text", "wrapped"]
+
+K = TypeVar("K", bound=Hashable)
 
 LONGEST = 35
 """Longest identifier: `        name = self.name(` still fits into a line of 88 columns."""
@@ -121,15 +124,18 @@ class Identifiers:
         self._taken.add(candidate)
         return candidate
 
-    def all(self, texts: Iterable[str]) -> dict[str, str]:
-        """Identifiers of different texts.
+    def each(self, wanted: Mapping[K, str]) -> dict[K, str]:
+        """An identifier for each key, made from its text.
 
-        A text that is an identifier already comes before others that would be made like it.
+        Texts that are identifiers already come before others that would be made like them.
         """
-        order = list(dict.fromkeys(texts))
-        exact = [text for text in order if identifier(text, self._prefix) == text]
-        found = {text: self.new(text) for text in exact}
-        return {text: found[text] if text in found else self.new(text) for text in order}
+        exact = [key for key, text in wanted.items() if identifier(text, self._prefix) == text]
+        found = {key: self.new(wanted[key]) for key in exact}
+        return {key: found[key] if key in found else self.new(text) for key, text in wanted.items()}
+
+    def all(self, texts: Iterable[str]) -> dict[str, str]:
+        """Identifiers of different texts; see `each`."""
+        return self.each({text: text for text in texts})
 
 
 def safe_text(text: str) -> str:

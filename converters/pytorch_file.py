@@ -1,0 +1,141 @@
+"""The text of an emitted PyTorch file around the layers: head, outputs, `load`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from converters.emitter import Provenance
+from converters.python_names import safe_text, wrapped
+from converters.python_source import WIDTH, Call, layout
+
+__all__ = ["LOCALS", "MAX_POOL_MASK", "TYPES", "Source"]
+
+TYPES = frozenset({"F", "Path", "NamedTuple"})
+"""Capitalised names of the file, which its classes must not take."""
+LOCALS = frozenset({"annotations", "load", "load_file", "max_pool_mask", "nn", "torch"})
+"""Other names of the file, which variables must not take."""
+
+_CONTRACT = (
+    "as the net was trained; Caffe's image models take BGR channels, 0 to 255, "
+    "with the training set's mean subtracted"
+)
+
+MAX_POOL_MASK = '''\
+def max_pool_mask(
+    x: torch.Tensor,
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+) -> torch.Tensor:
+    """Index in its map of the greatest value of each window, -1 where a window has none.
+
+    The map is padded by left, right, top and bottom.
+    """
+    padded = F.pad(x, padding, value=-torch.inf)
+    _, index = F.max_pool2d(padded, kernel_size, stride, return_indices=True)
+    height, width = x.shape[2:]
+    row = index // padded.shape[3] - padding[2]
+    column = index % padded.shape[3] - padding[0]
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return torch.where(inside, row * width + column, -1).float()
+'''
+
+
+@dataclass(frozen=True)
+class Source:
+    """The parts of an emitted file; a blob is its name in the source and its description."""
+
+    title: str
+    provenance: Provenance
+    count: int
+    class_name: str
+    inputs: Sequence[tuple[str, str]]
+    outputs: Sequence[tuple[str, str]]
+    results: Sequence[str]
+    buffers: Sequence[str]
+    init: Sequence[str]
+    forward: Sequence[str]
+
+    @property
+    def output_class(self) -> str | None:
+        """The class of several outputs."""
+        return f"{self.class_name}Output" if len(self.outputs) > 1 else None
+
+    def text(self) -> str:
+        """The whole file."""
+        body = "\n".join(self.forward)
+        functions = [MAX_POOL_MASK] if "max_pool_mask(" in body else []
+        parts = [self._head(body + "".join(functions)), *self._output_class(), *functions]
+        return "\n\n".join([*parts, self._module(), self._load()])
+
+    def _head(self, code: str) -> str:
+        lines = [*wrapped(f"{self.title}, converted from Caffe.", WIDTH, '"""', ""), ""]
+        facts = {
+            "Converted by": self.provenance.tool,
+            "Net": self.provenance.net,
+            "Weights": self.provenance.weights,
+            "Parameters": f"{self.count:,}",
+            "Input": "; ".join(description for _, description in self.inputs),
+            "Input values": _CONTRACT,
+            "Output": "; ".join(description for _, description in self.outputs),
+        }
+        for name, fact in facts.items():
+            lines += wrapped(f"{name}: {fact}", WIDTH, "", "    ")
+        lines += ['"""', "", "from __future__ import annotations", "", "from pathlib import Path"]
+        lines += ["from typing import NamedTuple"] if self.output_class else []
+        lines += ["", "import torch"]
+        lines += ["import torch.nn.functional as F"] if "F." in code else []
+        lines += ["from safetensors.torch import load_file", "from torch import nn", ""]
+        return "\n".join(lines)
+
+    def _output_class(self) -> list[str]:
+        if self.output_class is None:
+            return []
+        lines = [
+            f"class {self.output_class}(NamedTuple):",
+            '    """The outputs, in the net\'s order."""',
+        ]
+        lines += ["", *(f"    {name}: torch.Tensor" for name, _ in self.outputs), ""]
+        return ["\n".join(lines)]
+
+    def _module(self) -> str:
+        lines = [f"class {self.class_name}(nn.Module):"]
+        lines += wrapped(f"{self.title}, layer by layer.", WIDTH - 3, '    """', "")
+        lines[-1] += '"""'
+        lines += (
+            ["", *(f"    {name}: torch.Tensor" for name in self.buffers)] if self.buffers else []
+        )
+        lines += [
+            "",
+            "    def __init__(self) -> None:",
+            "        super().__init__()",
+            *self.init,
+            "",
+        ]
+        arguments = ("self", *(f"{name}: torch.Tensor" for name, _ in self.inputs))
+        result = self.output_class or "torch.Tensor"
+        lines += layout("    ", Call("def forward", arguments, f" -> {result}"), ":")
+        lines += self.forward
+        if self.output_class:
+            lines += layout("        return ", Call(self.output_class, tuple(self.results)))
+        else:
+            lines.append(f"        return {self.results[0]}")
+        return "\n".join([*lines, ""])
+
+    def _load(self) -> str:
+        return f'''\
+def load(weights_path: str | Path | None = None) -> {self.class_name}:
+    """The net with its weights, by default those beside this file, in evaluation mode."""
+    if weights_path is None:
+        weights_path = Path(__file__).with_suffix(".safetensors")
+    with torch.device("meta"):
+        model = {self.class_name}()
+    model.load_state_dict(load_file(weights_path), assign=True)
+    return model.eval()
+'''
+
+
+def blob(name: str, shape: tuple[int, ...]) -> str:
+    """How the head of a file describes a blob."""
+    return f"{safe_text(name)} {shape}"

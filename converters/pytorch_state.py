@@ -1,0 +1,255 @@
+"""What the `__init__` of an emitted PyTorch module defines: submodules, parameters, buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from converters.python_names import Identifiers
+from converters.python_source import Call, Expression, layout, number, one_or_tuple, statement
+from ir import Graph, Node, Parameter, Value
+from ir import ops as o
+
+__all__ = ["State", "conv_settings", "pool_settings"]
+
+OpT = TypeVar("OpT", bound=o.Op)
+
+# Of torch.nn.Module: an attribute of one of these names would replace a method.
+_MODULE_NAMES = """
+    add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
+    dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu load_state_dict modules mtia named_buffers named_children
+    named_modules named_parameters parameters register_backward_hook register_buffer
+    register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type xpu zero_grad
+"""
+
+
+def conv_settings(op: o.Conv) -> list[str]:
+    """Stride, padding, dilation and groups, where they are not PyTorch's defaults."""
+    sizes = {"stride": (op.stride, 1), "padding": (op.pad, 0), "dilation": (op.dilation, 1)}
+    settings = [
+        f"{name}={one_or_tuple(size)}"
+        for name, (size, default) in sizes.items()
+        if set(size) != {default}
+    ]
+    return settings + ([f"groups={op.group}"] if op.group != 1 else [])
+
+
+def pool_settings(op: o.Pool, padded: bool = True) -> list[str]:
+    """Kernel, stride, padding and rounding as PyTorch's pooling takes them."""
+    settings = [f"kernel_size={one_or_tuple(op.kernel)}", f"stride={one_or_tuple(op.stride)}"]
+    if padded and any(op.pad):
+        settings.append(f"padding={one_or_tuple(op.pad)}")
+    if op.ceil and set(op.stride) != {1}:
+        settings.append("ceil_mode=True")
+    return settings
+
+
+def pytorch_windows(op: o.Pool, shape: o.Shape) -> o.Shape | None:
+    """How many windows PyTorch's pooling makes on each axis; None where it refuses the padding.
+
+    Its formula: like Caffe's, but with rounding up it drops a last window that starts at or after
+    size + pad whether or not there is padding, and padding may be at most half the kernel.
+    """
+    counts = []
+    for size, kernel, stride, pad in zip(shape[2:], op.kernel, op.stride, op.pad, strict=True):
+        if pad > kernel // 2:
+            return None
+        span = size + 2 * pad - kernel
+        last = -(-span // stride) if op.ceil else span // stride
+        if op.ceil and last * stride >= size + pad:
+            last -= 1
+        counts.append(last + 1)
+    return tuple(counts)
+
+
+def pools_alike(op: o.Pool, shape: o.Shape) -> bool:
+    """Whether PyTorch's own pooling has the windows of this op on an input shape."""
+    return pytorch_windows(op, shape) == op.pooled(shape)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a node becomes a submodule: its constructor, and the names of its state, by input."""
+
+    constructor: Call
+    state: tuple[str, ...] = ()
+
+
+def _conv(node: Node, op: o.Conv) -> _Kind | None:
+    rank = len(op.stride)
+    if rank not in (1, 2, 3):
+        return None
+    weight = node.inputs[1].shape
+    settings = [
+        str(weight[1] * op.group),
+        str(weight[0]),
+        f"kernel_size={one_or_tuple(weight[2:])}",
+    ]
+    settings += conv_settings(op) + ([] if len(node.inputs) == 3 else ["bias=False"])
+    return _Kind(Call(f"nn.Conv{rank}d", tuple(settings)), ("weight", "bias"))
+
+
+def _linear(node: Node, op: o.Linear) -> _Kind | None:
+    if op.transposed:
+        return None
+    outputs, inputs = node.inputs[1].shape
+    settings = [str(inputs), str(outputs)] + ([] if len(node.inputs) == 3 else ["bias=False"])
+    return _Kind(Call("nn.Linear", tuple(settings)), ("weight", "bias"))
+
+
+def _batch_norm(node: Node, op: o.BatchNorm) -> _Kind | None:
+    ranks = {2: 1, 3: 1, 4: 2, 5: 3}
+    shape = node.inputs[0].shape
+    if len(shape) not in ranks:
+        return None
+    settings = (str(shape[1]), f"eps={number(op.eps)}", "affine=False")
+    constructor = Call(f"nn.BatchNorm{ranks[len(shape)]}d", settings)
+    return _Kind(constructor, ("running_mean", "running_var"))
+
+
+def _pool(node: Node, op: o.Pool) -> _Kind | None:
+    if not pools_alike(op, node.inputs[0].shape):
+        return None
+    name = f"nn.{'Max' if isinstance(op, o.MaxPool) else 'Avg'}Pool{len(op.kernel)}d"
+    return _Kind(Call(name, tuple(pool_settings(op))))
+
+
+def _local_response_norm(node: Node, op: o.LocalResponseNorm) -> _Kind:
+    settings = (f"{name}={number(getattr(op, name))}" for name in ("alpha", "beta", "k"))
+    return _Kind(Call("nn.LocalResponseNorm", (str(op.size), *settings)))
+
+
+_KINDS: dict[type[o.Op], Callable[[Node, Any], _Kind | None]] = {
+    o.Conv: _conv,
+    o.Linear: _linear,
+    o.BatchNorm: _batch_norm,
+    o.MaxPool: _pool,
+    o.AveragePool: _pool,
+    o.LocalResponseNorm: _local_response_norm,
+}
+# Ops into which a scalar constant is written as a literal, and whether it may be the first input.
+_TAKES_LITERAL: dict[type[o.Op], bool] = {
+    o.Add: True,
+    o.Mul: True,
+    o.Equal: True,
+    o.GreaterEqual: True,
+    o.Sub: False,
+    o.Div: False,
+}
+
+
+@dataclass
+class State:
+    """Plan of a module's state.
+
+    A node becomes a submodule if no node of another kind has taken its stored inputs; nodes alike
+    in everything share one.  Other stored values become parameters (a layer's) or buffers
+    (statistics and constants) of the module itself; scalar constants become literals.
+    """
+
+    graph: Graph
+    modules: dict[Node, str] = field(default_factory=dict)
+    """Attribute of the submodule that runs a node."""
+    names: dict[Parameter, str] = field(default_factory=dict)
+    """State-dict name of every stored value."""
+    literals: dict[Parameter, str] = field(default_factory=dict)
+    buffers: list[str] = field(default_factory=list)
+    """Attributes that are buffers of the module itself."""
+
+    def __post_init__(self) -> None:
+        self._constructors: dict[str, Call] = {}
+        self._own: dict[str, Parameter] = {}
+        shared, kinds = self._submodules()
+        owned = {value for _, values in kinds.values() for value in values}
+        parameters = self.graph.parameters()
+        self.literals = self._literals(parameters)
+        loose = [p for p in parameters if p not in owned and p not in self.literals]
+        texts: dict[Any, str] = {key: key.layer for key in kinds}
+        texts |= {param: param.name for param in loose}
+        attributes = Identifiers(_MODULE_NAMES.split(), prefix="layer").each(texts)
+        for first, (kind, values) in kinds.items():
+            attribute = attributes[first]
+            self._constructors[attribute] = kind.constructor
+            for value, name in zip(values, kind.state, strict=False):
+                self.names[value] = f"{attribute}.{name}"
+        for node, first in shared.items():
+            self.modules[node] = attributes[first]
+        for param in loose:
+            self.names[param] = attributes[param]
+            self._own[attributes[param]] = param
+        self.buffers = [name for name, param in self._own.items() if self._is_buffer(param)]
+        self.names = {param: self.names[param] for param in parameters if param in self.names}
+
+    def _submodules(self) -> tuple[dict[Node, Node], dict[Node, tuple[_Kind, list[Parameter]]]]:
+        """By node, the node whose submodule it uses; by such a node, its kind and stored values."""
+        shared: dict[Node, Node] = {}
+        kinds: dict[Node, tuple[_Kind, list[Parameter]]] = {}
+        alike: dict[Any, Node] = {}
+        taken: set[Value] = set()
+        for node in self.graph.nodes:
+            make = _KINDS.get(type(node.op))
+            kind = make(node, node.op) if make else None
+            values = [value for value in node.inputs[1:] if isinstance(value, Parameter)]
+            if kind is None or len(values) != len(node.inputs) - 1 or len({*values}) != len(values):
+                continue
+            key = (node.op, *values) if values else node
+            if key not in alike and not taken.intersection(values):
+                alike[key] = node
+                kinds[node] = kind, values
+                taken.update(values)
+            if key in alike and kinds[alike[key]][0] == kind:
+                shared[node] = alike[key]
+        return shared, kinds
+
+    def _literals(self, parameters: Sequence[Parameter]) -> dict[Parameter, str]:
+        uses = self.graph.uses()
+        return {
+            param: number(float(param.data))
+            for param in parameters
+            if param.origin is None
+            and param.shape == ()
+            and np.isfinite(param.data)
+            and all(_takes_literal(node, param) for node in uses[param])
+        }
+
+    def _is_buffer(self, param: Parameter) -> bool:
+        readers = self.graph.uses()[param]
+        return param.origin is None or any(isinstance(node.op, o.BatchNorm) for node in readers)
+
+    def definitions(self) -> list[tuple[str, Expression]]:
+        """Attributes of `self` and what `__init__` gives them, in the order of the nodes."""
+        found: dict[str, Expression] = {}
+        own = {param: name for name, param in self._own.items()}
+        for node in self.graph.nodes:
+            if node in self.modules:
+                found.setdefault(self.modules[node], self._constructors[self.modules[node]])
+            for value in node.inputs:
+                if isinstance(value, Parameter) and value in own:
+                    empty = Call("torch.empty", tuple(map(str, value.shape)) or ("()",))
+                    found.setdefault(own[value], Call("nn.Parameter", (empty,)))
+        return list(found.items())
+
+    def lines(self, indent: str) -> list[str]:
+        """The body of `__init__`."""
+        lines = []
+        for name, value in self.definitions():
+            if name in self.buffers and isinstance(value, Call):
+                call = Call("self.register_buffer", (f'"{name}"', *value.args))
+                lines += layout(indent, call)
+            else:
+                lines += statement(indent, f"self.{name}", value)
+        return lines
+
+
+def _takes_literal(node: Node, param: Parameter) -> bool:
+    first = _TAKES_LITERAL.get(type(node.op))
+    scalars = [value for value in node.inputs if isinstance(value, Parameter) and value.shape == ()]
+    return first is not None and len(scalars) == 1 and (first or node.inputs[0] is not param)
