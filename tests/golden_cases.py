@@ -102,9 +102,13 @@ class Case:
                 return 0.0
         return NET_TOLERANCE if self.group == "nets" else LAYER_TOLERANCE
 
+    def net(self) -> Net:
+        """The net in the case's state."""
+        return load_net(self.net_path, phase=self.phase, stages=self.stages, level=self.level)
+
     def load(self) -> tuple[Net, NetShapes, Parameters]:
-        """The net in the case's state, its shapes and its parameters."""
-        net = load_net(self.net_path, phase=self.phase, stages=self.stages, level=self.level)
+        """The net, its shapes and its parameters."""
+        net = self.net()
         shapes = infer_shapes(net)
         path = self.weights_path
         weights = None if path is None else read_weights(path, net, shapes)

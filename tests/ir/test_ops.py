@@ -1,0 +1,96 @@
+"""Shape inference of the primitive ops, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ir import ops
+from ir.ops import (
+    AveragePool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Equal,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Maximum,
+    Op,
+    Pick,
+    ReduceMean,
+    ReduceSum,
+    Reshape,
+    ShapeError,
+)
+
+MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
+    (Conv((2, 2), (3, 3), (1, 1)), [(1, 3, 227, 227), (96, 3, 7, 7), (96,)], (1, 96, 114, 114)),
+    (Conv((1, 1), (0, 0), (2, 3), group=2), [(2, 4, 9, 11), (6, 2, 3, 2)], (2, 6, 5, 8)),
+    (Conv((2,), (1,), (1,)), [(2, 3, 8), (5, 3, 3)], (2, 5, 4)),
+    (Conv((1, 2, 3), (0, 1, 2), (1, 1, 1)), [(1, 2, 4, 5, 6), (3, 2, 1, 2, 3)], (1, 3, 4, 3, 3)),
+    (MaxPool((3, 3), (2, 2), (0, 0)), [(1, 8, 111, 112)], (1, 8, 55, 56)),
+    (MaxPool((3, 3), (2, 2), (0, 0), ceil=False), [(1, 8, 111, 112)], (1, 8, 55, 55)),
+    # Without padding a window may start outside: 5 + 1 windows of size 1 on 10 columns.
+    (MaxPool((1, 1), (2, 2), (0, 0)), [(1, 1, 9, 10)], (1, 1, 5, 6)),
+    # With padding on either axis, a window that starts at or after size + pad is dropped on both.
+    (MaxPool((2, 2), (2, 2), (1, 0)), [(1, 1, 4, 3)], (1, 1, 3, 2)),
+    (MaxPool((3, 3), (3, 3), (1, 1)), [(1, 1, 6, 8)], (1, 1, 3, 3)),
+    (AveragePool((3, 3), (3, 3), (2, 2)), [(1, 1, 6, 7)], (1, 1, 3, 3)),
+    (GlobalAveragePool(), [(2, 5, 7, 9)], (2, 5, 1, 1)),
+    (Linear(), [(4, 6), (9, 6), (9,)], (4, 9)),
+    (Linear(transposed=True), [(4, 6), (6, 9)], (4, 9)),
+    (BatchNorm(1e-5), [(2, 3, 4, 5), (3,), (3,)], (2, 3, 4, 5)),
+    (Concat(2), [(2, 3, 4), (2, 3, 1), (2, 3, 6)], (2, 3, 11)),
+    (Flatten(2), [(2, 3, 4, 5)], (6, 20)),
+    (Flatten(0), [(2, 3)], (1, 6)),
+    (Reshape((3, 8)), [(2, 3, 4)], (3, 8)),
+    (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
+    (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
+    (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
+    (ReduceSum((0, 2)), [(2, 3, 4)], (3,)),
+    (ReduceMean((0, 2), keep=True), [(2, 3, 4)], (1, 3, 1)),
+]  # fmt: skip
+
+REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
+    (Conv((1, 1), (0, 0), (1, 1)), [(1, 3, 5, 5), (4, 2, 3, 3)]),
+    (Conv((1, 1), (0, 0), (1, 1), group=2), [(1, 4, 5, 5), (3, 2, 3, 3)]),
+    (Conv((1, 1), (0, 0), (1, 1)), [(1, 3, 2, 5), (4, 3, 3, 3)]),
+    (Conv((1, 1), (0, 0), (1, 1)), [(1, 3, 5, 5), (4, 3, 3, 3), (5,)]),
+    (MaxPool((3, 3), (2, 2), (0, 0)), [(1, 8, 11)]),
+    (Linear(), [(4, 6), (9, 5)]),
+    (BatchNorm(1e-5), [(2, 3), (3,), (2,)]),
+    (Concat(1), [(2, 3), (3, 3)]),
+    (Reshape((5,)), [(2, 3)]),
+    (Pick(1), [(2, 7), (3,)]),
+    (ReduceSum((2,)), [(2, 3)]),
+    (Equal(), [(2,), (2,), (2,)]),
+]
+
+
+@pytest.mark.parametrize(("op", "shapes", "made"), MAKES, ids=lambda v: str(v))
+def test_shapes(op: Op, shapes: list[tuple[int, ...]], made: tuple[int, ...]) -> None:
+    assert op.infer(shapes) == [made]
+
+
+@pytest.mark.parametrize(("op", "shapes"), REFUSES, ids=lambda v: str(v))
+def test_misfits_are_refused(op: Op, shapes: list[tuple[int, ...]]) -> None:
+    with pytest.raises(ShapeError):
+        op.infer(shapes)
+
+
+@pytest.mark.parametrize("op", ops.PRIMITIVES)
+def test_every_op_is_frozen_and_described(op: type[Op]) -> None:
+    assert dataclasses.is_dataclass(op)
+    assert op.__doc__
+    assert op.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_overhang_and_windows_outside_the_map() -> None:
+    pool = MaxPool((1, 1), (2, 2), (0, 0))
+    assert pool.overhang((1, 1, 9, 10)) == (0, 1)
+    assert pool.leaves_map((1, 1, 9, 10))
+    assert not pool.leaves_map((1, 1, 9, 9))
+    assert AveragePool((3, 3), (2, 2), (1, 1)).overhang((1, 1, 9, 10)) == (0, 1)
