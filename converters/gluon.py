@@ -1,0 +1,255 @@
+"""MXNet Gluon source: a net's symbols as a HybridBlock that a person would write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from converters.emitter import Provenance
+from converters.gluon_calls import expression, literal
+from converters.gluon_layers import layers_of
+from converters.mxnet_symbol import VARIABLE, Symbol
+from converters.python_names import Identifiers, class_name, safe_text, wrapped
+from converters.python_source import WIDTH, Call, Expression, layout, statement
+from ir import Graph, Parameter
+
+__all__ = ["gluon_source"]
+
+# What HybridBlock and Block of MXNet 1.9.1 call their own, and what the class adds.
+_BLOCK_NAMES = """
+    apply cast collect_params export forward hybrid_forward hybridize infer_shape infer_type
+    initialize load_parameters load_params name name_scope optimize_for params prefix
+    register_child register_forward_hook register_forward_pre_hook register_op_hook
+    reset_ctx save_parameters save_params share_parameters stored summary zero_grad
+"""
+_LOCAL_NAMES = ("mx", "nn", "stored")
+
+
+class GluonSource:
+    """Puts the source together; see `gluon_source`."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        provenance: Provenance,
+        symbols: Sequence[Symbol],
+        outputs: Sequence[Symbol],
+        stored: Mapping[Parameter, str],
+    ) -> None:
+        self.graph, self.name, self.provenance = graph, name, provenance
+        self.outputs, self.stored = outputs, stored
+        needed = _needed(symbols, outputs)
+        self.layers = layers_of([symbol for symbol in needed if symbol.op != VARIABLE])
+        # A layer makes its own gamma and beta, or reads its own parameters.
+        needed = _needed(needed, outputs, self._reads)
+        self.calls = [symbol for symbol in needed if symbol.op != VARIABLE]
+        self.loose = [symbol for symbol in needed if isinstance(symbol.value, Parameter)]
+        self.inputs = [s for s in symbols if s.op == VARIABLE and s.value in graph.inputs]
+        self._name_all()
+
+    def _reads(self, symbol: Symbol) -> tuple[Symbol, ...]:
+        return symbol.inputs[:1] if symbol in self.layers else symbol.inputs
+
+    def _name_all(self) -> None:
+        attributes = Identifiers(_BLOCK_NAMES.split(), "layer")
+        layers = list(dict.fromkeys(self.layers.values()))
+        self.attributes = {layer: attributes.new(layer.name) for layer in layers}
+        self.loose_names = {symbol: attributes.new(symbol.name) for symbol in self.loose}
+        local = Identifiers(_LOCAL_NAMES)
+        named = [*self.inputs, *self.calls]
+        texts = local.all(_label(symbol) for symbol in named)
+        self.locals = {symbol: texts[_label(symbol)] for symbol in named}
+        self.locals |= {s: f'stored["{text}"]' for s, text in self.loose_names.items()}
+
+    # --- parts of the file ----------------------------------------------------------------------
+
+    def text(self) -> str:
+        """The source."""
+        name = class_name(self.graph.name or self.name, reserved=("Path",))
+        heading = [*self._docstring(), "", *self._imports(), "", ""]
+        body = [f"class {name}(nn.HybridBlock):", f'    """{self._summary()}"""', ""]
+        if self.attributes or self.loose:
+            body += [*self._init(), ""]
+        body += [*self._forward(), "", *self._stored(), "", "", *self._load(name)]
+        return "\n".join([*heading, *body]) + "\n"
+
+    def _imports(self) -> list[str]:
+        return ["from pathlib import Path", "", "import mxnet as mx", "from mxnet.gluon import nn"]
+
+    def _summary(self) -> str:
+        return (safe_text(self.graph.name)[: WIDTH - 20] or "The net").rstrip(".") + "."
+
+    def _docstring(self) -> list[str]:
+        title = wrapped(f"{self._summary()[:-1]} in MXNet Gluon, from Caffe.", WIDTH - 3)
+        lines = ['"""' + title[0], *title[1:], ""]
+
+        def add(label: str, text: str) -> None:
+            lines.extend(wrapped(f"{label}: {text}", WIDTH, hanging="    "))
+
+        add("Converted by", self.provenance.tool)
+        add("Net", self.provenance.net)
+        add("Weights", self.provenance.weights)
+        for symbol in self.inputs:
+            assert symbol.value is not None
+            add("Input", f"{symbol.value.name}, {_shape(symbol)} float32")
+        if any(s.value is not None and len(s.value.shape) == 4 for s in self.inputs):
+            add("Images", "as the net was trained; Caffe's take BGR, 0 to 255, mean subtracted")
+        for symbol in self.outputs:
+            assert symbol.value is not None
+            add("Output", f"{symbol.value.name}, {_shape(symbol)} float32")
+        if any(symbol.value is not None and not symbol.value.shape for symbol in self.outputs):
+            add("Note", "MXNet has no rank 0; a single number has shape (1,)")
+        count = sum(p.data.size for p in self.stored if p.origin is not None)
+        add("Parameters", f"{count:,}, in {self.name}-0000.params")
+        return [*lines, '"""']
+
+    def _init(self) -> list[str]:
+        lines = [
+            "    def __init__(self, **kwargs):",
+            "        super().__init__(**kwargs)",
+            "        with self.name_scope():",
+        ]
+        indent = " " * 12
+        for layer, name in self.attributes.items():
+            lines += statement(indent, f"self.{name}", Call(f"nn.{layer.kind}", layer.arguments))
+        for symbol, name in self.loose_names.items():
+            assert isinstance(symbol.value, Parameter)
+            arguments = [f'"{name}"', f"shape={symbol.value.shape or (1,)}"]
+            if symbol.value.origin is None or self._is_auxiliary(symbol):
+                arguments.append('grad_req="null"')
+            lines += statement(indent, f"self.{name}", Call("self.params.get", tuple(arguments)))
+        return lines
+
+    def _is_auxiliary(self, symbol: Symbol) -> bool:
+        assert isinstance(symbol.value, Parameter)
+        return self.stored[symbol.value].startswith("aux:")
+
+    def _forward(self) -> list[str]:
+        arguments = ["self", "F", *(self.locals[symbol] for symbol in self.inputs)]
+        if self.loose:
+            arguments.append("**stored")
+        indent = " " * 8
+        lines = layout("    def ", Call("hybrid_forward", tuple(arguments)), ":")
+        merged = self._merged()
+        inlined = set(merged.values())
+        for symbol in self.calls:
+            if symbol in inlined:
+                continue
+            made, before = self._expression(symbol), symbol.inputs
+            if symbol in merged:
+                made, before = (
+                    Call("F.relu", (self._expression(merged[symbol]),)),
+                    merged[symbol].inputs,
+                )
+            comment = _shape(symbol) if [_shape(s) for s in before[:1]] != [_shape(symbol)] else ""
+            lines += statement(indent, self.locals[symbol], made, comment=comment)
+        outputs = [self.locals[symbol] for symbol in self.outputs]
+        if len(outputs) == 1:
+            return [*lines, f"{indent}return {outputs[0]}"]
+        together = f"{indent}return {', '.join(outputs)}"
+        return [
+            *lines,
+            *(
+                [together]
+                if len(together) <= WIDTH
+                else layout(f"{indent}return ", Call("", tuple(outputs)))
+            ),
+        ]
+
+    def _merged(self) -> dict[Symbol, Symbol]:
+        """ReLUs that are written around the call that they alone read, where that fits."""
+        uses = dict.fromkeys(self.outputs, 1)
+        for symbol in self.calls:
+            for entry in self._reads(symbol):
+                uses[entry] = uses.get(entry, 0) + 1
+        found: dict[Symbol, Symbol] = {}
+        for symbol in self.calls:
+            inner = symbol.inputs[0] if symbol.inputs else symbol
+            if symbol.op != "Activation" or inner.op == VARIABLE or uses[inner] > 1:
+                continue
+            line = f"{self.locals[symbol]} = F.relu({self._expression(inner)})"
+            if inner not in found and len(line) + 8 <= WIDTH:
+                found[symbol] = inner
+        return found
+
+    def _expression(self, symbol: Symbol) -> Expression:
+        if symbol in self.layers:
+            name = self.attributes[self.layers[symbol]]
+            return Call(f"self.{name}", (self.locals[symbol.inputs[0]],))
+        return expression(symbol, [self.locals[entry] for entry in symbol.inputs])
+
+    def _stored(self) -> list[str]:
+        owners: dict[str, str] = {}
+        for layer, name in self.attributes.items():
+            for part, param in layer.parameters.items():
+                owners[self.stored[param]] = f"self.{name}.{part}"
+        for symbol, name in self.loose_names.items():
+            assert isinstance(symbol.value, Parameter)
+            owners[self.stored[symbol.value]] = f"self.{name}"
+        lines = [
+            "    def stored(self):",
+            '        """The parameters by their names in the file."""',
+        ]
+        if not owners:
+            return [*lines, "        return {}"]
+        rows = (f"            {literal(key)}: {owner}," for key, owner in owners.items())
+        return [*lines, "        return {", *rows, "        }"]
+
+    def _load(self, name: str) -> list[str]:
+        beside = Call("Path(__file__).with_name", (literal(f"{self.name}-0000.params"),))
+        return [
+            "def load(params_path=None, ctx=None):",
+            '    """The net with the parameters of a file, by default of the one beside this."""',
+            "    if params_path is None:",
+            *statement(" " * 8, "params_path", beside),
+            f"    net = {name}()",
+            "    net.initialize(mx.init.Zero(), ctx=ctx)",
+            "    arrays = mx.nd.load(str(params_path))",
+            "    for name, parameter in net.stored().items():",
+            "        parameter.set_data(arrays[name])",
+            "    return net",
+        ]
+
+
+def gluon_source(
+    graph: Graph,
+    name: str,
+    provenance: Provenance,
+    symbols: Sequence[Symbol],
+    outputs: Sequence[Symbol],
+    stored: Mapping[Parameter, str],
+) -> str:
+    """The source of NAME_gluon.py, formatted as `ruff format` would.
+
+    Args:
+        graph: the graph that was converted.
+        name: the conversion's name; the parameters lie in NAME-0000.params.
+        provenance: where the net came from.
+        symbols: the net in MXNet's operators, each after its inputs.
+        outputs: those that it returns, in order.
+        stored: the names of the parameters in the file.
+    """
+    return GluonSource(graph, name, provenance, symbols, outputs, stored).text()
+
+
+def _label(symbol: Symbol) -> str:
+    """What a local variable is named after: the blob, or the call itself."""
+    return symbol.value.name if symbol.value is not None else symbol.name
+
+
+def _needed(
+    symbols: Sequence[Symbol],
+    outputs: Sequence[Symbol],
+    reads: Callable[[Symbol], tuple[Symbol, ...]] = lambda symbol: symbol.inputs,
+) -> list[Symbol]:
+    """The symbols that the outputs depend on, in their order."""
+    wanted = set(outputs)
+    for symbol in reversed(symbols):
+        if symbol in wanted:
+            wanted.update(reads(symbol))
+    return [symbol for symbol in symbols if symbol in wanted]
+
+
+def _shape(symbol: Symbol) -> str:
+    """The shape of what a symbol holds of the graph."""
+    return str(symbol.value.shape) if symbol.value is not None else ""

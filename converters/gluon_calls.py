@@ -1,0 +1,75 @@
+"""MXNet's operators as a person writes them in `hybrid_forward`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from converters.mxnet_symbol import Setting, Symbol
+from converters.python_source import Call, Expression, number
+
+__all__ = ["expression", "literal"]
+
+_SCALAR = {
+    "_plus_scalar": "+",
+    "_minus_scalar": "-",
+    "_mul_scalar": "*",
+    "_div_scalar": "/",
+    "_greater_scalar": ">",
+}
+_SAME_SHAPE = {
+    "broadcast_add": "+",
+    "broadcast_sub": "-",
+    "broadcast_mul": "*",
+    "broadcast_div": "/",
+}
+_FUNCTIONS = {
+    "Concat": "concat",
+    "Reshape": "reshape",
+    "Flatten": "flatten",
+    "Pad": "pad",
+    "_copy": "identity",
+    "_ones": "ones",
+    "_zeros": "zeros",
+    "_arange": "arange",
+}
+_LEFT_OUT = {"__rank__", "num_args"}
+
+
+def literal(text: str) -> str:
+    """A string literal in ASCII, in double quotes unless single ones need fewer escapes."""
+    body = text.encode("unicode_escape").decode("ascii")
+    quote = '"' if body.count('"') <= body.count("'") else "'"
+    return quote + body.replace(quote, "\\" + quote) + quote
+
+
+def _source(setting: Setting) -> str:
+    if isinstance(setting, float):
+        return number(setting)
+    return literal(setting) if isinstance(setting, str) else str(setting)
+
+
+def _same_shape(symbol: Symbol) -> bool:
+    values = [entry.value for entry in symbol.inputs]
+    return None not in values and len({value.shape for value in values if value}) == 1
+
+
+def expression(symbol: Symbol, arguments: Sequence[str]) -> Expression:
+    """The call of a symbol's operator on arguments that are names.
+
+    Scalars and arrays of one shape are written with Python's operators.
+    """
+    settings = symbol.settings
+    if symbol.op == "Activation":
+        return Call(f"F.{settings['act_type']}", tuple(arguments))
+    if "scalar" in settings:
+        scalar = _source(settings["scalar"])
+        if symbol.op == "_maximum_scalar":
+            return Call("F.maximum", (*arguments, scalar))
+        if symbol.op == "_power_scalar":
+            return f"{arguments[0]}**{scalar}"
+        return f"{arguments[0]} {_SCALAR[symbol.op]} {scalar}"
+    if symbol.op in _SAME_SHAPE and _same_shape(symbol):
+        return f"{arguments[0]} {_SAME_SHAPE[symbol.op]} {arguments[1]}"
+    name = _FUNCTIONS.get(symbol.op, symbol.op)
+    options = [f"{k}={_source(v)}" for k, v in settings.items() if k not in _LEFT_OUT]
+    return Call(f"F.{name}", (*arguments, *options))

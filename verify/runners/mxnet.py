@@ -1,0 +1,141 @@
+"""Runs NAME-symbol.json with NAME-0000.params, and NAME_gluon.py, in MXNet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module, util
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt.errors import UnsupportedError
+from verify.runners.runner import Conversion
+
+__all__ = ["MXNetRunner"]
+
+_PARAMS = "-0000.params"
+_SYMBOL = "-symbol.json"
+
+
+def _import_mxnet() -> Any:
+    try:
+        return import_module("mxnet")
+    except (ImportError, AttributeError, OSError) as error:
+        # MXNet 1.9.1 reads np.bool, which went with NumPy 1.24, where it is imported.
+        raise UnsupportedError(
+            f"mxnet cannot be used with NumPy {np.__version__}: {error}",
+            expected="MXNet 1.9.1 with NumPy below 1.24, on Python 3.11 at most",
+            hint="pip install 'decaffeinate[mxnet]' on Python 3.10 or 3.11",
+        ) from None
+
+
+@contextmanager
+def _environment(**settings: str) -> Iterator[None]:
+    """Settings of MXNet's, which it reads from the environment whenever it binds."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class MXNetRunner:
+    """Loads the checkpoint as it lies on disk and binds all blobs as outputs, on the CPU.
+
+    MXNet 1.x has no values of rank 0; those that the symbol marks `__rank__: 0` are given their
+    shape back.
+    """
+
+    def __init__(self, conversion: Conversion) -> None:
+        self._mx = _import_mxnet()
+        self._part = conversion.target("mxnet")
+        self._source = conversion.file("mxnet", "_gluon.py")
+        self._symbol = conversion.file("mxnet", _SYMBOL)
+        self._params = conversion.file("mxnet", _PARAMS)
+        self._outputs = conversion.manifest["outputs"]
+        # MXNet keeps the shape of a rank 0 input or parameter as (1,) too.
+        self._shapes = {entry["name"]: entry["shape"] for entry in self._part["parameters"]}
+
+    def version(self) -> str:
+        """The version of MXNet."""
+        return f"mxnet {self._mx.__version__}"
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """One forward pass; see `Runner`."""
+        symbol = self._mx.sym.load(str(self._symbol))
+        stored = self._stored()
+        blobs: Mapping[str, str] = self._part["blobs"]
+        feed = {self._part["inputs"][blob]: array for blob, array in inputs.items()}
+        values = dict(feed)
+        wanted = sorted(set(blobs.values()) - set(feed))
+        if wanted:
+            internals = symbol.get_internals()
+            group = self._mx.sym.Group([internals[name] for name in wanted])
+            # oneDNN's fusion of convolution and ReLU spoils the convolution's own output.
+            with _environment(MXNET_SUBGRAPH_BACKEND="default"):
+                values |= zip(wanted, self._forward(group, feed, stored), strict=True)
+            # The outputs are those of the untouched file, with all of MXNet's fusions.
+            values |= zip(symbol.list_outputs(), self._forward(symbol, feed, stored), strict=True)
+            for name in self._scalars(internals).intersection(values):
+                values[name] = values[name].reshape(())
+        return {blob: values[name] for blob, name in blobs.items()}
+
+    def run_source(
+        self, inputs: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, NDArray[np.float32]]:
+        """One forward pass of the Gluon source, hybridized: output blobs by name."""
+        spec = util.spec_from_file_location(self._source.stem, self._source)
+        assert spec is not None
+        assert spec.loader is not None
+        module = util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        net = module.load()
+        net.hybridize()
+        found = net(*(self._array(inputs[blob]) for blob in self._part["inputs"]))
+        arrays = list(found) if isinstance(found, (list, tuple)) else [found]
+        return {
+            output["blob"]: array.asnumpy().reshape(output["shape"])
+            for output, array in zip(self._outputs, arrays, strict=True)
+        }
+
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the file by their names, `arg:` or `aux:` included."""
+        return {
+            name: array.asnumpy().reshape(self._shapes.get(name, array.shape))
+            for name, array in self._stored().items()
+        }
+
+    def _stored(self) -> Mapping[str, Any]:
+        # MXNet returns a list for a file without arrays.
+        return self._mx.nd.load(str(self._params)) or {}
+
+    def _array(self, array: NDArray[np.float32]) -> Any:
+        return self._mx.nd.array(array.reshape(array.shape or (1,)), dtype="float32")
+
+    def _forward(
+        self, symbol: Any, feed: Mapping[str, NDArray[np.float32]], stored: Mapping[str, Any]
+    ) -> list[NDArray[np.float32]]:
+        fed = {f"arg:{name}": self._array(array) for name, array in feed.items()}
+        found = {**stored, **fed}
+        with _environment(MXNET_SUBGRAPH_VERBOSE="0"):
+            executor = symbol.bind(
+                self._mx.cpu(),
+                args={name: found[f"arg:{name}"] for name in symbol.list_arguments()},
+                aux_states={name: found[f"aux:{name}"] for name in symbol.list_auxiliary_states()},
+                grad_req="null",
+            )
+        return [array.asnumpy() for array in executor.forward(is_train=False)]
+
+    def _scalars(self, internals: Any) -> set[str]:
+        """Names of the values that have rank 0 in the graph."""
+        attributes = internals.attr_dict()
+        marked = {name for name, found in attributes.items() if found.get("__rank__") == "0"}
+        return marked | {f"{name}_output" for name in marked}
