@@ -52,13 +52,11 @@ class GluonSource:
 
     def _name_all(self) -> None:
         attributes = Identifiers(_BLOCK_NAMES.split(), "layer")
-        layers = list(dict.fromkeys(self.layers.values()))
-        self.attributes = {layer: attributes.new(layer.name) for layer in layers}
-        self.loose_names = {symbol: attributes.new(symbol.name) for symbol in self.loose}
-        local = Identifiers(_LOCAL_NAMES)
+        layers = {layer: layer.name for layer in self.layers.values()}
+        self.attributes = attributes.each(layers)
+        self.loose_names = attributes.each({symbol: symbol.name for symbol in self.loose})
         named = [*self.inputs, *self.calls]
-        texts = local.all(_label(symbol) for symbol in named)
-        self.locals = {symbol: texts[_label(symbol)] for symbol in named}
+        self.locals = Identifiers(_LOCAL_NAMES).each({s: _label(s) for s in named})
         self.locals |= {s: f'stored["{text}"]' for s, text in self.loose_names.items()}
 
     # --- parts of the file ----------------------------------------------------------------------
@@ -84,7 +82,7 @@ class GluonSource:
         lines = ['"""' + title[0], *title[1:], ""]
 
         def add(label: str, text: str) -> None:
-            lines.extend(wrapped(f"{label}: {text}", WIDTH, hanging="    "))
+            lines.extend(wrapped(f"{label}: {text}", WIDTH, others="    "))
 
         add("Converted by", self.provenance.tool)
         add("Net", self.provenance.net)
@@ -130,31 +128,27 @@ class GluonSource:
             arguments.append("**stored")
         indent = " " * 8
         lines = layout("    def ", Call("hybrid_forward", tuple(arguments)), ":")
+        lines.append(f'{indent}"""The outputs for the inputs; F is mxnet.nd or mxnet.sym."""')
         merged = self._merged()
         inlined = set(merged.values())
         for symbol in self.calls:
             if symbol in inlined:
                 continue
-            made, before = self._expression(symbol), symbol.inputs
+            made, reads = self._expression(symbol), symbol.inputs
             if symbol in merged:
-                made, before = (
-                    Call("F.relu", (self._expression(merged[symbol]),)),
-                    merged[symbol].inputs,
-                )
-            comment = _shape(symbol) if [_shape(s) for s in before[:1]] != [_shape(symbol)] else ""
+                inner = merged[symbol]
+                made, reads = Call("F.relu", (self._expression(inner),)), inner.inputs
+            # Shapes stand where they change.
+            comment = "" if reads and _shape(reads[0]) == _shape(symbol) else _shape(symbol)
             lines += statement(indent, self.locals[symbol], made, comment=comment)
+        return [*lines, *self._return(indent)]
+
+    def _return(self, indent: str) -> list[str]:
         outputs = [self.locals[symbol] for symbol in self.outputs]
-        if len(outputs) == 1:
-            return [*lines, f"{indent}return {outputs[0]}"]
-        together = f"{indent}return {', '.join(outputs)}"
-        return [
-            *lines,
-            *(
-                [together]
-                if len(together) <= WIDTH
-                else layout(f"{indent}return ", Call("", tuple(outputs)))
-            ),
-        ]
+        line = f"{indent}return {', '.join(outputs)}"
+        if len(line) <= WIDTH or len(outputs) == 1:
+            return [line]
+        return layout(f"{indent}return ", Call("", tuple(outputs)))
 
     def _merged(self) -> dict[Symbol, Symbol]:
         """ReLUs that are written around the call that they alone read, where that fits."""

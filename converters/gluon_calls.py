@@ -28,8 +28,6 @@ _FUNCTIONS = {
     "Flatten": "flatten",
     "Pad": "pad",
     "_copy": "identity",
-    "_ones": "ones",
-    "_zeros": "zeros",
     "_arange": "arange",
 }
 _LEFT_OUT = {"__rank__", "num_args"}
@@ -44,7 +42,7 @@ def literal(text: str) -> str:
 
 def _source(setting: Setting) -> str:
     if isinstance(setting, float):
-        return number(setting)
+        return number(setting).replace("e+", "e")
     return literal(setting) if isinstance(setting, str) else str(setting)
 
 

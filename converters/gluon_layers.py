@@ -86,14 +86,14 @@ def _batch_norm(symbol: Symbol) -> Layer | None:
         return None
     eps = symbol.settings["eps"]
     assert isinstance(eps, float)
-    arguments = (
-        f"epsilon={number(eps)}",
+    arguments = [
+        *([] if number(eps) == "1e-05" else [f"epsilon={number(eps)}"]),
         "center=False",
         "scale=False",
         "use_global_stats=True",
         f"in_channels={parameters['running_mean'].shape[0]}",
-    )
-    return Layer("BatchNorm", symbol.layer, arguments, parameters)
+    ]
+    return Layer("BatchNorm", symbol.layer, tuple(arguments), parameters)
 
 
 def _pooling(symbol: Symbol) -> Layer:

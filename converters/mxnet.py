@@ -207,12 +207,12 @@ class MXNetEmitter(WindowEmitter):
         self.same(node, "Reshape", shape=_target(node.inputs[0].shape, op.shape))
 
     def pick(self, node: Node, op: o.Pick) -> None:
-        """Pick, which cuts an index down to a whole number as a C cast does."""
-        self.same(node, "pick", axis=op.axis, keepdims=False, mode="clip")
+        """Pick, which cuts an index down to a whole number as a C cast does, and clips it."""
+        self.same(node, "pick", axis=op.axis)
 
     def _reduce(self, node: Node, op: o.ReduceSum | o.ReduceMean, kind: str) -> None:
         if op.axes:
-            self.same(node, kind, axis=op.axes, keepdims=op.keep)
+            self.same(node, kind, axis=op.axes, **({"keepdims": True} if op.keep else {}))
         else:  # no axes mean all of them to MXNet
             self.same(node, "_copy")
 
