@@ -146,11 +146,11 @@ def safe_text(text: str) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "", hanging: str = "") -> list[str]:
-    """`safe_text` in lines of at most `width` columns, further ones behind `indent + hanging`."""
+    """`safe_text` in lines of at most `width` columns, behind `indent` and then `hanging`."""
     return textwrap.wrap(
         safe_text(text),
         width,
         initial_indent=indent,
-        subsequent_indent=indent + hanging,
+        subsequent_indent=hanging,
         break_on_hyphens=False,
     )

@@ -101,7 +101,7 @@ class Source:
 
     def _module(self) -> str:
         lines = [f"class {self.class_name}(nn.Module):"]
-        lines += wrapped(f"{self.title}, layer by layer.", WIDTH - 3, '    """', "")
+        lines += wrapped(f"{self.title}, layer by layer.", WIDTH - 3, '    """', "    ")
         lines[-1] += '"""'
         lines += (
             ["", *(f"    {name}: torch.Tensor" for name in self.buffers)] if self.buffers else []
@@ -126,7 +126,7 @@ class Source:
     def _load(self) -> str:
         return f'''\
 def load(weights_path: str | Path | None = None) -> {self.class_name}:
-    """The net with its weights, by default those beside this file, in evaluation mode."""
+    """The net with its weights, beside this file by default, in evaluation mode."""
     if weights_path is None:
         weights_path = Path(__file__).with_suffix(".safetensors")
     with torch.device("meta"):

@@ -37,7 +37,7 @@ def conv_settings(op: o.Conv) -> list[str]:
     settings = [
         f"{name}={one_or_tuple(size)}"
         for name, (size, default) in sizes.items()
-        if set(size) != {default}
+        if size and set(size) != {default}
     ]
     return settings + ([f"groups={op.group}"] if op.group != 1 else [])
 

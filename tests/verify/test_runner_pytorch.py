@@ -16,10 +16,10 @@ from verify.runners.runner import Conversion
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-GROUPS = set(
-    "absval accuracy batchnorm bnll concat convolution dropout eltwise elu innerproduct legacy lrn"
-    " nets pooling power relu rules scale sharing sigmoid softmax softmaxwithloss split tanh".split()
-)
+GROUPS = """
+    absval accuracy batchnorm bnll concat convolution dropout eltwise elu innerproduct legacy lrn
+    nets pooling power relu rules scale sharing sigmoid softmax softmaxwithloss split tanh
+"""
 LATER = {
     "nets/fcn_narrow": "Crop, Deconvolution",
     "nets/senet_narrow": "Axpy",
@@ -27,11 +27,11 @@ LATER = {
     "nets/ssd_narrow": "the SSD layers",
 }
 """Nets with layers that have no lowering yet, or none of theirs in the schema."""
-CONVERTED = [case for case in CASES if case.group in GROUPS and case.id not in LATER]
+CONVERTED = [case for case in CASES if case.group in GROUPS.split() and case.id not in LATER]
 
 
 def test_the_goldens_are_there():
-    assert {case.group for case in CONVERTED} == GROUPS
+    assert {case.group for case in CONVERTED} == set(GROUPS.split())
     assert len(CONVERTED) >= 140
 
 
@@ -51,7 +51,7 @@ def test_every_blob_is_what_caffe_computed(case, tmp_path):
 
 @pytest.fixture(scope="module")
 def conversion(tmp_path_factory):
-    text = squeezenet_ref.generate("1.1", input_size=64)
+    text = squeezenet_ref.generate("1.1", input_size=64, fillers="reference")
     return convert(text, tmp_path_factory.mktemp("runner"))
 
 
@@ -150,7 +150,7 @@ def test_weights_of_another_net_are_refused(conversion, tmp_path):
     other = convert(squeezenet_ref.generate("1.0", input_size=64), tmp_path / "other")
     weights = changed.file("pytorch", ".safetensors")
     weights.write_bytes(other.file("pytorch", ".safetensors").read_bytes())
-    with pytest.raises(FileError, match="size mismatch for conv1.weight"):
+    with pytest.raises(FileError, match="size mismatch for conv1"):
         PyTorchRunner(changed)
 
 
