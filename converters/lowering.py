@@ -62,7 +62,9 @@ class Lowering:
         """
         value = self.params[index]
         if not isinstance(value, Parameter):
-            raise self.unsupported("shares a parameter of another shape", "share it in the same shape")
+            raise self.unsupported(
+                "shares a parameter of another shape", "share it in the same shape"
+            )
         return value
 
     def store(self, param: Parameter, data: object, change: str | None = None) -> Parameter:

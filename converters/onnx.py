@@ -66,7 +66,9 @@ class OnnxEmitter(Emitter):
 
     # --- building nodes -------------------------------------------------------------------------------------
 
-    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any) -> str:
+    def node(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any
+    ) -> str:
         """Append an ONNX node, named after its first output; returns that output."""
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **settings))
         return outputs[0]
@@ -125,7 +127,9 @@ class OnnxEmitter(Emitter):
         """MaxPool's Indices run over the whole tensor; Caffe's run over one map, and are -1 for an empty window."""
         x, pads = self._padded(node, op)
         best, found = self.part(node, "max"), self.part(node, "indices")
-        self.node("MaxPool", [x], [best, found], kernel_shape=op.kernel, strides=op.stride, pads=pads)
+        self.node(
+            "MaxPool", [x], [best, found], kernel_shape=op.kernel, strides=op.stride, pads=pads
+        )
         height, width = node.inputs[0].shape[2:]
         inside = x == self.values[node.inputs[0]]
         if not inside:
@@ -186,7 +190,10 @@ class OnnxEmitter(Emitter):
                 x = self._pad(node, x, op.pad * 2, 0.0)
             pads, include = [0] * len(over) + over, 0
         else:
-            ends = [max(p + n, 0) for p, n in zip(op.pad, op.overhang(node.inputs[0].shape), strict=True)]
+            ends = [
+                max(p + n, 0)
+                for p, n in zip(op.pad, op.overhang(node.inputs[0].shape), strict=True)
+            ]
             pads, include = [*op.pad, *ends], 1
         self.node(
             "AveragePool",
@@ -283,7 +290,9 @@ class OnnxEmitter(Emitter):
 
     def clamp(self, node: Node, op: o.Clamp) -> None:
         """Max with a number."""
-        self.node("Max", [*self.arguments(node), self.store(node, "low", op.low)], [node.output.name])
+        self.node(
+            "Max", [*self.arguments(node), self.store(node, "low", op.low)], [node.output.name]
+        )
 
     def add(self, node: Node, op: o.Add) -> None:
         """Add, or Sum of more than two."""
@@ -354,7 +363,9 @@ class OnnxEmitter(Emitter):
         """ReduceMean."""
         self._reduce(node, "ReduceMean", op.axes, op.keep, 18)
 
-    def _reduce(self, node: Node, kind: str, axes: Sequence[int], keep: bool, as_input: int) -> None:
+    def _reduce(
+        self, node: Node, kind: str, axes: Sequence[int], keep: bool, as_input: int
+    ) -> None:
         if not axes:  # ONNX takes "no axes" for "all axes"
             self.same(node, "Identity")
         elif self.opset < as_input:
@@ -368,7 +379,9 @@ class OnnxEmitter(Emitter):
 
     def finish(self) -> list[Artifact]:
         """The model, and its weights apart where they exceed one message."""
-        stored: dict[str, NDArray[Any]] = {self.parameters[p]: p.data for p in self.graph.parameters()}
+        stored: dict[str, NDArray[Any]] = {
+            self.parameters[p]: p.data for p in self.graph.parameters()
+        }
         stored |= self.constants
         external = sum(array.nbytes for array in stored.values()) > self.external_past
         data_name = f"{self.name}.onnx.data" if external else None
@@ -480,5 +493,3 @@ def _varint(value: int) -> bytes:
 def _write_array(file: BinaryIO, array: NDArray[Any]) -> None:
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     file.write(np.ascontiguousarray(little).data if little.size else b"")
-
-

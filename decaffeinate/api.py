@@ -122,9 +122,7 @@ def convert(
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     stem = _stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
     graph = lower(loaded.net, loaded.shapes, loaded.parameters)
-    emitters = {
-        target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in to
-    }
+    emitters = {target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in to}
     planned = {target: emitter.emit() for target, emitter in emitters.items()}
     content = describe(
         loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed, {"opset": opset}

@@ -57,7 +57,12 @@ def main() -> None:
 @click.option("--name", help="Stem of the files. Default: that of NET.")
 @click.option("--opset", type=int, help="ONNX operator set, 13 or later. Default: the newest that the last three "
               "onnxruntime releases run.")  # fmt: skip
-@click.option("--verify", "verified", is_flag=True, help="Verify the written files; exit with 1 if they differ.")
+@click.option(
+    "--verify",
+    "verified",
+    is_flag=True,
+    help="Verify the written files; exit with 1 if they differ.",
+)
 @net_options
 @failing_cleanly
 def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], output: Path, name: str | None,
@@ -80,7 +85,9 @@ def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], o
                            progress=progress, **options)  # fmt: skip
         report = None
         if verified:
-            report = api.verify(done.loaded, backends=wanted, manifest=done.manifest, progress=progress)
+            report = api.verify(
+                done.loaded, backends=wanted, manifest=done.manifest, progress=progress
+            )
     if as_json:
         click.echo(json.dumps(_conversion_json(done, report), indent=1))
     else:
@@ -109,7 +116,9 @@ def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], o
               help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
 @click.option("--tolerance", type=float, help="Greatest error allowed, as a part of a blob's greatest magnitude. "
               "Default: 1e-4.")  # fmt: skip
-@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.json there.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.json there."
+)
 @net_options
 @failing_cleanly
 def verify(net: Path, weights: Path | None, backends: Sequence[Sequence[str]], converted: Path | None,
@@ -194,7 +203,9 @@ def list_(as_json: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
               help="Folder for the two files. Default: the current one.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights.")
-@click.option("--input-size", type=int, help="Height and width of the input. Default: the published one.")
+@click.option(
+    "--input-size", type=int, help="Height and width of the input. Default: the published one."
+)
 @click.option("--batch", type=int, help="Batch size. Default: the published one.")
 @failing_cleanly
 def write(name: str, output: Path, seed: int, input_size: int | None, batch: int | None) -> None:
@@ -207,7 +218,9 @@ def write(name: str, output: Path, seed: int, input_size: int | None, batch: int
 
 @ref.command(context_settings=_CONTEXT)
 @click.argument("name")
-@click.option("--mirror", metavar="URL", help="Fetch from this base address instead of the authors' own.")
+@click.option(
+    "--mirror", metavar="URL", help="Fetch from this base address instead of the authors' own."
+)
 @failing_cleanly
 def fetch(name: str, mirror: str | None) -> None:
     """Download the published weights NAME into the cache, checked against their hash. For names see `ref list`."""
@@ -269,7 +282,9 @@ def _show_conversion(done: Any) -> None:
     for note in done.notes:
         click.echo(f"note: {note}", err=True)
     parameters = done.loaded.parameters
-    click.echo(f"{done.loaded.net.name or done.name}: {parameters.count:,} parameters, {parameters.source}")
+    click.echo(
+        f"{done.loaded.net.name or done.name}: {parameters.count:,} parameters, {parameters.source}"
+    )
     for path in [*done.files, done.manifest]:
         click.echo(f"  {path}  {path.stat().st_size:,} bytes")
 
@@ -292,6 +307,6 @@ def _write_json(path: Path, content: object) -> None:
 
     text = json.dumps(content, indent=1) + "\n"
     with Staging(path.parent) as staging:
-        staging.write(Artifact(path.name, lambda part: Path.write_text(part, text, "utf-8") and None))
-
-
+        staging.write(
+            Artifact(path.name, lambda part: Path.write_text(part, text, "utf-8") and None)
+        )

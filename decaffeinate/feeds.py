@@ -56,7 +56,9 @@ def make_feeds(
     shapes = {blob.name: loaded.shapes.blobs[blob] for blob in loaded.net.inputs}
     for name in arrays:
         if name not in shapes:
-            raise UsageError(f'"{name}" is no input of the net', expected="one of " + ", ".join(shapes))
+            raise UsageError(
+                f'"{name}" is no input of the net', expected="one of " + ", ".join(shapes)
+            )
     inputs = seeded_inputs(loaded.net, loaded.shapes, loaded.seed)
     inputs |= {name: read_array(path, name, shapes[name]) for name, path in arrays.items()}
     title = "given arrays" if arrays else f"noise (seed {loaded.seed})"

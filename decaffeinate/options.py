@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-__all__ = ["BackendOption", "InputFile", "InputShape", "TargetOption", "failing_cleanly", "net_options"]
+__all__ = [
+    "BackendOption",
+    "InputFile",
+    "InputShape",
+    "TargetOption",
+    "failing_cleanly",
+    "net_options",
+]
 
 _TARGETS = ("onnx", "pytorch", "mxnet")
 
@@ -27,7 +34,9 @@ class TargetOption(click.ParamType):
         if value == "all":
             return _TARGETS
         if value not in _TARGETS:
-            self.fail(f'unknown {self.name} "{value}"; choose from {", ".join(_TARGETS)}, all', param, ctx)
+            self.fail(
+                f'unknown {self.name} "{value}"; choose from {", ".join(_TARGETS)}, all', param, ctx
+            )
         return (value,)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
@@ -59,7 +68,11 @@ class InputShape(click.ParamType):
         except ValueError:
             shape = ()
         if not equals or not blob or not shape or min(shape) < 1:
-            self.fail(f'"{value}" is no input shape; give BLOB=1,3,227,227 with positive sizes', param, ctx)
+            self.fail(
+                f'"{value}" is no input shape; give BLOB=1,3,227,227 with positive sizes',
+                param,
+                ctx,
+            )
         return blob, shape
 
 
@@ -83,11 +96,25 @@ def net_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--phase", type=click.Choice(["TEST", "TRAIN"], case_sensitive=False), default="TEST",
                   show_default=True, help="Phase of the net.")  # fmt: skip
-    @click.option("--stage", "stages", multiple=True, metavar="S", help="Stage of the net's state; may be given several times.")
-    @click.option("--level", type=int, default=0, show_default=True, help="Level of the net's state.")
+    @click.option(
+        "--stage",
+        "stages",
+        multiple=True,
+        metavar="S",
+        help="Stage of the net's state; may be given several times.",
+    )
+    @click.option(
+        "--level", type=int, default=0, show_default=True, help="Level of the net's state."
+    )
     @click.option("--input-shape", "input_shapes", type=InputShape(), multiple=True, metavar="BLOB=1,3,227,227",
                   help="Shape of an input, instead of the declared one; may be given several times.")  # fmt: skip
-    @click.option("--seed", type=int, default=0, show_default=True, help="Seed of drawn parameters and of noise.")
+    @click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Seed of drawn parameters and of noise.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @functools.wraps(command)
     def with_options(*args: Any, **kwargs: Any) -> None:

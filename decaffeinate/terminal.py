@@ -34,8 +34,12 @@ def show_report(report: Report) -> None:
     """A verification: a line a backend and feed, what failed, and the verdict."""
     console = _console()
     _notes(report.notes)
-    console.print(f"{escape(report.net)}: {report.parameters:,} parameters, {escape(report.weights)}")
-    console.print(f"tolerance: {report.tolerance:g} of each blob's greatest magnitude in the reference")
+    console.print(
+        f"{escape(report.net)}: {report.parameters:,} parameters, {escape(report.weights)}"
+    )
+    console.print(
+        f"tolerance: {report.tolerance:g} of each blob's greatest magnitude in the reference"
+    )
     table = Table(box=None, pad_edge=False)
     for title in ("backend", "inputs", "blobs"):
         table.add_column(title, no_wrap=True)
@@ -95,7 +99,9 @@ def _show_faults(console: Console, result: BackendResult) -> None:
             f"{blob.mismatched:,} of {blob.size:,} values differ; the most by {blob.error:.3g} at {blob.where}, "
             f"allowed {blob.allowed:.3g}"
         )
-        console.print(f"[red]{escape(name)}[/red]: {escape(blob.blob)}: {escape(text)}", soft_wrap=True)
+        console.print(
+            f"[red]{escape(name)}[/red]: {escape(blob.blob)}: {escape(text)}", soft_wrap=True
+        )
     if len(wrong) > _WORST_SHOWN:
         console.print(f"[red]{escape(name)}[/red]: and {len(wrong) - _WORST_SHOWN} more blobs")
     if result.parity is not None:
@@ -114,7 +120,9 @@ def show_inspection(table: Inspection) -> None:
     """A net's layers with totals."""
     console = _console()
     _notes(table.warnings)
-    console.print(f"{escape(table.net or 'unnamed net')} ({escape(table.path)}), phase {table.phase}")
+    console.print(
+        f"{escape(table.net or 'unnamed net')} ({escape(table.path)}), phase {table.phase}"
+    )
     rows = Table(box=None, pad_edge=False)
     rows.add_column("layer", overflow="fold")
     rows.add_column("type", overflow="fold")
@@ -122,7 +130,9 @@ def show_inspection(table: Inspection) -> None:
     rows.add_column("parameters", justify="right")
     rows.add_column("MACs", justify="right")
     for row in table.layers:
-        shapes = ", ".join("?" if s is None else "x".join(map(str, s)) or "scalar" for s in row.shapes)
+        shapes = ", ".join(
+            "?" if s is None else "x".join(map(str, s)) or "scalar" for s in row.shapes
+        )
         kind = escape(row.type) if row.known else f"[yellow]{escape(row.type)} (unknown)[/yellow]"
         rows.add_row(
             escape(row.name),
@@ -133,6 +143,14 @@ def show_inspection(table: Inspection) -> None:
         )
     rows.add_section()
     least = "" if table.complete else "at least "
-    rows.add_row("total", f"{len(table.layers)} layers", "", f"{least}{table.parameters:,}", f"{least}{table.macs:,}")
+    rows.add_row(
+        "total",
+        f"{len(table.layers)} layers",
+        "",
+        f"{least}{table.parameters:,}",
+        f"{least}{table.macs:,}",
+    )
     console.print(rows)
-    console.print(f"inputs: {escape(', '.join(table.inputs))}; outputs: {escape(', '.join(table.outputs))}")
+    console.print(
+        f"inputs: {escape(', '.join(table.inputs))}; outputs: {escape(', '.join(table.outputs))}"
+    )

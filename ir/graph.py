@@ -140,7 +140,9 @@ class Graph:
             raise GraphError("two inputs share a name")
         for parameter in self.parameters():
             if parameter.data.shape != parameter.shape or parameter.data.dtype != np.float32:
-                raise GraphError(f"parameter {parameter} holds {parameter.data.shape} {parameter.data.dtype}")
+                raise GraphError(
+                    f"parameter {parameter} holds {parameter.data.shape} {parameter.data.dtype}"
+                )
             if parameter.name in names:
                 raise GraphError(f'two values are named "{parameter.name}"')
             names.add(parameter.name)
@@ -153,7 +155,9 @@ class Graph:
             except ShapeError as error:
                 raise GraphError(f'layer "{node.layer}": {error}') from error
             if shapes != [value.shape for value in node.outputs]:
-                raise GraphError(f'layer "{node.layer}": {node.op} makes {shapes}, not {node.outputs}')
+                raise GraphError(
+                    f'layer "{node.layer}": {node.op} makes {shapes}, not {node.outputs}'
+                )
             for value in node.outputs:
                 if value.name in names:
                     raise GraphError(f'two values are named "{value.name}"')

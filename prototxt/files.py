@@ -54,7 +54,9 @@ def read_start(path: Path, wanted: str) -> bytes:
         with path.open("rb") as file:
             start = file.read(_START)
     except FileNotFoundError:
-        near = sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:5] if path.suffix else []
+        near = (
+            sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:5] if path.suffix else []
+        )
         hint = "found beside it: " + ", ".join(near) if near else "check the path"
         raise FileError("no such file", where=str(path), expected=wanted, hint=hint) from None
     except IsADirectoryError:
@@ -77,7 +79,11 @@ def what_it_is(start: bytes) -> Kind | None:
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return None
     if b"\0" in start or not _TEXT.fullmatch(start):
-        return Kind("binary", "a binary file", "if it holds weights, give it as the second argument")
+        return Kind(
+            "binary", "a binary file", "if it holds weights, give it as the second argument"
+        )
     if _PROTOTXT.match(start):
-        return Kind("prototxt", "a text file such as a .prototxt", "give the binary weights instead")
+        return Kind(
+            "prototxt", "a text file such as a .prototxt", "give the binary weights instead"
+        )
     return None

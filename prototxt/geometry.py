@@ -45,7 +45,9 @@ def _per_axis(layer: Layer, name: str, values: Sequence[int], rank: int, default
     if not values:
         return (default,) * rank
     if len(values) not in (1, rank):
-        raise fail(layer, f"{name} is given {len(values)} times", f"once, or {rank} times (once an axis)")
+        raise fail(
+            layer, f"{name} is given {len(values)} times", f"once, or {rank} times (once an axis)"
+        )
     return tuple(values) * rank if len(values) == 1 else tuple(values)
 
 
@@ -71,7 +73,9 @@ def convolution_window(layer: Layer, rank: int) -> Window:
     """
     param = layer.message.convolution_param
     window = Window(
-        kernel=_either(layer, "kernel_size", param.kernel_size, ("kernel_h", "kernel_w"), rank, None),
+        kernel=_either(
+            layer, "kernel_size", param.kernel_size, ("kernel_h", "kernel_w"), rank, None
+        ),
         stride=_either(layer, "stride", param.stride, ("stride_h", "stride_w"), rank, 1),
         pad=_either(layer, "pad", param.pad, ("pad_h", "pad_w"), rank, 0),
         dilation=_per_axis(layer, "dilation", param.dilation, rank, 1),
@@ -137,7 +141,9 @@ def pooled_size(size: Sequence[int], window: Window) -> Sizes:
     outside the map.  Source: Caffe's pooling_layer, Reshape.
     """
     pooled = []
-    for length, kernel, stride, pad in zip(size, window.kernel, window.stride, window.pad, strict=True):
+    for length, kernel, stride, pad in zip(
+        size, window.kernel, window.stride, window.pad, strict=True
+    ):
         span = length + 2 * pad - kernel
         steps = -(-span // stride) if window.ceil else span // stride
         if any(window.pad) and steps * stride >= length + pad:

@@ -136,7 +136,9 @@ def _parse(text: str, path: str, input_shapes: Mapping[str, Sequence[int]]) -> _
     upgraded = _upgraded(message, path)
     layers = []
     for layer, source in zip(upgraded.message.layer, upgraded.sources, strict=True):
-        where, parsed, fork_type = origins[source] if source is not None else (Where(path), (), None)
+        where, parsed, fork_type = (
+            origins[source] if source is not None else (Where(path), (), None)
+        )
         if fork_type is not None:
             layer.type = fork_type
         layers.append(_Origin(layer, where, parsed))
@@ -204,7 +206,9 @@ def _with_input_shapes(
     layers: list[_Origin], shapes: Mapping[str, Sequence[int]], path: str
 ) -> list[_Origin]:
     layers = [_as_input(origin, shapes) for origin in layers]
-    inputs = [top for origin in layers if origin.message.type == "Input" for top in origin.message.top]
+    inputs = [
+        top for origin in layers if origin.message.type == "Input" for top in origin.message.top
+    ]
     for name, shape in shapes.items():
         if name not in inputs:
             raise UsageError(
@@ -285,8 +289,16 @@ def _resolve(
             tops.append(current[name])
             unread.add(name)
         layers.append(
-            Layer(index, message.name, message.type, bottoms, tuple(tops), message,
-                  origin.where, origin.unknown)  # fmt: skip
+            Layer(
+                index,
+                message.name,
+                message.type,
+                bottoms,
+                tuple(tops),
+                message,
+                origin.where,
+                origin.unknown,
+            )  # fmt: skip
         )
     # Caffe keeps its unread blobs in an ordered set, so outputs come sorted by name.
     outputs = tuple(current[name] for name in sorted(unread, key=str.encode))

@@ -95,7 +95,9 @@ def _owners(net: Net, shapes: NetShapes) -> dict[Key, Key]:
     named: dict[str, Key] = {}
     for layer in net:
         for index, param in enumerate(shapes.params.get(layer.index, ())):
-            spec = layer.message.param[index] if index < len(layer.message.param) else pb.ParamSpec()
+            spec = (
+                layer.message.param[index] if index < len(layer.message.param) else pb.ParamSpec()
+            )
             key = (layer.index, index)
             owner = named.setdefault(spec.name, key) if spec.name else key
             if owner != key:
@@ -117,7 +119,9 @@ def _check_share(
             where=layer.where,
             layer=layer.name,
             expected="the same number of values" if permissive else "the same shape",
-            hint="share_mode: PERMISSIVE allows another shape of the same size" if not permissive else None,
+            hint="share_mode: PERMISSIVE allows another shape of the same size"
+            if not permissive
+            else None,
         )
 
 
@@ -173,7 +177,9 @@ def _matched(
             owner = owners[layer.index, index]
             if _is_hole(blob):
                 if owner == (layer.index, index):
-                    problems.append(f'layer "{layer.name}": {params[index].name} is not in the weights')
+                    problems.append(
+                        f'layer "{layer.name}": {params[index].name} is not in the weights'
+                    )
                 continue
             value = _float32(blob)
             if owner in values and not np.array_equal(values[owner].ravel(), value.ravel()):
@@ -192,7 +198,9 @@ def _matched(
     unused = [name for name in stored if name not in first_of]
     if unused:
         shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
-        notes.append(f"{len(unused)} layers of the weights are not in the net and are left out: {shown}")
+        notes.append(
+            f"{len(unused)} layers of the weights are not in the net and are left out: {shown}"
+        )
     return values, notes
 
 

@@ -118,7 +118,9 @@ def layer_shapes(layer: Layer, bottoms: Sequence[Shape]) -> LayerShapes:
 def _check_count(layer: Layer, what: str, count: int, allowed: tuple[int, int | None]) -> None:
     low, high = allowed
     if count < low or (high is not None and count > high):
-        wanted = f"{low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
+        wanted = (
+            f"{low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
+        )
         raise fail(layer, f"{layer.type} has {count} {what}s", f"{wanted} {what}(s)")
 
 
@@ -193,7 +195,9 @@ def _input(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     if len(declared) not in (1, len(layer.tops)):
         raise fail(
             layer,
-            f"{len(declared)} shapes for {len(layer.tops)} tops" if declared else "the input has no shape",
+            f"{len(declared)} shapes for {len(layer.tops)} tops"
+            if declared
+            else "the input has no shape",
             "input_param { shape { dim: ... } }, once or once a top",
             "give it with --input-shape BLOB=1,3,227,227",
         )
@@ -222,7 +226,9 @@ def _eltwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     param = layer.message.eltwise_param
     _need_equal(layer, bottoms)
     if len(param.coeff) not in (0, len(bottoms)):
-        raise fail(layer, f"{len(param.coeff)} coefficients for {len(bottoms)} bottoms", "one a bottom")
+        raise fail(
+            layer, f"{len(param.coeff)} coefficients for {len(bottoms)} bottoms", "one a bottom"
+        )
     if param.coeff and param.operation == pb.EltwiseParameter.PROD:
         raise fail(layer, "coefficients with operation PROD", "operation SUM")
     return LayerShapes((bottoms[0],))
@@ -251,7 +257,9 @@ def _convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     param = layer.message.convolution_param
     _need_equal(layer, bottoms)
     if len(layer.tops) != len(bottoms):
-        raise fail(layer, f"{len(bottoms)} bottoms and {len(layer.tops)} tops", "as many tops as bottoms")
+        raise fail(
+            layer, f"{len(bottoms)} bottoms and {len(layer.tops)} tops", "as many tops as bottoms"
+        )
     axis = axis_of(layer, param.axis, len(bottoms[0]))
     channels, size = bottoms[0][axis], bottoms[0][axis + 1 :]
     window = convolution_window(layer, len(size))
@@ -320,7 +328,9 @@ def _scale(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         if param.num_axes < -1 or axis + param.num_axes > rank:
             raise fail(layer, f"num_axes {param.num_axes} from axis {axis} on {rank} axes",
                        f"-1 (to the end) to {rank - axis}")  # fmt: skip
-        factor = bottoms[0][axis:] if param.num_axes == -1 else bottoms[0][axis : axis + param.num_axes]
+        factor = (
+            bottoms[0][axis:] if param.num_axes == -1 else bottoms[0][axis : axis + param.num_axes]
+        )
         filler = param.filler if param.HasField("filler") else _constant(1.0)
         params.append(ParamShape("scale", factor, filler))
     if param.bias_term:
@@ -387,5 +397,7 @@ def _accuracy(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     axis = axis_of(layer, param.axis, len(bottoms[0]))
     _check_labels(layer, bottoms, axis)
     if param.top_k > bottoms[0][axis]:
-        raise fail(layer, f"top_k {param.top_k} of {bottoms[0][axis]} classes", "at most all classes")
+        raise fail(
+            layer, f"top_k {param.top_k} of {bottoms[0][axis]} classes", "at most all classes"
+        )
     return LayerShapes(((), (bottoms[0][axis],))[: len(layer.tops)])

@@ -86,7 +86,9 @@ class _Source:
 
     def fail(self, token: _Token, expected: str, what: str | None = None) -> PrototxtError:
         if what is None:
-            what = "the file ends too early" if token.kind == "end" else f"unexpected {_shown(token)}"
+            what = (
+                "the file ends too early" if token.kind == "end" else f"unexpected {_shown(token)}"
+            )
         return PrototxtError(what, where=self.where(token.offset), expected=expected)
 
 
@@ -112,7 +114,9 @@ def _fields(source: _Source, opening: _Token | None, owner: str, depth: int) -> 
     fields: list[Field] = []
     if depth > _DEPTH_LIMIT:
         assert opening is not None
-        raise source.fail(opening, f"at most {_DEPTH_LIMIT} levels", "messages are nested too deeply")
+        raise source.fail(
+            opening, f"at most {_DEPTH_LIMIT} levels", "messages are nested too deeply"
+        )
     while True:
         token = source.take()
         if token.kind == "end":
@@ -254,9 +258,7 @@ def fill(
     for item in fields:
         kind = known.get(item.name)
         if kind is None:
-            unknown.append(
-                UnknownField(path + item.name, item, nearest(item.name, list(known)))
-            )
+            unknown.append(UnknownField(path + item.name, item, nearest(item.name, list(known))))
             continue
         repeated = kind.is_repeated if hasattr(kind, "is_repeated") else kind.label == 3
         if not repeated:
@@ -302,8 +304,10 @@ def _fill_message(
 
 def _is_unknown_v1_type(item: Field, enum: EnumDescriptor) -> bool:
     # A fork's V1 layer type: like an unknown V2 type it is reported with all others, not as a syntax error.
-    return enum.name == "LayerType" and isinstance(item.value, str) and (
-        item.value not in enum.values_by_name and not item.value.lstrip("-").isdigit()
+    return (
+        enum.name == "LayerType"
+        and isinstance(item.value, str)
+        and (item.value not in enum.values_by_name and not item.value.lstrip("-").isdigit())
     )
 
 

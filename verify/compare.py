@@ -63,7 +63,9 @@ def compare(
     for side, array in (("the backend", got), ("the reference", want)):
         if not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
-            return _impossible(blob, shape, f"{count} of {array.size} values of {side} are not finite")
+            return _impossible(
+                blob, shape, f"{count} of {array.size} values of {side} are not finite"
+            )
     errors = np.abs(got.astype(np.float64) - want)
     scale = float(np.abs(want).max()) or 1.0
     allowed = tolerance * scale

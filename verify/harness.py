@@ -78,7 +78,9 @@ def verify_conversion(
         made: dict[str, Blobs] = {}
         for backend in backends:
             progress(f"{backend} on {feed}")
-            result, blobs = _run(net, shapes, parameters, conversion, backend, feed, inputs, want, tolerance)
+            result, blobs = _run(
+                net, shapes, parameters, conversion, backend, feed, inputs, want, tolerance
+            )
             report.results.append(result)
             if result.problem is None:
                 made[backend] = blobs
@@ -104,7 +106,9 @@ def _run(
         version = runner.version()
     except DecaffeinateError as error:
         return BackendResult(backend, feed, problem=str(error)), {}
-    except Exception as error:  # a framework may fail in any way; that is a finding, not a crash of ours
+    except (
+        Exception
+    ) as error:  # a framework may fail in any way; that is a finding, not a crash of ours
         what = f"{type(error).__name__}: {error}"
         return BackendResult(backend, feed, problem=f"the backend failed: {what}"), {}
     missing = sorted(set(want) - set(got))

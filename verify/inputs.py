@@ -56,14 +56,18 @@ def read_array(path: Path, name: str, shape: Sequence[int]) -> Array:
         raise FileError(f"no readable array: {error}", where=str(path),
                         expected="a .npy file as numpy.save writes it") from None  # fmt: skip
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise FileError("not an array of numbers", where=str(path), expected="a .npy file of numbers")
+        raise FileError(
+            "not an array of numbers", where=str(path), expected="a .npy file of numbers"
+        )
     if array.shape != tuple(shape):
         raise UsageError(f'shape {array.shape} for input "{name}"', where=str(path),
                          expected=f"{tuple(shape)}")  # fmt: skip
     return array.astype(np.float32)
 
 
-def image_input(path: Path, shape: Sequence[int], mean: Mapping[str, object] | Array | None) -> Array:
+def image_input(
+    path: Path, shape: Sequence[int], mean: Mapping[str, object] | Array | None
+) -> Array:
     """An image as Caffe's models take it: resized to (N, C, H, W), BGR, 0 to 255, mean subtracted.
 
     Raises:
@@ -74,7 +78,9 @@ def image_input(path: Path, shape: Sequence[int], mean: Mapping[str, object] | A
     try:
         from PIL import Image
     except ImportError:
-        raise UnsupportedError("reading images needs pillow", hint="pip install 'decaffeinate[image]'") from None
+        raise UnsupportedError(
+            "reading images needs pillow", hint="pip install 'decaffeinate[image]'"
+        ) from None
     if len(shape) != 4 or shape[1] not in (1, 3):
         raise UsageError(f"the input has shape {tuple(shape)}", where=str(path),
                          expected="an input of 1 or 3 channels: (N, C, H, W)")  # fmt: skip

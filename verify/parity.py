@@ -118,7 +118,9 @@ def check_parity(
             kept += size
             memory += 4 * size
         rows.append(
-            LayerParity(name, sum(a.size for _, a in owned), kept, gone, tuple(notes), tuple(problems))
+            LayerParity(
+                name, sum(a.size for _, a in owned), kept, gone, tuple(notes), tuple(problems)
+            )
         )
     foreign = tuple(f'layer "{key[0]}", blob {key[1]}: not in the source' for key in by_key)
     return Parity(tuple(rows), memory, disk_bytes, 4 * parameters.count, foreign)

@@ -47,7 +47,9 @@ def batch_norm(step: Lowering) -> Sequence[Value]:
     """
     param = step.layer.message.batch_norm_param
     x = step.inputs[0]
-    use_global = param.use_global_stats if param.HasField("use_global_stats") else step.phase == "TEST"
+    use_global = (
+        param.use_global_stats if param.HasField("use_global_stats") else step.phase == "TEST"
+    )
     for index in range(3) if not use_global else (2,):
         step.fold(index, "divides mean and variance" if use_global else "batch statistics are used")
     if not use_global:

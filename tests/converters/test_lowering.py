@@ -33,7 +33,9 @@ def test_every_known_type_is_lowered() -> None:
     assert set(known_types()) == LOWERED
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED], ids=case_id)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED], ids=case_id
+)
 def test_goldens_lower_to_primitive_ops_only(case: Case) -> None:
     graph = lower(*case.load())
     graph.validate()
@@ -106,14 +108,18 @@ def test_shared_parameters_are_one_value() -> None:
 
 
 def test_shared_scales_are_one_value() -> None:
-    layer = 'layer {{ name: "{0}" type: "Scale" bottom: "data" top: "{0}" param {{ name: "w" }} }}\n'
+    layer = (
+        'layer {{ name: "{0}" type: "Scale" bottom: "data" top: "{0}" param {{ name: "w" }} }}\n'
+    )
     graph = graph_of(layer.format("one") + layer.format("two"))
     assert len(graph.parameters()) == 1
 
 
 def test_batch_norm_records_its_folded_factor() -> None:
     graph = graph_of('layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" }')
-    assert [(origin.layer, origin.index, size) for origin, size, _ in graph.folded] == [("bn", 2, 1)]
+    assert [(origin.layer, origin.index, size) for origin, size, _ in graph.folded] == [
+        ("bn", 2, 1)
+    ]
     mean, variance = graph.parameters()
     assert mean.change == "divided by scale_factor 0"
     assert not np.any(variance.data)

@@ -58,7 +58,9 @@ def evaluate(case: Case, model: Any, new_ops: list[Any] | None = None) -> dict[s
 def test_goldens_pass_the_checker_and_the_reference_evaluator(case: Case, tmp_path: Path) -> None:
     done, model = convert(case, tmp_path)
     onnx.checker.check_model(model, full_check=True)
-    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    inferred = onnx.shape_inference.infer_shapes(
+        model, check_type=True, strict_mode=True, data_prop=True
+    )
     assert [v.name for v in inferred.graph.output] == [value.name for value in done.graph.outputs]
     got = evaluate(case, model, [LRN])
     blob_of = {value.name: name for name, value in done.graph.blobs.items()}
@@ -72,7 +74,9 @@ def test_the_evaluators_lrn_is_still_wrong(tmp_path: Path) -> None:
     case = Case("lrn/across5")
     _, model = convert(case, tmp_path)
     with pytest.raises(AssertionError, match="elements mismatch"):
-        assert_matches(evaluate(case, model)["out"], case.expected()["out"], case.tolerance("out"), "out")
+        assert_matches(
+            evaluate(case, model)["out"], case.expected()["out"], case.tolerance("out"), "out"
+        )
 
 
 @pytest.mark.parametrize("opset", [13, 17, 18, 21, target.DEFAULT_OPSET])
@@ -116,7 +120,9 @@ def test_names_are_the_blobs_and_only_standard_operators_are_used(tmp_path: Path
     assert [entry.name for entry in model.graph.output] == ["prob"]
     made = {output for node in model.graph.node for output in node.output}
     # drop9 is the concat before it: Dropout is the identity at TEST, and leaves no node.
-    assert set(case.expected()) - made == {"data", "drop9"} or set(case.expected()) - made == {"data"}
+    assert set(case.expected()) - made == {"data", "drop9"} or set(case.expected()) - made == {
+        "data"
+    }
     assert {node.domain for node in model.graph.node} == {""}
     assert {node.op_type for node in model.graph.node} == {
         "Conv", "Relu", "MaxPool", "Concat", "GlobalAveragePool", "Softmax",
@@ -166,6 +172,8 @@ def test_the_file_says_where_it_came_from(tmp_path: Path) -> None:
     assert model.producer_version == decaffeinate.__version__
     props = {entry.key: entry.value for entry in model.metadata_props}
     assert props["caffe_weights"] == "weights.caffemodel"
-    drawn = decaffeinate.convert(Case("nets/squeezenet").net_path, to=["onnx"], output=tmp_path / "d", seed=5)
+    drawn = decaffeinate.convert(
+        Case("nets/squeezenet").net_path, to=["onnx"], output=tmp_path / "d", seed=5
+    )
     props = {e.key: e.value for e in onnx.load(str(drawn.files[0])).metadata_props}
     assert props["caffe_weights"] == "drawn from the net's fillers (seed 5), not trained"

@@ -91,7 +91,15 @@ def test_verify_feeds_images_and_arrays(tmp_path: Path) -> None:
     image = require("PIL.Image")
     rng = np.random.default_rng(0)
     image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(tmp_path / "some.png")
-    result = run("verify", CASE.net_path, CASE.weights_path, "--backend", "onnx", "--image", tmp_path / "some.png")
+    result = run(
+        "verify",
+        CASE.net_path,
+        CASE.weights_path,
+        "--backend",
+        "onnx",
+        "--image",
+        tmp_path / "some.png",
+    )
     assert result.exit_code == 0, result.output
     assert "some.png" in result.stdout
     np.save(tmp_path / "data.npy", CASE.inputs()["data"])

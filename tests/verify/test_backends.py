@@ -49,13 +49,19 @@ def test_goldens(backend: str, case: Case, tmp_path: Path) -> None:
     require(PACKAGES[backend])
     done = converted(case, backend, tmp_path)
     runner = BACKENDS[backend](read_conversion(done.manifest))
-    inputs = {name: array for name, array in case.inputs().items() if name in {v.name for v in done.graph.inputs}}
+    inputs = {
+        name: array
+        for name, array in case.inputs().items()
+        if name in {v.name for v in done.graph.inputs}
+    }
     got = runner.run(inputs)
     assert_blobs_match(got, case.expected(), case)
     entries = json.loads(done.manifest.read_text())["targets"][backend]
     assert set(got) == set(entries["blobs"])
     stored = runner.parameters()
-    for param, entry in zip([p for p in done.graph.parameters() if p.origin], entries["parameters"], strict=True):
+    for param, entry in zip(
+        [p for p in done.graph.parameters() if p.origin], entries["parameters"], strict=True
+    ):
         array = stored[entry["name"]]
         assert array.dtype == np.float32
         assert array.tobytes() == param.data.tobytes()

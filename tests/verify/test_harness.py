@@ -81,7 +81,10 @@ def test_an_honest_conversion_is_equivalent(tmp_path: Path) -> None:
 def test_no_false_alarm_over_seeds_and_scales(seed: int, scale: float, tmp_path: Path) -> None:
     done = converted(tmp_path)
     generator = np.random.default_rng(seed)
-    inputs = {n: (scale * generator.standard_normal(a.shape)).astype(np.float32) for n, a in CASE.inputs().items()}
+    inputs = {
+        n: (scale * generator.standard_normal(a.shape)).astype(np.float32)
+        for n, a in CASE.inputs().items()
+    }
     assert verified(done, feeds={"noise": inputs}).passed
 
 
@@ -131,7 +134,9 @@ def test_a_weight_in_another_precision_breaks_parity(tmp_path: Path) -> None:
     done.manifest.write_text(json.dumps(manifest))
     parity = verified(done).results[0].parity
     assert parity is not None
-    assert [layer.problems for layer in parity.layers if not layer.passed] == [("bias is stored 0 times",)]
+    assert [layer.problems for layer in parity.layers if not layer.passed] == [
+        ("bias is stored 0 times",)
+    ]
 
 
 def test_folded_factors_are_accounted_for(tmp_path: Path) -> None:
@@ -190,6 +195,8 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
     edit(done, change_weight("conv1.bias", lambda b: b * np.nan))
     data = json.loads(json.dumps(verified(done).to_json(), allow_nan=False))
     assert data["passed"] is False
-    assert data["results"][0]["blobs"][1]["problem"].endswith("values of the backend are not finite")
+    assert data["results"][0]["blobs"][1]["problem"].endswith(
+        "values of the backend are not finite"
+    )
     assert data["results"][0]["parity"]["passed"] is False
     assert data["environment"]["python"]

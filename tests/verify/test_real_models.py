@@ -24,7 +24,9 @@ def test_the_reference_is_caffe(model: str, feed: str) -> None:
     blobs = reference.run(loaded.net, loaded.parameters, inputs)
     assert expected
     for name, value in expected.items():
-        assert_matches(blobs[loaded.net.finals[name]], value, NET_TOLERANCE, f"{model} {feed} {name}")
+        assert_matches(
+            blobs[loaded.net.finals[name]], value, NET_TOLERANCE, f"{model} {feed} {name}"
+        )
     if model == "squeezenet_v1.0_83px" and feed == "noise":
         assert set(expected) == set(loaded.net.finals)
         assert len(expected) == 39

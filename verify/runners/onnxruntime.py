@@ -63,9 +63,7 @@ class OnnxRuntimeRunner:
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(self._path.parent)
         )
-        session = self._runtime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
+        session = self._runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         wanted = [output.name for output in session.get_outputs()]
         used = {entry.name for entry in session.get_inputs()}
         found = session.run(wanted, {name: array for name, array in feed.items() if name in used})
