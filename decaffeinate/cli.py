@@ -42,8 +42,9 @@ Exit codes: 0 done (and equivalent, where verified), 1 different, 2 wrong usage 
 def main() -> None:
     """Get Caffe models out of Caffe, provably intact.
 
-    Reads a network definition (.prototxt; V0, V1 or V2) and its weights (.caffemodel, HDF5, Deep Compression
-    container), writes ONNX, PyTorch and MXNet, and verifies, blob by blob, that each computes what Caffe computes.
+    Reads a network definition (.prototxt; V0, V1 or V2) and its weights (.caffemodel, HDF5, Deep
+    Compression container), writes ONNX, PyTorch and MXNet, and verifies, blob by blob, that each
+    computes what Caffe computes.
     """
 
 
@@ -69,7 +70,8 @@ def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], o
             opset: int | None, verified: bool, as_json: bool, **options: Any) -> None:  # fmt: skip
     """Convert NET, with WEIGHTS, to ONNX, PyTorch or MXNet.
 
-    Without WEIGHTS, parameters are drawn from the fillers that NET states, and every output says so.
+    Without WEIGHTS, parameters are drawn from the fillers that NET states, and every output says
+    so.
 
     \b
     Examples:
@@ -95,7 +97,7 @@ def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], o
         if report is not None:
             from decaffeinate.terminal import show_report
 
-            show_report(report)
+            show_report(report, notes=False)
     sys.exit(report.exit_code if report is not None else 0)
 
 
@@ -124,10 +126,11 @@ def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], o
 def verify(net: Path, weights: Path | None, backends: Sequence[Sequence[str]], converted: Path | None,
            image: Path | None, mean: str, arrays: Sequence[tuple[str, Path]], tolerance: float | None,
            report: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
-    """Prove that conversions of NET compute what Caffe computes, blob by blob, with the same parameters.
+    """Prove that conversions of NET compute what Caffe computes, blob by blob, with the same
+    parameters.
 
-    The reference executes Caffe's layers in float64, straight from NET, without the converter. The files are read back
-    from disk as they were written.
+    The reference executes Caffe's layers in float64, straight from NET, without the converter. The
+    files are read back from disk as they were written.
 
     \b
     Examples:
@@ -150,7 +153,7 @@ def verify(net: Path, weights: Path | None, backends: Sequence[Sequence[str]], c
     else:
         from decaffeinate.terminal import show_report
 
-        show_report(outcome)
+        show_report(outcome, layers=True)
     sys.exit(outcome.exit_code)
 
 
@@ -159,7 +162,8 @@ def verify(net: Path, weights: Path | None, backends: Sequence[Sequence[str]], c
 @net_options
 @failing_cleanly
 def inspect(net: Path, as_json: bool, **options: Any) -> None:
-    """Print the layers of NET: name, type, output shapes, parameters, multiply-accumulates, with totals.
+    """Print the layers of NET: name, type, output shapes, parameters, multiply-accumulates, with
+    totals.
 
     Layers of unknown type are shown without shapes, and so is what follows from them.
     """
@@ -209,7 +213,8 @@ def list_(as_json: bool) -> None:
 @click.option("--batch", type=int, help="Batch size. Default: the published one.")
 @failing_cleanly
 def write(name: str, output: Path, seed: int, input_size: int | None, batch: int | None) -> None:
-    """Write the definition NAME and seeded weights: the same bits on every machine. For names see `ref list`."""
+    """Write the definition NAME and seeded weights: the same bits on every machine. For names see
+    `ref list`."""
     from decaffeinate.reference_family import write_reference
 
     for path in write_reference(name, output, seed, input_size, batch):
@@ -223,7 +228,8 @@ def write(name: str, output: Path, seed: int, input_size: int | None, batch: int
 )
 @failing_cleanly
 def fetch(name: str, mirror: str | None) -> None:
-    """Download the published weights NAME into the cache, checked against their hash. For names see `ref list`."""
+    """Download the published weights NAME into the cache, checked against their hash. For names see
+    `ref list`."""
     from decaffeinate.reference_family import fetch_published
 
     with _progress(False) as progress:
@@ -242,7 +248,7 @@ def verify_main() -> None:
     verify(prog_name="verify")
 
 
-# --- output -------------------------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
 class _Progress:

@@ -30,10 +30,17 @@ def _notes(notes: list[str] | tuple[str, ...]) -> None:
         console.print(f"note: {escape(note)}", soft_wrap=True)
 
 
-def show_report(report: Report) -> None:
-    """A verification: a line a backend and feed, what failed, and the verdict."""
+def show_report(report: Report, notes: bool = True, layers: bool = False) -> None:
+    """A verification: a line a backend and feed, what failed, and the verdict.
+
+    Args:
+        report: the verification.
+        notes: whether its notes are printed too, on standard error.
+        layers: whether the parameters of each layer are listed.
+    """
     console = _console()
-    _notes(report.notes)
+    if notes:
+        _notes(report.notes)
     console.print(
         f"{escape(report.net)}: {report.parameters:,} parameters, {escape(report.weights)}"
     )
@@ -58,6 +65,8 @@ def show_report(report: Report) -> None:
             f"{pair.first} and {pair.second} {verdict} on {escape(pair.inputs)}: {pair.compared} blobs, "
             f"most apart in {escape(pair.worst.blob)} ({pair.worst.error:.2g}, allowed {pair.worst.allowed:.2g})"
         )
+    if layers:
+        _show_layers(console, report)
     for result in report.results:
         _show_faults(console, result)
     if report.passed:
@@ -87,6 +96,32 @@ def _cells(result: BackendResult) -> list[str]:
         size,
         "[green]pass[/green]" if result.passed else "[red]FAIL[/red]",
     ]
+
+
+def _show_layers(console: Console, report: Report) -> None:
+    """Parameters by layer, in the source and in each backend's files."""
+    parities = {result.backend: result.parity for result in report.results if result.parity}
+    if not parities:
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("parameters of layer", overflow="fold")
+    for title in ("source", *parities):
+        table.add_column(title, justify="right")
+    table.add_column("", overflow="fold")
+    for rows in zip(*(parity.layers for parity in parities.values()), strict=True):
+        stored = [f"{row.stored:,}" if row.passed else f"[red]{row.stored:,}[/red]" for row in rows]
+        notes = dict.fromkeys(note for row in rows for note in row.notes)
+        table.add_row(escape(rows[0].layer), f"{rows[0].source:,}", *stored, escape("; ".join(notes)))
+    table.add_section()
+    totals = [f"{parity.stored:,}" for parity in parities.values()]
+    source = f"{next(iter(parities.values())).source:,}"
+    table.add_row("total", source, *totals, "")
+    sizes = [f"{parity.memory_bytes:,}" for parity in parities.values()]
+    expected = f"{next(iter(parities.values())).expected_bytes:,}"
+    table.add_row("bytes in memory", expected, *sizes, "")
+    disk = [f"{parity.disk_bytes:,}" for parity in parities.values()]
+    table.add_row("bytes on disk", "", *disk, "")
+    console.print(table)
 
 
 def _show_faults(console: Console, result: BackendResult) -> None:
