@@ -1,4 +1,5 @@
-"""From Caffe's net to the neutral graph: each layer's lowering in turn, then the names of the blobs."""
+"""From Caffe's net to the neutral graph: each layer's lowering in turn, then the names of the
+blobs."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
         parameters: its parameters, from `bind_parameters`.
 
     Returns:
-        A validated graph.  Inputs carry the names of their blobs, and so do the values that hold the last
-        version of a blob; an earlier version k of blob b is named b@k.  Outputs are Caffe's, in its order.
+        A validated graph.  Inputs carry the names of their blobs, and so do the values that hold
+        the last version of a blob; an earlier version k of blob b is named b@k.  Outputs are
+        Caffe's, in its order.
 
     Raises:
         UnsupportedError: layers that cannot be lowered, all of them in one error.
@@ -77,13 +79,15 @@ _SHARE_STORAGE_ALONE = {"Concat": "bottoms", "Slice": "tops"}
 
 
 class _Storage:
-    """Which blobs share memory, so that a layer that rewrites one in place rewrites the others too."""
+    """Which blobs share memory, so that a layer that rewrites one in place rewrites the others
+    too."""
 
     def __init__(self) -> None:
         self._groups: dict[Blob, set[Blob]] = {}
 
     def follow(self, step: Lowering, values: dict[Blob, Value]) -> None:
-        """Take in one lowered layer; later readers of a rewritten blob's companions see the new values."""
+        """Take in one lowered layer; later readers of a rewritten blob's companions see the new
+        values."""
         layer = step.layer
         alone = _SHARE_STORAGE_ALONE.get(layer.type)
         if layer.type in _SHARE_STORAGE or (alone and len(getattr(layer, alone)) == 1):
@@ -158,7 +162,8 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _name_blobs(graph: Graph, net: Net, values: dict[Blob, Value]) -> None:
-    """Name values after blobs: inputs first, then outputs, last versions, earlier versions, and the rest."""
+    """Name values after blobs: inputs first, then outputs, last versions, earlier versions, and the
+    rest."""
     graph.versions = {(blob.name, blob.version): value for blob, value in values.items()}
     graph.blobs = {name: values[blob] for name, blob in net.finals.items()}
     taken = {value.name for value in graph.inputs}

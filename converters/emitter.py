@@ -1,4 +1,5 @@
-"""What every target's emitter is: it walks the graph, one method an op, and yields the files to write."""
+"""What every target's emitter is: it walks the graph, one method an op, and yields the files to
+write."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ __all__ = ["Artifact", "Emitter", "Provenance", "Staging", "method_name"]
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a conversion came from, for the heads of the files that it writes; lines of plain text."""
+    """Where a conversion came from, for the heads of the files that it writes; lines of plain
+    text."""
 
     tool: str
     net: str
@@ -42,8 +44,9 @@ def method_name(op: type[Op]) -> str:
 class Emitter:
     """Base of the emitters.
 
-    A subclass has one method an op, `method(self, node, op) -> None`, named as `method_name` says.  After `emit()`,
-    `values` tells what each value is called in the target and `parameters` what each stored one is.
+    A subclass has one method an op, `method(self, node, op) -> None`, named as `method_name`
+    says.  After `emit()`, `values` tells what each value is called in the target and `parameters`
+    what each stored one is.
     """
 
     target: ClassVar[str]
@@ -64,7 +67,8 @@ class Emitter:
         """The target's files, ready to be written.
 
         Raises:
-            UnsupportedError: the target cannot express some ops; all layers concerned, before anything is written.
+            UnsupportedError: the target cannot express some ops; all layers concerned, before
+                anything is written.
         """
         lacking = [node for node in self.graph.nodes if not self.emits(type(node.op))]
         if lacking:
@@ -93,7 +97,8 @@ class Emitter:
 
 
 class Staging:
-    """Files that appear all together or not at all: each is written under a temporary name beside its place.
+    """Files that appear all together or not at all: each is written under a temporary name beside
+    its place.
 
     Used as a context: leaving it puts every file in place, an exception removes them all.
 

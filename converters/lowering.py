@@ -21,9 +21,9 @@ Shape = tuple[int, ...]
 class Lowering:
     """One layer on its way into the graph.
 
-    `inputs` are the values of its bottoms, `params` its parameters, `tops` the shapes that Caffe's rules give
-    its tops.  `stored` remembers parameters stored under another shape or with other values, so that layers
-    that share one share it in the graph as well.
+    `inputs` are the values of its bottoms, `params` its parameters, `tops` the shapes that Caffe's
+    rules give its tops.  `stored` remembers parameters stored under another shape or with other
+    values, so that layers that share one share it in the graph as well.
     """
 
     graph: Graph
@@ -68,7 +68,8 @@ class Lowering:
         return value
 
     def store(self, param: Parameter, data: object, change: str | None = None) -> Parameter:
-        """The parameter stored in another shape, or with other values; `change` says what was done to them."""
+        """The parameter stored in another shape, or with other values; `change` says what was done
+        to them."""
         array = np.asarray(data, np.float32)
         key = (param, array.shape, change)
         if key not in self.stored:

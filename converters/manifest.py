@@ -1,4 +1,5 @@
-"""NAME.manifest.json: what was converted into what, from which files, and where every blob and parameter went."""
+"""NAME.manifest.json: what was converted into what, from which files, and where every blob and
+parameter went."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def _outputs(graph: Graph) -> list[dict[str, Any]]:
 
 
 def target_entry(emitter: Emitter, graph: Graph, files: Mapping[str, Path]) -> dict[str, Any]:
-    """The part of the manifest on one target, once its files are written; `files` by their final names."""
+    """The part of the manifest on one target, once its files are written; `files` by their final
+    names."""
     finals = {(name, max(k for n, k in graph.versions if n == name)) for name in graph.blobs}
     return {
         "files": [file_entry(path, name) for name, path in files.items()],

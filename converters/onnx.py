@@ -1,4 +1,5 @@
-"""ONNX: one file, standard operators only, weights as initialisers that are streamed to disk without a copy."""
+"""ONNX: one file, standard operators only, weights as initialisers that are streamed to disk
+without a copy."""
 
 from __future__ import annotations
 
@@ -22,9 +23,11 @@ __all__ = ["DEFAULT_OPSET", "OLDEST_OPSET", "OnnxEmitter"]
 DEFAULT_OPSET = 26
 """The newest that onnxruntime 1.29, 1.30 and 1.31 all run (each refuses 27)."""
 OLDEST_OPSET = 13
-"""The first with axes as they are used here: Softmax along one axis, axes of ReduceSum as an input."""
+"""The first with axes as they are used here: Softmax along one axis, axes of ReduceSum as an
+input."""
 EXTERNAL_PAST = 2**31 - 2**24
-"""Bytes of weights beyond which they go to a file of their own: a protobuf message ends at 2 GiB."""
+"""Bytes of weights beyond which they go to a file of their own: a protobuf message ends at 2
+GiB."""
 
 _FLT_MAX = float(np.finfo(np.float32).max)
 
@@ -64,7 +67,7 @@ class OnnxEmitter(Emitter):
             for value in node.outputs:
                 self.values[value] = value.name
 
-    # --- building nodes -------------------------------------------------------------------------------------
+    # --- building nodes ---------------------------------------------------------------------------
 
     def node(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any
@@ -103,7 +106,7 @@ class OnnxEmitter(Emitter):
             self._value_names.add(name)
         return name
 
-    # --- windows --------------------------------------------------------------------------------------------
+    # --- windows ----------------------------------------------------------------------------------
 
     def conv(self, node: Node, op: o.Conv) -> None:
         """Conv."""
@@ -118,13 +121,15 @@ class OnnxEmitter(Emitter):
         )
 
     def max_pool(self, node: Node, op: o.MaxPool) -> None:
-        """MaxPool with padding spelt out at both ends, so that no runtime's rounding rule is asked."""
+        """MaxPool with padding spelt out at both ends, so that no runtime's rounding rule is
+        asked."""
         x, pads = self._padded(node, op)
         self.node("MaxPool", [x], [node.output.name],
                   kernel_shape=op.kernel, strides=op.stride, pads=pads)  # fmt: skip
 
     def max_pool_mask(self, node: Node, op: o.MaxPoolMask) -> None:
-        """MaxPool's Indices run over the whole tensor; Caffe's run over one map, and are -1 for an empty window."""
+        """MaxPool's Indices run over the whole tensor; Caffe's run over one map, and are -1 for an
+        empty window."""
         x, pads = self._padded(node, op)
         best, found = self.part(node, "max"), self.part(node, "indices")
         self.node(
@@ -158,13 +163,15 @@ class OnnxEmitter(Emitter):
         self.node("Where", [empty, none, number], [node.output.name])
 
     def _padded(self, node: Node, op: o.Pool) -> tuple[str, list[int]]:
-        """The input of a max pooling and its `pads`; padded by a node where runtimes refuse such pads."""
+        """The input of a max pooling and its `pads`; padded by a node where runtimes refuse such
+        pads."""
         shape = node.inputs[0].shape
         ends = [max(p + over, 0) for p, over in zip(op.pad, op.overhang(shape), strict=True)]
         x = self.values[node.inputs[0]]
         if all(end < kernel for end, kernel in zip(ends, op.kernel, strict=True)):
             return x, [*op.pad, *ends]
-        # onnxruntime wants pads smaller than the kernel; a window of nothing but padding yields -FLT_MAX.
+        # onnxruntime wants pads smaller than the kernel; a window of nothing but padding yields
+        # -FLT_MAX.
         return self._pad(node, x, [*op.pad, *ends], -_FLT_MAX), [0] * (2 * len(op.kernel))
 
     def _pad(self, node: Node, x: str, pads: Sequence[int], value: float) -> str:
@@ -180,8 +187,9 @@ class OnnxEmitter(Emitter):
     def average_pool(self, node: Node, op: o.AveragePool) -> None:
         """Caffe divides by the window within size + pad: padding counts, what overhangs does not.
 
-        ONNX divides by the whole kernel (count_include_pad=1), or by what lies in the input (0).  So padding is
-        counted where nothing overhangs; else it becomes part of the input, and the overhang is not counted.
+        ONNX divides by the whole kernel (count_include_pad=1), or by what lies in the input
+        (0).  So padding is counted where nothing overhangs; else it becomes part of the input, and
+        the overhang is not counted.
         """
         over = [max(n, 0) for n in op.overhang(node.inputs[0].shape)]
         x = self.values[node.inputs[0]]
@@ -213,7 +221,7 @@ class OnnxEmitter(Emitter):
         """GlobalAveragePool."""
         self.same(node, "GlobalAveragePool")
 
-    # --- products and normalisation -------------------------------------------------------------------------
+    # --- products and normalisation ---------------------------------------------------------------
 
     def linear(self, node: Node, op: o.Linear) -> None:
         """Gemm."""
@@ -236,7 +244,7 @@ class OnnxEmitter(Emitter):
         """Softmax."""
         self.same(node, "Softmax", axis=op.axis)
 
-    # --- elementwise ----------------------------------------------------------------------------------------
+    # --- elementwise ------------------------------------------------------------------------------
 
     def identity(self, node: Node, op: o.Identity) -> None:
         """Identity."""
@@ -331,7 +339,7 @@ class OnnxEmitter(Emitter):
         found = self.node(kind, self.arguments(node), [self.part(node, "bool")])
         self.node("Cast", [found], [node.output.name], to=TensorProto.FLOAT)
 
-    # --- shapes and reductions ------------------------------------------------------------------------------
+    # --- shapes and reductions --------------------------------------------------------------------
 
     def concat(self, node: Node, op: o.Concat) -> None:
         """Concat."""
@@ -375,7 +383,7 @@ class OnnxEmitter(Emitter):
             inputs = [*self.arguments(node), wanted]
             self.node(kind, inputs, [node.output.name], keepdims=int(keep))
 
-    # --- the files ------------------------------------------------------------------------------------------
+    # --- the files --------------------------------------------------------------------------------
 
     def finish(self) -> list[Artifact]:
         """The model, and its weights apart where they exceed one message."""
@@ -430,7 +438,7 @@ def _info(value: Value) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, value.shape)
 
 
-# --- streaming: a message is written field by field, so that no weight is ever copied -----------------------
+# --- streaming: a message is written field by field, so that no weight is ever copied -------------
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 """Field numbers of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data."""

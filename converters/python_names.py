@@ -145,12 +145,12 @@ def safe_text(text: str) -> str:
     return "".join(letter if " " <= letter <= "~" else "?" for letter in line)
 
 
-def wrapped(text: str, width: int, indent: str = "", hanging: str = "") -> list[str]:
-    """`safe_text` in lines of at most `width` columns, behind `indent` and then `hanging`."""
+def wrapped(text: str, width: int, first: str = "", others: str = "") -> list[str]:
+    """`safe_text` in lines of at most `width` columns, behind `first` and then `others`."""
     return textwrap.wrap(
         safe_text(text),
         width,
-        initial_indent=indent,
-        subsequent_indent=hanging,
+        initial_indent=first,
+        subsequent_indent=others,
         break_on_hyphens=False,
     )

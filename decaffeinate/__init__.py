@@ -7,7 +7,8 @@
     assert report.passed
     net = decaffeinate.load("deploy.prototxt")
 
-Errors that a user can mend are `decaffeinate.DecaffeinateError`s; see `prototxt.errors` for the tree.
+Errors that a user can mend are `decaffeinate.DecaffeinateError`s; see `prototxt.errors` for the
+tree.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class Loaded:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know: unknown fields, drawn parameters, layers of the weights left out."""
+        """What the user should know: unknown fields, drawn parameters, layers of the weights left
+        out."""
         return [*self.net.warnings, *self.parameters.notes]
 
 
@@ -81,7 +82,8 @@ def load(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
 ) -> Loaded:
-    """Read a net and its weights; without weights, parameters are drawn from the net's fillers with `seed`.
+    """Read a net and its weights; without weights, parameters are drawn from the net's fillers with
+    `seed`.
 
     Raises:
         DecaffeinateError: anything wrong with the files; see `prototxt.errors`.
@@ -156,14 +158,15 @@ def verify(
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Report:
-    """Prove that converted files compute what Caffe computes, blob by blob, and hold its parameters.
+    """Prove that converted files compute what Caffe computes, blob by blob, and hold its
+    parameters.
 
     Args:
         net: the prototxt, or what `load` returned.
         weights: the weights; None draws from the net's fillers.
         backends: names of TARGETS.
-        manifest: of an earlier conversion whose files are to be verified; by default the net is converted into a
-            temporary folder first.  Either way the files are read back from disk.
+        manifest: of an earlier conversion whose files are to be verified; by default the net is
+            converted into a temporary folder first.  Either way the files are read back from disk.
         feeds: sets of inputs by name, each an array an input blob; by default one of seeded noise.
         tolerance: greatest error as a part of a blob's scale; see `verify.compare.TOLERANCE`.
         opset: as for `convert`.

@@ -16,7 +16,8 @@ __all__ = ["Inspection", "LayerRow", "inspect_net"]
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer; `shapes` are None where they are not known, `macs` are multiply-accumulates a forward pass."""
+    """One layer; `shapes` are None where they are not known, `macs` are multiply-accumulates a
+    forward pass."""
 
     name: str
     type: str
@@ -55,7 +56,8 @@ def inspect_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Inspection:
-    """Read a net and tabulate its layers; a shared parameter counts once, for the layer that owns it.
+    """Read a net and tabulate its layers; a shared parameter counts once, for the layer that owns
+    it.
 
     Raises:
         DecaffeinateError: the net cannot be read, or Caffe would refuse its shapes.

@@ -92,7 +92,8 @@ class InputFile(click.ParamType):
 
 
 def net_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say which net of the file is meant, and how to print; passed on as `load` takes them."""
+    """Options that say which net of the file is meant, and how to print; passed on as `load` takes
+    them."""
 
     @click.option("--phase", type=click.Choice(["TEST", "TRAIN"], case_sensitive=False), default="TEST",
                   show_default=True, help="Phase of the net.")  # fmt: skip

@@ -1,4 +1,5 @@
-"""The framework-neutral graph: typed ops, SSA values, parameters that remember where they came from."""
+"""The framework-neutral graph: typed ops, SSA values, parameters that remember where they came
+from."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ class Origin:
 class Parameter(Value):
     """A value that is stored with the graph.
 
-    `origin` is None for a constant that the lowering made.  `change` names what was done to the source's
-    values, None where they are bit for bit the source's.
+    `origin` is None for a constant that the lowering made.  `change` names what was done to the
+    source's values, None where they are bit for bit the source's.
     """
 
     data: NDArray[np.float32] = field(default_factory=lambda: np.zeros((), np.float32))
@@ -70,8 +71,9 @@ class Node:
 class Graph:
     """Nodes in the order in which they run.
 
-    `blobs` maps each of Caffe's blobs, by name, to the value that holds its last version; `versions` maps all
-    versions (name, number).  `folded` lists source parameters that live on inside others, with the reason.
+    `blobs` maps each of Caffe's blobs, by name, to the value that holds its last version;
+    `versions` maps all versions (name, number).  `folded` lists source parameters that live on
+    inside others, with the reason.
     """
 
     name: str
@@ -132,7 +134,8 @@ class Graph:
         """Check the graph's own rules; run after every pass.
 
         Raises:
-            GraphError: a value is read before it is made, a name is used twice, or a shape disagrees.
+            GraphError: a value is read before it is made, a name is used twice, or a shape
+                disagrees.
         """
         made = set(self.inputs)
         names = {value.name for value in self.inputs}

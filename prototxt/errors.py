@@ -1,12 +1,12 @@
 """The exceptions of decaffeinate, one tree:
 
-DecaffeinateError            anything the user can mend; the command line prints it and exits with 2
-├── UsageError               an argument or an option that cannot be used
-├── FileError                a file that is missing, unreadable, empty, or not what its place calls for
-├── PrototxtError            text that is not a network definition: file, line, column
-├── NetError                 a definition that Caffe itself would refuse: dangling bottoms, no inputs, bad shapes
-├── WeightsError             weights that are damaged, or belong to another net
-└── UnsupportedError         something valid that this tool does not convert, by name and with the reason
+DecaffeinateError      anything the user can mend; the command line prints it and exits with 2
+├── UsageError         an argument or an option that cannot be used
+├── FileError          a file that is missing, unreadable, empty, or not what its place calls for
+├── PrototxtError      text that is not a network definition: file, line, column
+├── NetError           what Caffe itself would refuse: dangling bottoms, no inputs, bad shapes
+├── WeightsError       weights that are damaged, or belong to another net
+└── UnsupportedError   something valid that this tool does not convert, by name and with the reason
 """
 
 from __future__ import annotations

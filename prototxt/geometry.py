@@ -1,4 +1,5 @@
-"""Windows of convolution and pooling as a layer states them: size, stride, padding, dilation, per axis."""
+"""Windows of convolution and pooling as a layer states them: size, stride, padding, dilation, per
+axis."""
 
 from __future__ import annotations
 
@@ -136,9 +137,9 @@ def _positive(layer: Layer, window: Window) -> None:
 def pooled_size(size: Sequence[int], window: Window) -> Sizes:
     """Caffe's pooled sizes of the spatial axes.
 
-    (size + 2 pad - kernel) / stride, rounded up (or down for round_mode FLOOR), + 1; where either axis has
-    padding, the last window is dropped when it starts at or after size + pad.  Without padding it stays, even
-    outside the map.  Source: Caffe's pooling_layer, Reshape.
+    (size + 2 pad - kernel) / stride, rounded up (or down for round_mode FLOOR), + 1; where either
+    axis has padding, the last window is dropped when it starts at or after size + pad.  Without
+    padding it stays, even outside the map.  Source: Caffe's pooling_layer, Reshape.
     """
     pooled = []
     for length, kernel, stride, pad in zip(

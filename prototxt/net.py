@@ -1,4 +1,5 @@
-"""The frozen net: what Caffe would run, in order, once rules, upgrades and in-place tops are resolved."""
+"""The frozen net: what Caffe would run, in order, once rules, upgrades and in-place tops are
+resolved."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ DATA_LAYERS = frozenset(
 class Blob:
     """One version of a blob.
 
-    Caffe's blobs are variables: an in-place layer rewrites one, and a consumer sees the value of its own
-    time in layer order.  Each write makes a new version, counted from 0, so that a `Blob` is a value.
+    Caffe's blobs are variables: an in-place layer rewrites one, and a consumer sees the value of
+    its own time in layer order.  Each write makes a new version, counted from 0, so that a `Blob`
+    is a value.
     """
 
     name: str
@@ -36,7 +38,8 @@ class Blob:
 class Field:
     """One field of a text-format message, as parsed: a scalar's text or the fields of a message.
 
-    `value` is the text of a scalar as written (strings already unquoted, as `str`) or a tuple of fields.
+    `value` is the text of a scalar as written (strings already unquoted, as `str`) or a tuple of
+    fields.
     """
 
     name: str
@@ -64,8 +67,8 @@ class Layer:
 class Net:
     """A net as Caffe would build it for one phase, level and set of stages.
 
-    `inputs` and `outputs` are in Caffe's order: inputs as they are declared; outputs are the last versions of
-    the blobs that nobody consumes, in the order in which Caffe lists them.
+    `inputs` and `outputs` are in Caffe's order: inputs as they are declared; outputs are the last
+    versions of the blobs that nobody consumes, in the order in which Caffe lists them.
     """
 
     name: str
@@ -78,7 +81,8 @@ class Net:
     stages: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     finals: dict[str, Blob] = field(default_factory=dict)
-    """The last version of each blob, by name: what Caffe's `net.blobs[name]` holds after a forward pass."""
+    """The last version of each blob, by name: what Caffe's `net.blobs[name]` holds after a forward
+    pass."""
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)

@@ -1,4 +1,5 @@
-"""The parameters of a net: weights put to the layers that own them, or drawn from the net's fillers."""
+"""The parameters of a net: weights put to the layers that own them, or drawn from the net's
+fillers."""
 
 from __future__ import annotations
 
@@ -31,14 +32,16 @@ _LISTED = 20
 class Parameters:
     """The parameter arrays of a net.
 
-    `parameters[layer.index]` is the tuple of a layer's arrays, float32, in Caffe's order and shapes.  A shared
-    parameter is one array: `owners` names, for each parameter, the layer and blob index that own it.
+    `parameters[layer.index]` is the tuple of a layer's arrays, float32, in Caffe's order and
+    shapes.  A shared parameter is one array: `owners` names, for each parameter, the layer and blob
+    index that own it.
     """
 
     arrays: dict[int, tuple[Array, ...]]
     owners: dict[Key, Key]
     source: str
-    """Where the values come from, for every report: the weights file, or the fillers and their seed."""
+    """Where the values come from, for every report: the weights file, or the fillers and their
+    seed."""
     drawn: bool
     notes: tuple[str, ...] = ()
 
@@ -66,10 +69,12 @@ def bind_parameters(
         net: the net.
         shapes: its shapes, from `infer_shapes`.
         weights: weights as read from a file; None draws from the fillers that the net states.
-        seed: seed of the drawn values; each parameter's draw depends on seed, layer name and blob index only.
+        seed: seed of the drawn values; each parameter's draw depends on seed, layer name and blob
+            index only.
 
     Raises:
-        WeightsError: the weights do not fit the net; every misfit of name, count and shape in one error.
+        WeightsError: the weights do not fit the net; every misfit of name, count and shape in one
+            error.
         NetError: layers share a parameter that cannot be shared.
     """
     owners = _owners(net, shapes)
@@ -222,12 +227,14 @@ def _misfit(
 
 
 def _is_hole(blob: NDArray[Any]) -> bool:
-    """Whether the file leaves a blob out, as HDF5 weights do with those that an earlier layer owns."""
+    """Whether the file leaves a blob out, as HDF5 weights do with those that an earlier layer
+    owns."""
     return blob.shape == (0,)
 
 
 def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Without leading ones: old files pad every shape to four axes, e.g. (1, 1, N, K) for a matrix."""
+    """Without leading ones: old files pad every shape to four axes, e.g. (1, 1, N, K) for a
+    matrix."""
     start = next((i for i, size in enumerate(shape) if size != 1), len(shape))
     return tuple(shape[start:])
 

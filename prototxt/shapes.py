@@ -1,7 +1,8 @@
 """Shapes of every blob and parameter of a net, by Caffe's rules, without running or lowering it.
 
-One short function a layer type: the shapes of its bottoms in, the shapes of its tops and parameters out.  The
-readers of weights, the fillers, `inspect` and the check of every lowering work from these.
+One short function a layer type: the shapes of its bottoms in, the shapes of its tops and parameters
+out.  The readers of weights, the fillers, `inspect` and the check of every lowering work from
+these.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class ParamShape:
 
 @dataclass(frozen=True)
 class LayerShapes:
-    """Shapes of a layer's tops and parameters, and its multiply-accumulates for one forward pass."""
+    """Shapes of a layer's tops and parameters, and its multiply-accumulates for one forward
+    pass."""
 
     tops: tuple[Shape, ...]
     params: tuple[ParamShape, ...] = ()
@@ -157,7 +159,7 @@ def _refuse_unknown(net: Net) -> None:
     )
 
 
-# --- helpers ------------------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def _constant(value: float = 0.0) -> pb.FillerParameter:
@@ -186,7 +188,7 @@ def _need_equal(layer: Layer, shapes: Sequence[Shape]) -> None:
         )
 
 
-# --- inputs -------------------------------------------------------------------------------------------------
+# --- inputs ---------------------------------------------------------------------------------------
 
 
 @_layer("Input", bottoms=(0, 0), tops=(1, None))
@@ -208,7 +210,7 @@ def _input(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes(tuple(declared if len(declared) > 1 else declared * len(layer.tops)))
 
 
-# --- elementwise --------------------------------------------------------------------------------------------
+# --- elementwise ----------------------------------------------------------------------------------
 
 
 @_layer("ReLU", "Dropout", "Power", "Sigmoid", "TanH", "AbsVal", "ELU", "BNLL")
@@ -249,7 +251,7 @@ def _lrn(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((bottoms[0],))
 
 
-# --- layers with parameters ---------------------------------------------------------------------------------
+# --- layers with parameters -----------------------------------------------------------------------
 
 
 @_layer("Convolution", bottoms=(1, None), tops=(1, None))
@@ -338,7 +340,7 @@ def _scale(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((bottoms[0],), tuple(params))
 
 
-# --- windows and joins --------------------------------------------------------------------------------------
+# --- windows and joins ----------------------------------------------------------------------------
 
 
 @_layer("Pooling", tops=(1, 2))
@@ -373,7 +375,7 @@ def _concat(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes(((*bottoms[0][:axis], total, *bottoms[0][axis + 1 :]),))
 
 
-# --- losses and measures ------------------------------------------------------------------------------------
+# --- losses and measures --------------------------------------------------------------------------
 
 
 def _check_labels(layer: Layer, bottoms: list[Shape], axis: int) -> None:

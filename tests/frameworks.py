@@ -1,6 +1,7 @@
 """Frameworks that a test needs: imported, or the test is skipped with the reason.
 
-Where DECAFFEINATE_REQUIRE names them, as the tox environments that install them do, their absence is a failure.
+Where DECAFFEINATE_REQUIRE names them, as the tox environments that install them do, their absence
+is a failure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Published models and what the original Caffe 1.0 computed for them, where this machine has them.
 
-The project ships none of them: they lie in ../shared, or where DECAFFEINATE_MODELS and DECAFFEINATE_GOLDENS say.
+The project ships none of them: they lie in ../shared, or where DECAFFEINATE_MODELS and
+DECAFFEINATE_GOLDENS say.
 """
 
 from __future__ import annotations

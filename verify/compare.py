@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 __all__ = ["TOLERANCE", "BlobComparison", "compare"]
 
 TOLERANCE = 1e-4
-"""The greatest error allowed, as a part of the blob's scale, which is its greatest magnitude in the reference.
+"""The greatest error allowed, as a part of the blob's scale, which is its greatest magnitude in the
+reference.
 
-Float32 sums of some thousand products over some twenty layers stay well below; a wrong kernel, axis, rounding or
-constant does not.
+Float32 sums of some thousand products over some twenty layers stay well below; a wrong kernel,
+axis, rounding or constant does not.
 """
 
 
@@ -22,9 +23,9 @@ constant does not.
 class BlobComparison:
     """How far a blob is from the reference.
 
-    `error` is the greatest |got - want|, at index `where`; `scale` the greatest |want|, or 1 where all are 0;
-    `allowed` the greatest error that passes; `mismatched` of `size` values exceed it.  `problem` tells what made a
-    comparison impossible, and is then a failure.
+    `error` is the greatest |got - want|, at index `where`; `scale` the greatest |want|, or 1 where
+    all are 0; `allowed` the greatest error that passes; `mismatched` of `size` values exceed
+    it.  `problem` tells what made a comparison impossible, and is then a failure.
     """
 
     blob: str

@@ -1,4 +1,5 @@
-"""The harness: reference and backends on the same inputs, every blob compared, parameters held against the source."""
+"""The harness: reference and backends on the same inputs, every blob compared, parameters held
+against the source."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ __all__ = ["IMAGENET_MEAN", "image_input", "read_array", "seeded_inputs"]
 Array = NDArray[np.float32]
 
 IMAGENET_MEAN = (104.0, 117.0, 123.0)
-"""Blue, green, red: the mean that Caffe's ImageNet models, SqueezeNet among them, are trained with."""
+"""Blue, green, red: the mean that Caffe's ImageNet models, SqueezeNet among them, are trained
+with."""
 
 _NOISE_SCALE = 50.0
 """Standard deviation of the noise: about that of mean-subtracted pixels."""
@@ -25,7 +26,8 @@ _LABEL_LAYERS = ("SoftmaxWithLoss", "Accuracy")
 
 
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
-    """Noise for every input, as strong as pixels; class labels where a loss or measure reads the input."""
+    """Noise for every input, as strong as pixels; class labels where a loss or measure reads the
+    input."""
     generator = np.random.default_rng(seed)
     classes = {
         layer.bottoms[1]: shapes.blobs[layer.bottoms[0]]

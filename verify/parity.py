@@ -1,4 +1,5 @@
-"""Parity of parameters: each of the source's is in the artifact, bit for bit, once; and nothing else is."""
+"""Parity of parameters: each of the source's is in the artifact, bit for bit, once; and nothing
+else is."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ __all__ = ["LayerParity", "Parity", "check_parity"]
 
 @dataclass(frozen=True)
 class LayerParity:
-    """The parameters that one layer owns: how many the source has, the artifact stores and folds into others."""
+    """The parameters that one layer owns: how many the source has, the artifact stores and folds
+    into others."""
 
     layer: str
     source: int

@@ -32,7 +32,8 @@ class BackendResult:
 
     @property
     def worst(self) -> BlobComparison | None:
-        """The blob with the greatest share of its tolerance; one that could not be compared comes first."""
+        """The blob with the greatest share of its tolerance; one that could not be compared comes
+        first."""
         failed = [blob for blob in self.blobs if blob.problem]
         return failed[0] if failed else max(self.blobs, key=lambda blob: blob.ratio, default=None)
 

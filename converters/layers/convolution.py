@@ -13,7 +13,8 @@ from prototxt.geometry import axis_of, convolution_window
 
 @lowers("Convolution")
 def convolution(step: Lowering) -> Sequence[Value]:
-    """Caffe: axes before `axis` are a batch, `axis` are channels, the others spatial; all bottoms share the weight."""
+    """Caffe: axes before `axis` are a batch, `axis` are channels, the others spatial; all bottoms
+    share the weight."""
     param = step.layer.message.convolution_param
     shape = step.inputs[0].shape
     axis = axis_of(step.layer, param.axis, len(shape))

@@ -27,7 +27,8 @@ FLT_MIN = float(np.finfo(np.float32).tiny)
 
 
 def _labels(step: Lowering, axis: int, ignored: int | None) -> tuple[Value, Value | None]:
-    """Labels shaped as the scores less `axis`, and 1 where they count, 0 where they are `ignored` (or None)."""
+    """Labels shaped as the scores less `axis`, and 1 where they count, 0 where they are `ignored`
+    (or None)."""
     shape = step.inputs[0].shape
     labels = step.reshape(step.inputs[1], (*shape[:axis], *shape[axis + 1 :]))
     if ignored is None:
@@ -44,9 +45,11 @@ def _total(step: Lowering, x: Value) -> Value:
 
 @lowers("SoftmaxWithLoss")
 def softmax_with_loss(step: Lowering) -> Sequence[Value]:
-    """Caffe: the sum of -log(max(p[label], FLT_MIN)) over a normaliser of at least 1; the second top is p.
+    """Caffe: the sum of -log(max(p[label], FLT_MIN)) over a normaliser of at least 1; the second
+    top is p.
 
-    The normaliser is the number of labels that count (VALID), of positions (FULL), of items (BATCH_SIZE) or 1 (NONE).
+    The normaliser is the number of labels that count (VALID), of positions (FULL), of items
+    (BATCH_SIZE) or 1 (NONE).
     """
     param = step.layer.message.loss_param
     shape = step.inputs[0].shape
@@ -79,7 +82,8 @@ def softmax_with_loss(step: Lowering) -> Sequence[Value]:
 
 @lowers("Accuracy")
 def accuracy(step: Lowering) -> Sequence[Value]:
-    """Caffe: the share of labels whose score is among the top_k; of equal scores all others count as better.
+    """Caffe: the share of labels whose score is among the top_k; of equal scores all others count
+    as better.
 
     The second top is the share of each class, 0 for a class without labels.
     """

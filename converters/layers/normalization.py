@@ -26,7 +26,8 @@ from prototxt.geometry import axis_of
 def lrn(step: Lowering) -> Sequence[Value]:
     """Caffe: across channels x / (k + alpha / n * sum x^2)^beta; within a channel see below.
 
-    Within: x * (1 + alpha * a)^-beta, where a is x^2 average-pooled over n x n with pad (n - 1) / 2; k is not read.
+    Within: x * (1 + alpha * a)^-beta, where a is x^2 average-pooled over n x n with pad (n - 1) /
+    2; k is not read.
     """
     param = step.layer.message.lrn_param
     x, size = step.inputs[0], param.local_size
@@ -41,7 +42,8 @@ def lrn(step: Lowering) -> Sequence[Value]:
 
 @lowers("BatchNorm")
 def batch_norm(step: Lowering) -> Sequence[Value]:
-    """Caffe: (x - mean / f) / sqrt(variance / f + eps), f the third blob, 0 standing for no statistics.
+    """Caffe: (x - mean / f) / sqrt(variance / f + eps), f the third blob, 0 standing for no
+    statistics.
 
     Without global statistics, mean and variance are the batch's own.
     """
@@ -83,7 +85,8 @@ def _batch_statistics(step: Lowering, x: Value, eps: float) -> Value:
 
 @lowers("Scale")
 def scale(step: Lowering) -> Sequence[Value]:
-    """Caffe: x * factor + bias, broadcast from `axis`; the factor is a parameter or the second bottom."""
+    """Caffe: x * factor + bias, broadcast from `axis`; the factor is a parameter or the second
+    bottom."""
     param = step.layer.message.scale_param
     x = step.inputs[0]
     rank = len(x.shape)

@@ -23,7 +23,8 @@ class BatchNorm(Op):
 
 @dataclass(frozen=True)
 class LocalResponseNorm(Unary):
-    """x / (k + alpha / size * sum of squares over `size` channels around) ** beta; x (N, C, H, W)."""
+    """x / (k + alpha / size * sum of squares over `size` channels around) ** beta; x (N, C, H,
+    W)."""
 
     size: int
     alpha: float

@@ -48,7 +48,8 @@ class Reshape(Op):
 
 @dataclass(frozen=True)
 class Pick(Op):
-    """One value a position along an axis: x, and indices (whole numbers held as floats) of x's shape less that axis."""
+    """One value a position along an axis: x, and indices (whole numbers held as floats) of x's
+    shape less that axis."""
 
     axis: int
 

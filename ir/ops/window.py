@@ -12,7 +12,8 @@ Sizes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Conv(Op):
-    """Convolution (cross-correlation): x (N, C, ...), weight (O, C / group, ...), optional bias (O,)."""
+    """Convolution (cross-correlation): x (N, C, ...), weight (O, C / group, ...), optional bias
+    (O,)."""
 
     stride: Sizes
     pad: Sizes
@@ -39,8 +40,9 @@ class Conv(Op):
 class Pool(Op):
     """Base of pooling: a window on (N, C, H, W), sized by Caffe's rule.
 
-    The number of windows is (size + 2 pad - kernel) / stride, rounded up where `ceil` holds, + 1; if any axis has
-    padding, a last window that starts at or after size + pad is dropped.  Windows may reach past the end.
+    The number of windows is (size + 2 pad - kernel) / stride, rounded up where `ceil` holds, + 1;
+    if any axis has padding, a last window that starts at or after size + pad is dropped.  Windows
+    may reach past the end.
     """
 
     kernel: Sizes
@@ -88,11 +90,13 @@ class MaxPool(Pool):
 
 
 class MaxPoolMask(Pool):
-    """Index h * W + w of the first greatest value in the window; -1 in a window that covers nothing."""
+    """Index h * W + w of the first greatest value in the window; -1 in a window that covers
+    nothing."""
 
 
 class AveragePool(Pool):
-    """Sum over the window divided by the part of it that lies within size + pad: padding counts, overhang does not."""
+    """Sum over the window divided by the part of it that lies within size + pad: padding counts,
+    overhang does not."""
 
 
 @dataclass(frozen=True)

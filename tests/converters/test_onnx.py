@@ -27,7 +27,8 @@ CONVERTIBLE = [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED]
 class LRN(OpRun):
     """LRN as ONNX specifies it: the sum runs over channels.
 
-    ONNX's own (1.23 and before) loops over the batch instead, which `test_the_evaluators_lrn_is_still_wrong` proves.
+    ONNX's own (1.23 and before) loops over the batch instead, which
+    `test_the_evaluators_lrn_is_still_wrong` proves.
     """
 
     op_domain = ""

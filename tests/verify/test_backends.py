@@ -1,4 +1,5 @@
-"""The goldens on every backend: converted, written, read back, run, and every blob compared with Caffe's."""
+"""The goldens on every backend: converted, written, read back, run, and every blob compared with
+Caffe's."""
 
 from __future__ import annotations
 

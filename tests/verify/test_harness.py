@@ -1,4 +1,5 @@
-"""The harness catches what is wrong with converted files, as they lie on disk, and passes what is right."""
+"""The harness catches what is wrong with converted files, as they lie on disk, and passes what is
+right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Published models: the reference and every backend against what the original Caffe 1.0 computed."""
+"""Published models: the reference and every backend against what the original Caffe 1.0
+computed."""
 
 from __future__ import annotations
 

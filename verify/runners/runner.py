@@ -65,7 +65,8 @@ class Runner(Protocol):
     """Runs the converted files of one target."""
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """One forward pass: input blobs by name in, every blob version out, keyed "blob" or "blob@k"."""
+        """One forward pass: input blobs by name in, every blob version out, keyed "blob" or
+        "blob@k"."""
         ...
 
     def parameters(self) -> dict[str, NDArray[Any]]:
