@@ -16,6 +16,7 @@ from prototxt.parameters import Parameters
 
 __all__ = ["FORMAT", "describe", "file_entry", "manifest_artifact", "target_entry"]
 
+_INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
 FORMAT = 1
 """Number of the manifest's format; a change that breaks readers raises it."""
 
@@ -56,7 +57,7 @@ def describe(
         "options": dict(options),
         "inputs": [{"blob": value.name, "shape": list(value.shape)} for value in graph.inputs],
         "outputs": _outputs(graph),
-        "input_contract": "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted",
+        "input_contract": _INPUT_CONTRACT,
         "folded": [
             {"layer": origin.layer, "index": origin.index, "name": origin.name, "count": count,
              "reason": reason}

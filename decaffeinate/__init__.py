@@ -2,8 +2,9 @@
 
     import decaffeinate
 
-    result = decaffeinate.convert("deploy.prototxt", "weights.caffemodel", to=["onnx"], output="out")
-    report = decaffeinate.verify("deploy.prototxt", "weights.caffemodel", backends=["onnx"])
+    model = ("deploy.prototxt", "weights.caffemodel")
+    result = decaffeinate.convert(*model, to=["onnx"], output="out")
+    report = decaffeinate.verify(*model, backends=["onnx"])
     assert report.passed
     net = decaffeinate.load("deploy.prototxt")
 

@@ -33,7 +33,8 @@ Shell completion: add to your shell's start-up file
 
 (likewise with CONVERT and VERIFY for the commands of these names).
 
-Exit codes: 0 done (and equivalent, where verified), 1 different, 2 wrong usage or input; then nothing is written.
+Exit codes: 0 done (and equivalent, where verified), 1 different, 2 wrong usage or input; then
+nothing is written.
 """
 
 
@@ -51,13 +52,24 @@ def main() -> None:
 @main.command(context_settings=_CONTEXT)
 @click.argument("net", type=click.Path(path_type=Path))
 @click.argument("weights", required=False, type=click.Path(path_type=Path))
-@click.option("--to", "targets", type=TargetOption(), multiple=True, default=["onnx"], show_default=True,
-              help="Target: onnx, pytorch, mxnet or all. May be given several times.")  # fmt: skip
+@click.option(
+    "--to",
+    "targets",
+    type=TargetOption(),
+    multiple=True,
+    default=["onnx"],
+    show_default=True,
+    help="Target: onnx, pytorch, mxnet or all. May be given several times.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
               help="Folder for the files; made if missing. Default: the current one.")  # fmt: skip
 @click.option("--name", help="Stem of the files. Default: that of NET.")
-@click.option("--opset", type=int, help="ONNX operator set, 13 or later. Default: the newest that the last three "
-              "onnxruntime releases run.")  # fmt: skip
+@click.option(
+    "--opset",
+    type=int,
+    help="ONNX operator set, 13 or later. Default: the newest that the "
+    "last three onnxruntime releases run.",
+)
 @click.option(
     "--verify",
     "verified",
@@ -66,8 +78,17 @@ def main() -> None:
 )
 @net_options
 @failing_cleanly
-def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], output: Path, name: str | None,
-            opset: int | None, verified: bool, as_json: bool, **options: Any) -> None:  # fmt: skip
+def convert(
+    net: Path,
+    weights: Path | None,
+    targets: Sequence[Sequence[str]],
+    output: Path,
+    name: str | None,
+    opset: int | None,
+    verified: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Convert NET, with WEIGHTS, to ONNX, PyTorch or MXNet.
 
     Without WEIGHTS, parameters are drawn from the fillers that NET states, and every output says
@@ -105,27 +126,45 @@ def convert(net: Path, weights: Path | None, targets: Sequence[Sequence[str]], o
 @click.argument("net", type=click.Path(path_type=Path))
 @click.argument("weights", required=False, type=click.Path(path_type=Path))
 @click.option("--backend", "backends", type=BackendOption(), multiple=True,
-              help="onnx, pytorch, mxnet or all; may be given several times. One that is asked for and cannot run is "
-              "a failure. Default: those that are installed.")  # fmt: skip
-@click.option("--converted", type=click.Path(path_type=Path), metavar="MANIFEST",
-              help="Verify the files of an earlier conversion, given its NAME.manifest.json. Default: convert into "
-              "a temporary folder first.")  # fmt: skip
+              help="onnx, pytorch, mxnet or all; may be given several times. One that is asked for "
+              "and cannot run is a failure. Default: those that are installed.")  # fmt: skip
+@click.option(
+    "--converted",
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST",
+    help="Verify the files of an earlier conversion, given its NAME.manifest.json. Default: "
+    "convert into a temporary folder first.",
+)
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE",
-              help="Feed this image to the net's image input: resized, BGR, 0 to 255, --mean subtracted.")  # fmt: skip
+              help="Feed this image to the net's image input: resized, BGR, 0 to 255, "
+ "--mean subtracted.")  # fmt: skip
 @click.option("--mean", metavar="B,G,R|FILE", default="104,117,123", show_default=True,
-              help="Mean for --image: numbers a channel, or a .binaryproto; 0 for none.")  # fmt: skip
+              help="Mean for --image: numbers a channel, or a .binaryproto; 0: none.")  # fmt: skip
 @click.option("--input", "arrays", type=InputFile(), multiple=True, metavar="BLOB=FILE.npy",
               help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
-@click.option("--tolerance", type=float, help="Greatest error allowed, as a part of a blob's greatest magnitude. "
-              "Default: 1e-4.")  # fmt: skip
+@click.option(
+    "--tolerance",
+    type=float,
+    help="Greatest error allowed, as a part of a blob's greatest magnitude. Default: 1e-4.",
+)
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.json there."
 )
 @net_options
 @failing_cleanly
-def verify(net: Path, weights: Path | None, backends: Sequence[Sequence[str]], converted: Path | None,
-           image: Path | None, mean: str, arrays: Sequence[tuple[str, Path]], tolerance: float | None,
-           report: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
+def verify(
+    net: Path,
+    weights: Path | None,
+    backends: Sequence[Sequence[str]],
+    converted: Path | None,
+    image: Path | None,
+    mean: str,
+    arrays: Sequence[tuple[str, Path]],
+    tolerance: float | None,
+    report: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Prove that conversions of NET compute what Caffe computes, blob by blob, with the same
     parameters.
 
@@ -313,6 +352,8 @@ def _write_json(path: Path, content: object) -> None:
 
     text = json.dumps(content, indent=1) + "\n"
     with Staging(path.parent) as staging:
-        staging.write(
-            Artifact(path.name, lambda part: Path.write_text(part, text, "utf-8") and None)
-        )
+
+        def put(part: Path) -> None:
+            part.write_text(text, "utf-8")
+
+        staging.write(Artifact(path.name, put))

@@ -80,8 +80,11 @@ def _mean(text: str, shape: tuple[int, ...]) -> Any:
     try:
         numbers = [float(number) for number in text.split(",")]
     except ValueError:
-        raise UsageError(f'mean "{text}" is neither numbers nor a file', where="--mean",
-                         expected="numbers a channel such as 104,117,123, or a .binaryproto") from None  # fmt: skip
+        raise UsageError(
+            f'mean "{text}" is neither numbers nor a file',
+            where="--mean",
+            expected="numbers a channel, as in 104,117,123, or a .binaryproto",
+        ) from None
     if len(numbers) == 3 and shape[1] == 1:
         numbers = [sum(numbers) / 3]
     if len(numbers) not in (1, shape[1]):

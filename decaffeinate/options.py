@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,10 +19,15 @@ __all__ = [
     "net_options",
 ]
 
+if TYPE_CHECKING:
+    _Parameter = click.ParamType[Any]
+else:  # generic since click 8.4 only
+    _Parameter = click.ParamType
+
 _TARGETS = ("onnx", "pytorch", "mxnet")
 
 
-class TargetOption(click.ParamType):
+class TargetOption(_Parameter):
     """One of the targets, or all of them."""
 
     name = "target"
@@ -52,7 +57,7 @@ class BackendOption(TargetOption):
     name = "backend"
 
 
-class InputShape(click.ParamType):
+class InputShape(_Parameter):
     """BLOB=1,3,227,227."""
 
     name = "BLOB=N,..."
@@ -76,7 +81,7 @@ class InputShape(click.ParamType):
         return blob, shape
 
 
-class InputFile(click.ParamType):
+class InputFile(_Parameter):
     """BLOB=FILE.npy."""
 
     name = "BLOB=FILE"
@@ -95,8 +100,13 @@ def net_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say which net of the file is meant, and how to print; passed on as `load` takes
     them."""
 
-    @click.option("--phase", type=click.Choice(["TEST", "TRAIN"], case_sensitive=False), default="TEST",
-                  show_default=True, help="Phase of the net.")  # fmt: skip
+    @click.option(
+        "--phase",
+        type=click.Choice(["TEST", "TRAIN"], case_sensitive=False),
+        default="TEST",
+        show_default=True,
+        help="Phase of the net.",
+    )
     @click.option(
         "--stage",
         "stages",
@@ -107,8 +117,14 @@ def net_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--level", type=int, default=0, show_default=True, help="Level of the net's state."
     )
-    @click.option("--input-shape", "input_shapes", type=InputShape(), multiple=True, metavar="BLOB=1,3,227,227",
-                  help="Shape of an input, instead of the declared one; may be given several times.")  # fmt: skip
+    @click.option(
+        "--input-shape",
+        "input_shapes",
+        type=InputShape(),
+        multiple=True,
+        metavar="BLOB=1,3,227,227",
+        help="Shape of an input, instead of the declared one; may be given several times.",
+    )
     @click.option(
         "--seed",
         type=int,

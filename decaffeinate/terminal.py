@@ -62,8 +62,9 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
     for pair in report.across:
         verdict = "agree" if pair.passed else "DIFFER"
         console.print(
-            f"{pair.first} and {pair.second} {verdict} on {escape(pair.inputs)}: {pair.compared} blobs, "
-            f"most apart in {escape(pair.worst.blob)} ({pair.worst.error:.2g}, allowed {pair.worst.allowed:.2g})"
+            f"{pair.first} and {pair.second} {verdict} on {escape(pair.inputs)}: "
+            f"{pair.compared} blobs, most apart in {escape(pair.worst.blob)} "
+            f"({pair.worst.error:.2g}, allowed {pair.worst.allowed:.2g})"
         )
     if layers:
         _show_layers(console, report)
@@ -111,7 +112,9 @@ def _show_layers(console: Console, report: Report) -> None:
     for rows in zip(*(parity.layers for parity in parities.values()), strict=True):
         stored = [f"{row.stored:,}" if row.passed else f"[red]{row.stored:,}[/red]" for row in rows]
         notes = dict.fromkeys(note for row in rows for note in row.notes)
-        table.add_row(escape(rows[0].layer), f"{rows[0].source:,}", *stored, escape("; ".join(notes)))
+        table.add_row(
+            escape(rows[0].layer), f"{rows[0].source:,}", *stored, escape("; ".join(notes))
+        )
     table.add_section()
     totals = [f"{parity.stored:,}" for parity in parities.values()]
     source = f"{next(iter(parities.values())).source:,}"
@@ -131,8 +134,8 @@ def _show_faults(console: Console, result: BackendResult) -> None:
     wrong = [blob for blob in result.blobs if not blob.passed]
     for blob in wrong[:_WORST_SHOWN]:
         text = blob.problem or (
-            f"{blob.mismatched:,} of {blob.size:,} values differ; the most by {blob.error:.3g} at {blob.where}, "
-            f"allowed {blob.allowed:.3g}"
+            f"{blob.mismatched:,} of {blob.size:,} values differ; "
+            f"the most by {blob.error:.3g} at {blob.where}, allowed {blob.allowed:.3g}"
         )
         console.print(
             f"[red]{escape(name)}[/red]: {escape(blob.blob)}: {escape(text)}", soft_wrap=True
@@ -145,10 +148,11 @@ def _show_faults(console: Console, result: BackendResult) -> None:
         for layer in result.parity.layers:
             if not layer.passed:
                 text = "; ".join(layer.problems) or (
-                    f"{layer.source:,} parameters in the source, {layer.stored:,} stored, {layer.folded:,} folded"
+                    f"{layer.source:,} parameters in the source, "
+                    f"{layer.stored:,} stored, {layer.folded:,} folded"
                 )
-                console.print(f"[red]{escape(name)}[/red]: layer {escape(layer.layer)}: {escape(text)}",
-                              soft_wrap=True)  # fmt: skip
+                where = f"{escape(name)}[/red]: layer {escape(layer.layer)}"
+                console.print(f"[red]{where}: {escape(text)}", soft_wrap=True)
 
 
 def show_inspection(table: Inspection) -> None:

@@ -27,7 +27,8 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = tuple(
     for pattern, kind, name, hint in (
         (rb"\s*version https://git-lfs", "lfs", "a git-LFS pointer",
          "fetch the real file with `git lfs pull`"),
-        (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)?<(!doctype|html|head|\?xml)", "html", "an HTML or XML page",
+        (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)?<(!doctype|html|head|\?xml)", "html",
+         "an HTML or XML page",
          "download the raw file: on GitHub use the \"Raw\" button, not the page about the file"),
         (rb"\x89HDF\r\n\x1a\n", "hdf5", "an HDF5 file", "give it as the weights, not as the net"),
         (rb"\x1f\x8b", "gzip", "a gzip archive", "unpack it first"),
@@ -37,7 +38,8 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = tuple(
          "give the file that Caffe wrote; pickles are never loaded"),
         (rb"\x93NUMPY", "npy", "a NumPy array", "give the file that Caffe wrote"),
         (rb".{8}\{\"", "safetensors", "a safetensors file", "give the file that Caffe wrote"),
-        (rb"[\x01-\x0f]*\x08[\x01-\x14]\x12.\w+", "onnx", "an ONNX model", "it is already out of Caffe"),
+        (rb"[\x01-\x0f]*\x08[\x01-\x14]\x12.\w+", "onnx", "an ONNX model",
+         "it is already out of Caffe"),
     )
 )  # fmt: skip
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")

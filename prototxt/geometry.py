@@ -58,8 +58,11 @@ def _either(layer: Layer, name: str, values: Sequence[int], hw: tuple[str, str],
     param = layer.message.convolution_param
     if param.HasField(hw[0]) or param.HasField(hw[1]):
         if rank != 2 or values:
-            raise fail(layer, f"{hw[0]} and {hw[1]} cannot be used here",
-                       f"{hw[0]} and {hw[1]}, or {name}, and the former for two spatial axes only")  # fmt: skip
+            raise fail(
+                layer,
+                f"{hw[0]} and {hw[1]} cannot be used here",
+                f"{hw[0]} and {hw[1]}, or {name}, and the former for two spatial axes only",
+            )
         return (getattr(param, hw[0]), getattr(param, hw[1]))
     if not values and default is None:
         raise fail(layer, f"{name} is missing", f"{name}, or {hw[0]} and {hw[1]}")

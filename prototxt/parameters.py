@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import NetError, WeightsError
+from prototxt.fields import nearest
 from prototxt.fillers import draw
 from prototxt.net import Layer, Net
 from prototxt.shapes import NetShapes, ParamShape
-from prototxt.text import nearest
 from prototxt.weights import LayerWeights, Weights
 
 __all__ = ["Parameters", "bind_parameters"]
@@ -80,7 +80,7 @@ def bind_parameters(
     owners = _owners(net, shapes)
     if weights is None:
         values = _drawn(net, shapes, owners, seed)
-        source, notes = f"drawn from the net's fillers (seed {seed}), not trained", []
+        source, notes = f"drawn from the net's fillers (seed {seed}), not trained", list[str]()
     else:
         values, notes = _matched(net, shapes, owners, weights)
         notes = [*weights.notes, *notes]
@@ -256,5 +256,6 @@ def _do_not_fit(
         details=listed,
         expected="each layer that has parameters, by name and with the net's shapes; "
         f"the file has {len(stored)} layers with weights",
-        hint="give the weights that were trained for this definition, or the definition they belong to",
+        hint="give the weights that were trained for this definition, "
+        "or the definition they belong to",
     )

@@ -13,9 +13,9 @@ from math import prod
 
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import UnsupportedError
+from prototxt.fields import nearest
 from prototxt.geometry import axis_of, convolution_window, fail, pooled_size, pooling_window
 from prototxt.net import DATA_LAYERS, Blob, Layer, Net
-from prototxt.text import nearest
 
 __all__ = ["LayerShapes", "NetShapes", "ParamShape", "infer_shapes", "known_types", "layer_shapes"]
 
@@ -277,8 +277,12 @@ def _convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         )
     )
     if min(out, default=1) < 1:
-        raise fail(layer, f"the window {_shown(window.kernel)} does not fit a map of {_shown(size)}",
-                   "a map at least as large as the window", "give larger inputs")  # fmt: skip
+        raise fail(
+            layer,
+            f"the window {_shown(window.kernel)} does not fit a map of {_shown(size)}",
+            "a map at least as large as the window",
+            "give larger inputs",
+        )
     top = (*bottoms[0][:axis], param.num_output, *out)
     weight = (param.num_output, channels // param.group, *window.kernel)
     params = [ParamShape("weight", weight, param.weight_filler)]
@@ -323,13 +327,20 @@ def _scale(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         factor = bottoms[1]
         axis = axis_of(layer, param.axis, rank) if factor else 0
         if bottoms[0][axis : axis + len(factor)] != factor:
-            raise fail(layer, f"a factor of shape {_shown(factor)} for a bottom of shape "
-                       f"{_shown(bottoms[0])} from axis {axis}", "equal sizes on the axes that it scales")  # fmt: skip
+            raise fail(
+                layer,
+                f"a factor of shape {_shown(factor)} for a bottom of shape "
+                f"{_shown(bottoms[0])} from axis {axis}",
+                "equal sizes on the axes that it scales",
+            )
     else:
         axis = axis_of(layer, param.axis, rank)
         if param.num_axes < -1 or axis + param.num_axes > rank:
-            raise fail(layer, f"num_axes {param.num_axes} from axis {axis} on {rank} axes",
-                       f"-1 (to the end) to {rank - axis}")  # fmt: skip
+            raise fail(
+                layer,
+                f"num_axes {param.num_axes} from axis {axis} on {rank} axes",
+                f"-1 (to the end) to {rank - axis}",
+            )
         factor = (
             bottoms[0][axis:] if param.num_axes == -1 else bottoms[0][axis : axis + param.num_axes]
         )
@@ -355,8 +366,12 @@ def _pooling(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         raise fail(layer, "stochastic pooling with padding", "pad 0")
     pooled = pooled_size(size, window)
     if min(pooled) < 1:
-        raise fail(layer, f"the window {_shown(window.kernel)} does not fit a map of {_shown(size)}",
-                   "a map at least as large as the window", "give larger inputs")  # fmt: skip
+        raise fail(
+            layer,
+            f"the window {_shown(window.kernel)} does not fit a map of {_shown(size)}",
+            "a map at least as large as the window",
+            "give larger inputs",
+        )
     return LayerShapes(((*bottoms[0][:2], *pooled),) * len(layer.tops))
 
 

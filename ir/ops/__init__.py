@@ -36,16 +36,17 @@ from ir.ops.window import (
 )
 
 PRIMITIVES: tuple[type[Op], ...] = (
-    Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Concat, Conv, Div, Elu, Equal, Flatten, GlobalAveragePool,
-    GlobalMaxPool, GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Softmax, Softplus, Sub, Tanh,
+    Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Concat, Conv, Div, Elu, Equal, Flatten,
+    GlobalAveragePool, GlobalMaxPool, GreaterEqual, Identity, Linear, LocalResponseNorm, Log,
+    MaxPool, MaxPoolMask, Maximum, Mul, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid,
+    Softmax, Softplus, Sub, Tanh,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
 __all__ = [
-    "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Concat", "Conv", "Div", "Elu",
-    "Equal", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity", "Linear",
-    "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op", "Pick", "Pool", "Pow",
-    "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "ShapeError", "Sigmoid", "Softmax", "Softplus",
-    "Sub", "Tanh",
+    "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Concat", "Conv",
+    "Div", "Elu", "Equal", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual",
+    "Identity", "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul",
+    "Op", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
+    "ShapeError", "Sigmoid", "Softmax", "Softplus", "Sub", "Tanh",
 ]  # fmt: skip

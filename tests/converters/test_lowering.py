@@ -15,7 +15,10 @@ from prototxt.parameters import bind_parameters
 from prototxt.shapes import infer_shapes, known_types
 from tests.golden_cases import CASES, Case, case_id
 
-INPUT = 'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 7 dim: 5 } } }\n'
+INPUT = (
+    'layer { name: "in" type: "Input" top: "data" '
+    "input_param { shape { dim: 2 dim: 4 dim: 7 dim: 5 } } }\n"
+)
 LOWERED = set(LOWERINGS) | {"Input"}
 
 
@@ -45,7 +48,8 @@ def test_goldens_lower_to_primitive_ops_only(case: Case) -> None:
 def test_last_versions_carry_the_names_of_their_blobs() -> None:
     graph = graph_of(
         """
-        layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 3 kernel_size: 1 } }
+        layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+                convolution_param { num_output: 3 kernel_size: 1 } }
         layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
         layer { name: "d" type: "Dropout" bottom: "c" top: "c" }
         layer { name: "s" type: "Sigmoid" bottom: "c" top: "c" }
@@ -98,8 +102,10 @@ def test_blobs_that_share_memory_follow_an_in_place_rewrite() -> None:
 
 def test_shared_parameters_are_one_value() -> None:
     layer = (
-        'layer {{ name: "{0}" type: "Convolution" bottom: "data" top: "{0}" param {{ name: "w" }} param {{ name: "b" }} '
-        "convolution_param {{ num_output: 3 kernel_size: 3 weight_filler {{ type: 'xavier' }} }} }}\n"
+        'layer {{ name: "{0}" type: "Convolution" bottom: "data" top: "{0}" '
+        'param {{ name: "w" }} param {{ name: "b" }} '
+        "convolution_param {{ num_output: 3 kernel_size: 3 "
+        "weight_filler {{ type: 'xavier' }} }} }}\n"
     )
     graph = graph_of(layer.format("one") + layer.format("two"))
     first, second = graph.nodes
@@ -139,7 +145,10 @@ def test_hostile_names_stay_apart() -> None:
 
 
 def test_all_refused_layers_are_named_together() -> None:
-    pool = 'layer {{ name: "{0}" type: "Pooling" bottom: "data" top: "{0}" pooling_param {{ {1} }} }}\n'
+    pool = (
+        'layer {{ name: "{0}" type: "Pooling" bottom: "data" top: "{0}" '
+        "pooling_param {{ {1} }} }}\n"
+    )
     with pytest.raises(UnsupportedError) as caught:
         graph_of(
             pool.format("p", "pool: STOCHASTIC kernel_size: 2 stride: 2")
@@ -148,8 +157,8 @@ def test_all_refused_layers_are_named_together() -> None:
     assert str(caught.value) == (
         "<text>: 2 layers cannot be converted\n"
         '  - layer "p" (<text>:2:1): stochastic pooling is not converted\n'
-        '  - layer "q" (<text>:3:1): an average over a window outside the map: kernel (1, 1), stride (3, 3) on '
-        "(7, 5), which Caffe divides by zero"
+        '  - layer "q" (<text>:3:1): an average over a window outside the map: '
+        "kernel (1, 1), stride (3, 3) on (7, 5), which Caffe divides by zero"
     )
 
 

@@ -81,8 +81,17 @@ def test_the_evaluators_lrn_is_still_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("opset", [13, 17, 18, 21, target.DEFAULT_OPSET])
-@pytest.mark.parametrize("id_", ["batchnorm/batch_stats", "softmaxwithloss/valid", "accuracy/per_class",
-                                 "pooling/max_mask", "softmax/axis1", "nets/squeezenet"])  # fmt: skip
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "batchnorm/batch_stats",
+        "softmaxwithloss/valid",
+        "accuracy/per_class",
+        "pooling/max_mask",
+        "softmax/axis1",
+        "nets/squeezenet",
+    ],
+)
 def test_older_opsets(id_: str, opset: int, tmp_path: Path) -> None:
     case = Case(id_)
     _, model = convert(case, tmp_path, opset=opset)

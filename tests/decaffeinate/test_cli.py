@@ -30,8 +30,13 @@ def test_writing_pytorch_and_mxnet_needs_neither(tmp_path: Path) -> None:
     result = convert("--to", "pytorch", "--to", "mxnet", "-o", tmp_path)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "net-0000.params", "net-symbol.json", "net.manifest.json", "net.py", "net.safetensors", "net_gluon.py",
-    ]  # fmt: skip
+        "net-0000.params",
+        "net-symbol.json",
+        "net.manifest.json",
+        "net.py",
+        "net.safetensors",
+        "net_gluon.py",
+    ]
 
 
 def test_json_lists_the_files(tmp_path: Path) -> None:
@@ -78,8 +83,8 @@ def test_verify_writes_its_report_and_returns_1_where_files_differ(tmp_path: Pat
     bias = next(t for t in model.graph.initializer if t.name == "conv1.bias")
     bias.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(bias), "conv1.bias"))
     onnx.save(model, str(tmp_path / "net.onnx"))
-    result = run("verify", CASE.net_path, CASE.weights_path, "--backend", "onnx",
-                 "--converted", tmp_path / "net.manifest.json", "--report", tmp_path / "report")  # fmt: skip
+    result = run("verify", CASE.net_path, CASE.weights_path, "--backend", "onnx", "--converted",
+                 tmp_path / "net.manifest.json", "--report", tmp_path / "report")  # fmt: skip
     assert result.exit_code == 1
     assert "NOT equivalent" in result.stdout
     assert "conv1@0" in result.stdout
@@ -147,8 +152,19 @@ def test_ref_lists_and_writes(tmp_path: Path) -> None:
     assert run("convert", prototxt, weights, "--to", "pytorch", "-o", tmp_path).exit_code == 0
 
 
-@pytest.mark.parametrize("command", [[], ["convert"], ["verify"], ["inspect"], ["ref"], ["ref", "list"],
-                                     ["ref", "write"], ["ref", "fetch"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["convert"],
+        ["verify"],
+        ["inspect"],
+        ["ref"],
+        ["ref", "list"],
+        ["ref", "write"],
+        ["ref", "fetch"],
+    ],
+)
 def test_every_command_has_help(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0

@@ -19,14 +19,15 @@ from verify.runners.runner import read_conversion
 CONVERTIBLE = [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED]
 PACKAGES = {"onnx": "onnxruntime", "pytorch": "torch", "mxnet": "mxnet"}
 
-ISSUE_GROUPS = (
-    "accuracy batchnorm concat convolution dropout eltwise innerproduct legacy lrn pooling power relu rules scale sharing "
-    "sigmoid softmax softmaxwithloss split tanh"
-).split()  # fmt: skip
-ISSUE_NETS = (
-    "alexnet_narrow densenet_narrow googlenet_narrow mobilenet_narrow resnet_narrow squeezenet squeezenet_complex_bypass "
-    "squeezenet_simple_bypass"
-).split()  # fmt: skip
+ISSUE_GROUPS = [
+    "accuracy", "batchnorm", "concat", "convolution", "dropout", "eltwise", "innerproduct",
+    "legacy", "lrn", "pooling", "power", "relu", "rules", "scale", "sharing", "sigmoid", "softmax",
+    "softmaxwithloss", "split", "tanh",
+]  # fmt: skip
+ISSUE_NETS = [
+    "alexnet_narrow", "densenet_narrow", "googlenet_narrow", "mobilenet_narrow", "resnet_narrow",
+    "squeezenet", "squeezenet_complex_bypass", "squeezenet_simple_bypass",
+]  # fmt: skip
 
 
 def converted(case: Case, backend: str, folder: Path) -> decaffeinate.Conversion:

@@ -92,10 +92,13 @@ def test_no_false_alarm_over_seeds_and_scales(seed: int, scale: float, tmp_path:
 FAULTS: dict[str, tuple[Callable[[Any], None], str]] = {
     "a bias negated": (change_weight("fire2/expand1x1.bias", np.negative), "fire2/expand1x1@0"),
     "two channels swapped": (change_weight("conv1.weight", lambda w: w[:, [1, 0, 2]]), "conv1@0"),
-    "a kernel flipped": (change_weight("fire3/expand3x3.weight", lambda w: w[..., ::-1].copy()), "fire3/expand3x3@0"),
+    "a kernel flipped": (
+        change_weight("fire3/expand3x3.weight", lambda w: w[..., ::-1].copy()),
+        "fire3/expand3x3@0",
+    ),
     "a stride": (set_attribute("fire4/expand3x3@0", "pads", [2, 2, 0, 0]), "fire4/expand3x3@0"),
     "another softmax axis": (set_attribute("prob", "axis", 2), "prob"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -44,7 +44,7 @@ class Conversion:
 
     def file(self, target: str, suffix: str) -> Path:
         """The path of a target's file whose name ends so."""
-        names = [entry["name"] for entry in self.target(target)["files"]]
+        names: list[str] = [entry["name"] for entry in self.target(target)["files"]]
         return self.folder / next(name for name in names if name.endswith(suffix))
 
 
