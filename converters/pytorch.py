@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -47,6 +48,9 @@ class PyTorchEmitter(Emitter):
         self._variable_of = self._scope.all(self._blob_of.values())
         self._last_use = {v: i for i, node in enumerate(self.graph.nodes) for v in node.inputs}
         self._last_use |= dict.fromkeys(self.graph.outputs, len(self.graph.nodes))
+        self._makers = {v: node.op for node in self.graph.nodes for v in node.outputs}
+        self._reads = Counter(v for node in self.graph.nodes for v in node.inputs)
+        self._reads.update(self.graph.outputs)
         for value in self.graph.inputs:
             self._claim(value)
             self.values[value] = f"input:{self._variables[value]}"
@@ -231,10 +235,21 @@ class PyTorchEmitter(Emitter):
         self.assign(node, self.arguments(node)[0])
 
     def relu(self, node: Node, op: o.Relu) -> None:
-        """F.relu, or F.leaky_relu."""
-        x = self.arguments(node)[0]
-        leaky = Call("F.leaky_relu", (x, f"negative_slope={number(op.slope)}"))
-        self.assign(node, leaky if op.slope else Call("F.relu", (x,)))
+        """F.relu, or F.leaky_relu; in place, as in Caffe, where nobody misses the input."""
+        slope = [f"negative_slope={number(op.slope)}"] if op.slope else []
+        inplace = ["inplace=True"] if self._may_be_overwritten(node.inputs[0]) else []
+        self._function(node, "F.leaky_relu" if op.slope else "F.relu", *slope, *inplace)
+
+    def _may_be_overwritten(self, value: Value) -> bool:
+        """Whether the current node is a value's only reader, and its tensor is no view of another.
+
+        What makes it must not need it in a backward pass either.
+        """
+        maker = self._makers.get(value)
+        return (
+            isinstance(maker, (o.Conv, o.Linear, o.BatchNorm, o.Add, o.Mul))
+            and self._reads[value] == 1
+        )
 
     def _function(self, node: Node, function: str, *settings: str) -> None:
         self.assign(node, Call(function, (self.arguments(node)[0], *settings)))

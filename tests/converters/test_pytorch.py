@@ -99,11 +99,11 @@ def test_squeezenet_reads_like_its_paper(squeezenet):
     first = lines.index("pool1 = self.pool1(conv1)  # (10, 64, 56, 56)")
     assert lines[first + 1 : first + 9] == [
         "fire2_squeeze1x1 = self.fire2_squeeze1x1(pool1)  # (10, 16, 56, 56)",
-        "fire2_squeeze1x1 = F.relu(fire2_squeeze1x1)",
+        "fire2_squeeze1x1 = F.relu(fire2_squeeze1x1, inplace=True)",
         "fire2_expand1x1 = self.fire2_expand1x1(fire2_squeeze1x1)  # (10, 64, 56, 56)",
-        "fire2_expand1x1 = F.relu(fire2_expand1x1)",
+        "fire2_expand1x1 = F.relu(fire2_expand1x1, inplace=True)",
         "fire2_expand3x3 = self.fire2_expand3x3(fire2_squeeze1x1)  # (10, 64, 56, 56)",
-        "fire2_expand3x3 = F.relu(fire2_expand3x3)",
+        "fire2_expand3x3 = F.relu(fire2_expand3x3, inplace=True)",
         "# (10, 128, 56, 56)",
         "fire2_concat = torch.cat((fire2_expand1x1, fire2_expand3x3), dim=1)",
     ]
@@ -432,6 +432,38 @@ def test_an_old_version_that_is_still_read_keeps_its_variable(tmp_path):
     text += layer("Power", "power_param { scale: 3 }", "b", "b") + layer("AbsVal", "", "c", "d")
     text += layer("Power", "power_param { shift: 1 }", "d", "d") + layer("ReLU", "", "data", "data")
     assert_like_reference(text + layer("Eltwise", bottom="data b c d", top="out"), tmp_path)
+
+
+def test_relu_is_in_place_only_where_nobody_misses_its_input(tmp_path):
+    text = data(2, 3, 4, 5) + layer("Convolution", CONV, top="a") + layer("ReLU", "", "a", "b")
+    text += layer("Convolution", CONV, top="c") + layer("ReLU", "", "c", "d")
+    text += (
+        layer("TanH", "", "c", "e") + layer("ReLU", "", "e", "f") + layer("ReLU", "", "data", "g")
+    )
+    emitted = source(assert_like_reference(text, tmp_path))
+    assert [line.strip() for line in emitted.splitlines() if "F.relu(" in line] == [
+        "b = F.relu(a, inplace=True)",
+        "d = F.relu(c)",
+        "f = F.relu(e)",
+        "g = F.relu(data)",
+    ]
+
+
+def test_gradients_flow_to_every_parameter(tmp_path):
+    text = data(2, 3, 9, 9) + layer("Convolution", CONV, top="a") + layer("BatchNorm", "", "a", "a")
+    text += layer("Scale", "scale_param { bias_term: true }", "a", "a") + layer(
+        "ReLU", "", "a", "a"
+    )
+    text += layer("Convolution", CONV, top="b") + layer("ReLU", "", "b", "b")
+    text += layer("Eltwise", "", "a b", "c") + layer("ReLU", "", "c", "c")
+    text += layer("LRN", "", "c", "d")
+    text += layer("InnerProduct", "inner_product_param { num_output: 5 }", "d", "e")
+    text += layer("ReLU", "", "e", "e")
+    model = imported(convert(text, tmp_path)).load().train()
+    model(torch.randn(2, 3, 9, 9)).sum().backward()
+    gradients = {name: param.grad for name, param in model.named_parameters()}
+    assert len(gradients) == 8
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
 
 
 # Ops at their edges; wanted numbers by the reference or by hand
