@@ -30,6 +30,8 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = tuple(
         (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)?<(!doctype|html|head|\?xml)", "html",
          "an HTML or XML page",
          "download the raw file: on GitHub use the \"Raw\" button, not the page about the file"),
+        (rb"404: Not Found\s*\Z", "missing", "the answer of a server that has no such file",
+         "correct the address that it was downloaded from"),
         (rb"\x89HDF\r\n\x1a\n", "hdf5", "an HDF5 file", "give it as the weights, not as the net"),
         (rb"\x1f\x8b", "gzip", "a gzip archive", "unpack it first"),
         (rb"PK\x03\x04", "zip", "a zip archive (PyTorch and NumPy .npz files are zip archives too)",
@@ -37,12 +39,12 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = tuple(
         (rb"\x80[\x02-\x05]", "pickle", "a Python pickle",
          "give the file that Caffe wrote; pickles are never loaded"),
         (rb"\x93NUMPY", "npy", "a NumPy array", "give the file that Caffe wrote"),
-        (rb".{8}\{\"", "safetensors", "a safetensors file", "give the file that Caffe wrote"),
+        (rb".{4}\0{4}\{\"", "safetensors", "a safetensors file", "give the file that Caffe wrote"),
         (rb"[\x01-\x0f]*\x08[\x01-\x14]\x12.\w+", "onnx", "an ONNX model",
          "it is already out of Caffe"),
     )
 )  # fmt: skip
-_TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
+_TEXT = re.compile(rb"[\t-\r\x20-\x7e\x80-\xff]*")
 _PROTOTXT = re.compile(rb"\s*(#[^\n]*\n\s*)*\w+\s*[:{]")
 
 

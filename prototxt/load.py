@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prototxt import caffe_pb2 as pb
+from prototxt.blobs import Origin, resolve_blobs
 from prototxt.errors import FileError, NetError, PrototxtError, UsageError, Where
+from prototxt.fields import UnknownField, fill
 from prototxt.files import read_start, what_it_is
-from prototxt.net import DATA_LAYERS, Blob, Field, Layer, Net
+from prototxt.net import DATA_LAYERS, Field, Net
 from prototxt.rules import included
-from prototxt.text import UnknownField, fill, nearest, parse_fields
+from prototxt.text import parse_fields
 from prototxt.upgrade import Upgraded, upgrade
 
 __all__ = ["load_net", "parse_net"]
@@ -53,17 +55,15 @@ def parse_net(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
-    if phase not in ("TEST", "TRAIN"):
-        raise UsageError(f'unknown phase "{phase}"', expected="TEST or TRAIN")
+    wanted = _wanted_state(phase, stages, level)
+    _check_sizes(input_shapes or {}, path)
     parsed = _parse(text, path, input_shapes or {})
     state = pb.NetState()
     state.CopyFrom(parsed.message.state)
-    state.phase = pb.TEST if phase == "TEST" else pb.TRAIN
-    state.level = level
-    state.stage.extend(stages)
-    kept = [origin for origin in parsed.layers if included(origin.message, state)]
+    state.MergeFrom(wanted)
+    kept, left_out = _filtered(parsed.layers, state, path)
     kept = _with_input_shapes(kept, input_shapes or {}, path)
-    layers, outputs, finals = _resolve(kept, path)
+    layers, outputs, finals = resolve_blobs(kept, left_out)
     return Net(
         name=parsed.message.name,
         path=path,
@@ -78,6 +78,44 @@ def parse_net(
     )
 
 
+def _wanted_state(phase: str, stages: Sequence[str], level: int) -> pb.NetState:
+    if phase not in ("TEST", "TRAIN"):
+        raise UsageError(f'unknown phase "{phase}"', expected="TEST or TRAIN")
+    if not -(2**31) <= level < 2**31:
+        raise UsageError(f"level {level} cannot be used", expected="a number of 32 bits")
+    state = pb.NetState(phase=pb.TEST if phase == "TEST" else pb.TRAIN, level=level)
+    for stage in stages:
+        try:
+            state.stage.append(stage)
+        except UnicodeEncodeError:
+            raise UsageError(f"stage {stage!r} cannot be used", expected="UTF-8 text") from None
+    return state
+
+
+def _filtered(
+    layers: Sequence[Origin], state: pb.NetState, path: str
+) -> tuple[list[Origin], list[Origin]]:
+    """The layers that belong to the net of this state, and the others."""
+    kept: list[Origin] = []
+    left_out: list[Origin] = []
+    for origin in layers:
+        try:
+            (kept if included(origin.message, state) else left_out).append(origin)
+        except NetError as error:
+            error.where = origin.where
+            raise
+    if not kept:
+        name = "TEST" if state.phase == pb.TEST else "TRAIN"
+        raise NetError(
+            f"the rules of the net leave out all of its {len(left_out)} layers in phase {name}",
+            where=path,
+            expected="at least one layer",
+            hint="choose a phase, stages or a level that the rules allow"
+            " (--phase, --stage, --level)",
+        )
+    return kept, left_out
+
+
 def _read_text(path: Path) -> str:
     start = read_start(path, "a network definition (.prototxt)")
     found = what_it_is(start)
@@ -90,29 +128,20 @@ def _read_text(path: Path) -> str:
         )
     raw = path.read_bytes()
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16")
+        return raw.decode("utf-16", "replace")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         return raw.decode("latin-1")  # comments in any encoding are common; names stay distinct
 
 
-# --- parsing ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """One upgraded layer and the text that it came from."""
-
-    message: pb.LayerParameter
-    where: Where
-    unknown: tuple[Field, ...] = ()
+# --- parsing --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Parsed:
     message: pb.NetParameter
-    layers: tuple[_Origin, ...]
+    layers: tuple[Origin, ...]
     unknown: list[UnknownField]
     notes: tuple[str, ...]
 
@@ -130,7 +159,8 @@ def _parse(text: str, path: str, input_shapes: Mapping[str, Sequence[int]]) -> _
     if not origins:
         raise _no_layers(fields, path)
     if message.input and not message.input_shape and not message.input_dim:
-        # A file that leaves the shapes to the user: all of them, or the upgrade says which are missing.
+        # A file that leaves the shapes to the user: all of them, or the upgrade says which are
+        # missing.
         for name in message.input if set(message.input) <= set(input_shapes) else ():
             message.input_shape.add().dim.extend(input_shapes[name])
     upgraded = _upgraded(message, path)
@@ -141,7 +171,7 @@ def _parse(text: str, path: str, input_shapes: Mapping[str, Sequence[int]]) -> _
         )
         if fork_type is not None:
             layer.type = fork_type
-        layers.append(_Origin(layer, where, parsed))
+        layers.append(Origin(layer, where, parsed))
     return _Parsed(upgraded.message, tuple(layers), unknown, upgraded.notes)
 
 
@@ -194,35 +224,48 @@ def _unknown_warnings(unknown: list[UnknownField]) -> list[str]:
     warnings = []
     for path, items in grouped.items():
         times = f" ({len(items)} times)" if len(items) > 1 else ""
+        if items[0].again:
+            warnings.append(
+                f'{items[0].field.where}: "{path}" is given again{times}, as a fork allows; '
+                "the first counts"
+            )
+            continue
         meant = f'; the nearest known is "{items[0].nearest}"' if items[0].nearest else ""
         warnings.append(f'{items[0].field.where}: unknown field "{path}" is ignored{times}{meant}')
     return warnings
 
 
-# --- inputs -------------------------------------------------------------------------------------------------
+# --- inputs ---------------------------------------------------------------------------------------
+
+
+def _check_sizes(shapes: Mapping[str, Sequence[int]], path: str) -> None:
+    for name, shape in shapes.items():
+        if not shape or min(shape) < 1 or max(shape) >= 2**31:
+            raise UsageError(
+                f'input shape {list(shape)} of "{name}" cannot be used',
+                where=path,
+                expected="positive sizes such as 1,3,227,227",
+            )
 
 
 def _with_input_shapes(
-    layers: list[_Origin], shapes: Mapping[str, Sequence[int]], path: str
-) -> list[_Origin]:
+    layers: list[Origin], shapes: Mapping[str, Sequence[int]], path: str
+) -> list[Origin]:
     layers = [_as_input(origin, shapes) for origin in layers]
     inputs = [
         top for origin in layers if origin.message.type == "Input" for top in origin.message.top
     ]
-    for name, shape in shapes.items():
+    for name in shapes:
         if name not in inputs:
             raise UsageError(
                 f'input shape given for "{name}", which is no input of the net',
                 where=path,
                 expected="one of " + ", ".join(inputs) if inputs else "a net with inputs",
             )
-        if not shape or min(shape) < 1:
-            raise UsageError(f'input shape {list(shape)} of "{name}" cannot be used', where=path,
-                             expected="positive sizes such as 1,3,227,227")  # fmt: skip
     return [_reshaped(o, shapes) if o.message.type == "Input" else o for o in layers]
 
 
-def _as_input(origin: _Origin, shapes: Mapping[str, Sequence[int]]) -> _Origin:
+def _as_input(origin: Origin, shapes: Mapping[str, Sequence[int]]) -> Origin:
     message = origin.message
     if message.type not in DATA_LAYERS or not any(top in shapes for top in message.top):
         return origin
@@ -239,7 +282,7 @@ def _as_input(origin: _Origin, shapes: Mapping[str, Sequence[int]]) -> _Origin:
     return replace(origin, message=changed)
 
 
-def _reshaped(origin: _Origin, shapes: Mapping[str, Sequence[int]]) -> _Origin:
+def _reshaped(origin: Origin, shapes: Mapping[str, Sequence[int]]) -> Origin:
     message = origin.message
     if not any(top in shapes for top in message.top):
         return origin
@@ -255,89 +298,3 @@ def _reshaped(origin: _Origin, shapes: Mapping[str, Sequence[int]]) -> _Origin:
             dims = declared[index if len(declared) > 1 else 0].dim
         changed.input_param.shape.add().dim.extend(dims)
     return replace(origin, message=changed)
-
-
-# --- blobs --------------------------------------------------------------------------------------------------
-
-
-def _resolve(
-    origins: list[_Origin], path: str
-) -> tuple[tuple[Layer, ...], tuple[Blob, ...], dict[str, Blob]]:
-    current: dict[str, Blob] = {}
-    unread: set[str] = set()
-    layers: list[Layer] = []
-    for index, origin in enumerate(origins):
-        message = origin.message
-        missing = [name for name in message.bottom if name not in current]
-        if missing:
-            raise _dangling(origins, index, missing[0], list(current), path)
-        bottoms = tuple(current[name] for name in message.bottom)
-        unread -= set(message.bottom)
-        tops = []
-        for position, name in enumerate(message.top):
-            in_place = message.bottom[position : position + 1] == [name]
-            if name in current and not in_place:
-                raise NetError(
-                    f'top "{name}" is already the top of another layer',
-                    where=origin.where,
-                    layer=message.name,
-                    expected="a new blob name, or the same name as the bottom at the same place (in-place)",
-                    hint="if the two layers belong to different phases, give them include rules",
-                )
-            version = current[name].version + 1 if in_place else 0
-            current[name] = Blob(name, version)
-            tops.append(current[name])
-            unread.add(name)
-        layers.append(
-            Layer(
-                index,
-                message.name,
-                message.type,
-                bottoms,
-                tuple(tops),
-                message,
-                origin.where,
-                origin.unknown,
-            )  # fmt: skip
-        )
-    # Caffe keeps its unread blobs in an ordered set, so outputs come sorted by name.
-    outputs = tuple(current[name] for name in sorted(unread, key=str.encode))
-    return tuple(layers), outputs, current
-
-
-def _dangling(
-    origins: list[_Origin], index: int, name: str, known: list[str], path: str
-) -> NetError:
-    origin = origins[index]
-    later = [o for o in origins[index:] if name in o.message.top]
-    if later:
-        own = later[0] is origin
-        what = (
-            f'bottom "{name}" is made by this very layer'
-            if own
-            else f'bottom "{name}" is only made later, by layer "{later[0].message.name}" '
-            f"({later[0].where})"
-        )
-        return NetError(
-            what,
-            where=origin.where,
-            layer=origin.message.name,
-            expected="bottoms that earlier layers make: Caffe runs layers in file order and has no cycles",
-            hint="move the layers into the order in which they run, or break the cycle",
-        )
-    if not any(not o.message.bottom for o in origins):
-        return NetError(
-            f'the net has no inputs: nothing makes "{name}", the bottom of its first layer '
-            f'"{origin.message.name}"',
-            where=origin.where,
-            expected="an Input layer, or `input` with `input_shape`",
-            hint="use the deploy prototxt, or the phase whose data layer is included (--phase)",
-        )
-    meant = nearest(name, known)
-    return NetError(
-        f'bottom "{name}" is not the top of any layer',
-        where=origin.where,
-        layer=origin.message.name,
-        expected="the top of an earlier layer" + (f'; the nearest is "{meant}"' if meant else ""),
-        hint="correct the name, or check which layers the phase and stages leave out",
-    )

@@ -46,6 +46,8 @@ class Field:
     value: str | tuple[Field, ...]
     where: Where
     quoted: bool = False
+    listed: bool = False
+    """Whether it stood between brackets, as only values of repeated fields may."""
 
 
 @dataclass(frozen=True)

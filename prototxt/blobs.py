@@ -1,0 +1,147 @@
+"""From layers that name blobs to layers that hold versions of them: in-place tops, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prototxt import caffe_pb2 as pb
+from prototxt.errors import NetError, Where
+from prototxt.fields import nearest
+from prototxt.net import Blob, Field, Layer
+
+__all__ = ["Origin", "resolve_blobs"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One upgraded layer and the text that it came from."""
+
+    message: pb.LayerParameter
+    where: Where
+    unknown: tuple[Field, ...] = ()
+
+
+def resolve_blobs(
+    origins: Sequence[Origin], left_out: Sequence[Origin] = ()
+) -> tuple[tuple[Layer, ...], tuple[Blob, ...], dict[str, Blob]]:
+    """The layers with their blobs' versions, the net's outputs, and the last version of every blob.
+
+    Args:
+        origins: the layers of the net, in file order, which is the order in which Caffe runs them.
+        left_out: layers that rules leave out, to be named where something of theirs is missing.
+
+    Raises:
+        NetError: a bottom that no earlier layer makes, or a top that another layer has made.
+    """
+    current: dict[str, Blob] = {}
+    makers: dict[str, Origin] = {}
+    unread: set[str] = set()
+    layers: list[Layer] = []
+    for index, origin in enumerate(origins):
+        message = origin.message
+        missing = [name for name in message.bottom if name not in current]
+        if missing:
+            raise _dangling(origins, index, missing[0], list(current), left_out)
+        bottoms = tuple(current[name] for name in message.bottom)
+        unread -= set(message.bottom)
+        tops = []
+        for position, name in enumerate(message.top):
+            in_place = message.bottom[position : position + 1] == [name]
+            if name in current and not in_place:
+                raise _made_twice(origin, makers[name], name)
+            current[name] = Blob(name, current[name].version + 1 if in_place else 0)
+            makers[name] = origin
+            tops.append(current[name])
+            unread.add(name)
+        layers.append(
+            Layer(
+                index,
+                message.name,
+                message.type,
+                bottoms,
+                tuple(tops),
+                message,
+                origin.where,
+                origin.unknown,
+            )
+        )
+    # Caffe keeps its unread blobs in an ordered set, so outputs come sorted by name.
+    outputs = tuple(current[name] for name in sorted(unread, key=str.encode))
+    return tuple(layers), outputs, current
+
+
+def _made_twice(origin: Origin, maker: Origin, name: str) -> NetError:
+    made = (
+        "this layer gives it twice"
+        if maker is origin
+        else f'layer "{maker.message.name}" ({maker.where}) makes it too'
+    )
+    return NetError(
+        f'top "{name}" is made a second time: {made}',
+        where=origin.where,
+        layer=origin.message.name,
+        expected="a new blob name, or (in-place) that of the bottom at the same position",
+        hint="rename one of the two; if they belong to different phases, give them include rules",
+    )
+
+
+def _dangling(
+    origins: Sequence[Origin],
+    index: int,
+    name: str,
+    known: list[str],
+    left_out: Sequence[Origin],
+) -> NetError:
+    """What is wrong with a bottom that no earlier layer makes."""
+    origin = origins[index]
+    later = [o for o in origins[index:] if name in o.message.top]
+    if later:
+        return _out_of_order(origin, later[0], name)
+    details = [
+        f'layer "{o.message.name}" ({o.where}) makes it, but its rules leave it out: {_rules(o)}'
+        for o in left_out
+        if name in o.message.top
+    ]
+    choose = "choose a phase, stages or a level that its rules allow (--phase, --stage, --level)"
+    if all(o.message.bottom for o in origins):
+        return NetError(
+            f'the net has no inputs: nothing makes "{name}", the bottom of its first layer '
+            f'"{origin.message.name}"',
+            where=origin.where,
+            details=details,
+            expected="an Input layer, or `input` with `input_shape`",
+            hint=f"use the deploy prototxt, or {choose}" if details else "use the deploy prototxt",
+        )
+    meant = nearest(name, known)
+    near = f'; the nearest is "{meant}"' if meant and not details else ""
+    return NetError(
+        f'bottom "{name}" is not the top of any layer',
+        where=origin.where,
+        layer=origin.message.name,
+        details=details,
+        expected=f"the top of an earlier layer{near}",
+        hint=choose if details else "correct the name, or add the layer that makes it",
+    )
+
+
+def _out_of_order(origin: Origin, later: Origin, name: str) -> NetError:
+    maker = f'later, by layer "{later.message.name}" ({later.where})'
+    return NetError(
+        f'bottom "{name}" is only made ' + ("by this very layer" if later is origin else maker),
+        where=origin.where,
+        layer=origin.message.name,
+        expected="bottoms that earlier layers make: Caffe runs layers in file order",
+        hint="move the layers into the order in which they run, or break the cycle",
+    )
+
+
+def _rules(origin: Origin) -> str:
+    from google.protobuf import text_format  # here alone: most nets are right
+
+    rules = [("include", rule) for rule in origin.message.include]
+    rules += [("exclude", rule) for rule in origin.message.exclude]
+    return " ".join(
+        f"{kind} {{ {text_format.MessageToString(rule, as_one_line=True)} }}"
+        for kind, rule in rules
+    )

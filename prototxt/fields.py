@@ -1,0 +1,245 @@
+"""From a tree of fields to a message of the schema, with every value checked where it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from prototxt.errors import PrototxtError
+from prototxt.net import Field
+
+__all__ = ["UnknownField", "fill", "nearest"]
+
+_REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",)
+"""Single in the schema, but repeated in a fork: augmentation only, which no conversion looks at."""
+
+
+@dataclass(frozen=True)
+class UnknownField:
+    """A field that has no place in the schema.
+
+    `path` is its dotted name from the layer on; `again` says that the schema has the field, but not
+    so often, and that the first is kept.
+    """
+
+    path: str
+    field: Field
+    nearest: str | None = None
+    again: bool = False
+
+
+class _Convert(Protocol):
+    def __call__(self, item: Field, kind: FieldDescriptor) -> object: ...
+
+
+def nearest(name: str, known: list[str]) -> str | None:
+    """The known name that `name` was probably meant to be, or None."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    found = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.7)
+    return lowered[found[0]] if found else None
+
+
+def fill(
+    message: Message, fields: tuple[Field, ...], unknown: list[UnknownField], path: str = ""
+) -> None:
+    """Put parsed fields into a message; those that its schema lacks are collected in `unknown`.
+
+    Raises:
+        PrototxtError: a value of the wrong type, out of range, or an optional field given twice.
+    """
+    known: Mapping[str, Any] = message.DESCRIPTOR.fields_by_name
+    seen: dict[str, Field] = {}
+    for item in fields:
+        kind = known.get(item.name)
+        if kind is None:
+            unknown.append(UnknownField(path + item.name, item, nearest(item.name, list(known))))
+            continue
+        repeated = _is_repeated(kind)
+        if not repeated:
+            first = seen.setdefault(item.name, item)
+            if first is not item and kind.full_name in _REPEATED_IN_FORKS:
+                unknown.append(UnknownField(path + item.name, item, again=True))
+                continue
+            _check_single(item, first)
+        if kind.message_type is not None:
+            _fill_message(message, item, kind, repeated, unknown, path)
+        elif kind.enum_type is not None and _is_unknown_v1_type(item, kind.enum_type):
+            unknown.append(UnknownField(path + item.name, item))
+        elif repeated:
+            getattr(message, item.name).append(_CONVERT[kind.cpp_type](item, kind))
+        else:
+            setattr(message, item.name, _CONVERT[kind.cpp_type](item, kind))
+
+
+def _is_repeated(kind: FieldDescriptor) -> bool:
+    # Newer protobuf has the one attribute, older (or deprecated) the other; 3 is LABEL_REPEATED.
+    if hasattr(kind, "is_repeated"):
+        return bool(kind.is_repeated)
+    return bool(getattr(kind, "label", None) == 3)
+
+
+def _check_single(item: Field, first: Field) -> None:
+    if first is not item:
+        raise PrototxtError(
+            f'"{item.name}" is given twice (first on line {first.where.line})',
+            where=item.where,
+            expected="one value: the field is not repeated",
+            hint="remove one of the two, as Caffe itself refuses the file",
+        )
+    if item.listed:
+        raise PrototxtError(
+            f'"{item.name}" cannot be a list',
+            where=item.where,
+            expected="one value without brackets: the field is not repeated",
+        )
+
+
+def _fill_message(
+    message: Message,
+    item: Field,
+    kind: FieldDescriptor,
+    repeated: bool,
+    unknown: list[UnknownField],
+    path: str,
+) -> None:
+    if isinstance(item.value, str):
+        raise PrototxtError(
+            f'"{item.name}" is a message, not a value', where=item.where, expected="{ ... }"
+        )
+    part = getattr(message, item.name)
+    if repeated:
+        part = part.add()
+    else:
+        part.SetInParent()
+    fill(part, item.value, unknown, f"{path}{item.name}.")
+
+
+def _is_unknown_v1_type(item: Field, enum: EnumDescriptor) -> bool:
+    # A fork's V1 layer type: like an unknown V2 type it is reported with all others, not as an
+    # error of the text.
+    return (
+        enum.name == "LayerType"
+        and isinstance(item.value, str)
+        and not item.quoted
+        and item.value.isidentifier()
+        and item.value not in enum.values_by_name
+    )
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _wrong(item: Field, expected: str) -> PrototxtError:
+    shown = "{ ... }"
+    if isinstance(item.value, str):
+        text = item.value.encode("utf-8", "replace").decode()
+        text = text if len(text) <= 60 else text[:57] + "..."
+        shown = f'"{text}"' if item.quoted else text
+    return PrototxtError(f'"{item.name}" cannot be {shown}', where=item.where, expected=expected)
+
+
+def _text(item: Field, expected: str, quoted: bool = False) -> str:
+    if not isinstance(item.value, str) or item.quoted is not quoted:
+        raise _wrong(item, expected)
+    return item.value
+
+
+# Decimal, hexadecimal, octal; no number of 64 bits has more digits than these.
+_INTEGER = re.compile(r"(-?)(?:0[xX]0*([0-9a-fA-F]{1,16})|0+([0-7]{1,22})|([1-9][0-9]{0,19}|0))")
+_RANGES = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
+
+
+def _parsed_integer(text: str) -> int | None:
+    match = _INTEGER.fullmatch(text)
+    if match is None:
+        return None
+    sign, hexadecimal, octal, decimal = match.groups()
+    digits, base = (hexadecimal, 16) if hexadecimal else (octal, 8) if octal else (decimal, 10)
+    return -int(digits, base) if sign else int(digits, base)
+
+
+def _integer(item: Field, kind: FieldDescriptor) -> int:
+    low, high = _RANGES[kind.cpp_type]
+    expected = f"an integer from {low} to {high}"
+    text = _text(item, expected)
+    value = _parsed_integer(text)
+    if value is None and re.fullmatch(r"-?0[0-9]+", text):
+        expected += " (a leading 0 means octal)"
+    if value is None or not low <= value <= high or (text == "-0" and low == 0):
+        raise _wrong(item, expected)
+    return value
+
+
+# Neither hexadecimal nor octal: C++ refuses both for a float.
+_NUMBER = re.compile(r"(-?)((?:0|[1-9][0-9]*|(?=\.[0-9]))(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)[fF]?")
+_NO_NUMBER = re.compile(r"-?(?:inf|infinity|nan)", re.IGNORECASE)
+
+
+def _float(item: Field, kind: FieldDescriptor) -> float:
+    text = _text(item, "a number")
+    if _NO_NUMBER.fullmatch(text):
+        return float(text)
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise _wrong(item, "a decimal number")
+    return float(match.group(1) + match.group(2))
+
+
+_BOOLS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
+
+
+def _bool(item: Field, kind: FieldDescriptor) -> bool:
+    text = _text(item, "true or false")
+    number = _parsed_integer(text)
+    if text not in _BOOLS and (number not in (0, 1) or text.startswith("-")):
+        raise _wrong(item, "true or false")
+    return _BOOLS.get(text, bool(number))
+
+
+def _enum(item: Field, kind: FieldDescriptor) -> int:
+    enum = kind.enum_type
+    assert enum is not None
+    names = [value.name for value in enum.values]
+    listed = len(names) <= 12
+    expected = "one of " + ", ".join(names) if listed else f"a {enum.name} such as {names[-1]}"
+    text = _text(item, expected)
+    if text in enum.values_by_name:
+        return int(enum.values_by_name[text].number)
+    number = _parsed_integer(text)
+    if number is None or number not in enum.values_by_number:
+        raise _wrong(item, expected)
+    return number
+
+
+def _string(item: Field, kind: FieldDescriptor) -> str | bytes:
+    data = _text(item, "text in quotes", quoted=True).encode("utf-8", "surrogateescape")
+    if kind.type == FieldDescriptor.TYPE_BYTES:
+        return data
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # a name in another encoding still names one thing
+
+
+_CONVERT: dict[int, _Convert] = {
+    FieldDescriptor.CPPTYPE_INT32: _integer,
+    FieldDescriptor.CPPTYPE_INT64: _integer,
+    FieldDescriptor.CPPTYPE_UINT32: _integer,
+    FieldDescriptor.CPPTYPE_UINT64: _integer,
+    FieldDescriptor.CPPTYPE_FLOAT: _float,
+    FieldDescriptor.CPPTYPE_DOUBLE: _float,
+    FieldDescriptor.CPPTYPE_BOOL: _bool,
+    FieldDescriptor.CPPTYPE_ENUM: _enum,
+    FieldDescriptor.CPPTYPE_STRING: _string,
+}
