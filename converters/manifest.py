@@ -19,14 +19,16 @@ __all__ = ["FORMAT", "describe", "file_entry", "manifest_artifact", "target_entr
 _INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
 FORMAT = 1
 """Number of the manifest's format; a change that breaks readers raises it."""
+_BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
 
 
 def file_entry(path: Path, name: str | None = None) -> dict[str, Any]:
     """Name, size in bytes and sha256 of a file; `name` where it lies under a temporary one."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
+    block = memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            digest.update(block[:count])
     return {"name": name or path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
 
 

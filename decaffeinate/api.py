@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -126,20 +127,25 @@ def convert(
     graph = lower(loaded.net, loaded.shapes, loaded.parameters)
     emitters = {target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in to}
     planned = {target: emitter.emit() for target, emitter in emitters.items()}
-    content = describe(
-        loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed, {"opset": opset}
-    )
     folder = Path(output)
     files: list[Path] = []
-    with Staging(folder) as staging:
-        entries = _kept_targets(folder / f"{stem}.manifest.json", content)
+    # Hashing the files for the manifest takes longer than writing them, so it goes on beside.
+    with Staging(folder) as staging, ThreadPoolExecutor(max_workers=2) as hashing:
+        description = hashing.submit(
+            describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed,
+            {"opset": opset},
+        )  # fmt: skip
+        described = {}
         for target, artifacts in planned.items():
             written = {}
             for artifact in artifacts:
                 progress(f"writing {artifact.name}")
                 written[artifact.name] = staging.write(artifact)
-            entries[target] = target_entry(emitters[target], graph, written)
+            described[target] = hashing.submit(target_entry, emitters[target], graph, written)
             files += [folder / artifact for artifact in written]
+        content = description.result()
+        entries = _kept_targets(folder / f"{stem}.manifest.json", content)
+        entries |= {target: entry.result() for target, entry in described.items()}
         content["targets"] = {target: entries[target] for target in sorted(entries)}
         manifest = manifest_artifact(stem, content)
         staging.write(manifest)
