@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ir.ops.op import Op, Shape, broadcast
 
 
-@dataclass(frozen=True)
 class Unary(Op):
     """Base of ops of one input that keep its shape."""
 
@@ -17,7 +16,6 @@ class Unary(Op):
         return [shapes[0]]
 
 
-@dataclass(frozen=True)
 class Nary(Op):
     """Base of ops of two or more inputs that broadcast."""
 
@@ -29,7 +27,6 @@ class Nary(Op):
         return [common]
 
 
-@dataclass(frozen=True)
 class Binary(Nary):
     """Base of ops of exactly two inputs that broadcast."""
 

@@ -99,7 +99,6 @@ class AveragePool(Pool):
     overhang does not."""
 
 
-@dataclass(frozen=True)
 class GlobalPool(Op):
     """Base of pooling over all spatial positions: (N, C, ...) to (N, C, 1, ...)."""
 
