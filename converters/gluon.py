@@ -12,15 +12,16 @@ from converters.python_names import Identifiers, class_name, safe_text, wrapped
 from converters.python_source import WIDTH, Call, Expression, layout, statement
 from ir import Graph, Parameter
 
-__all__ = ["gluon_source"]
+__all__ = ["BLOCK_NAMES", "gluon_source"]
 
-# What HybridBlock and Block of MXNet 1.9.1 call their own, and what the class adds.
 _BLOCK_NAMES = """
     apply cast collect_params export forward hybrid_forward hybridize infer_shape infer_type
-    initialize load_parameters load_params name name_scope optimize_for params prefix
+    initialize load load_parameters load_params name name_scope optimize_for params prefix
     register_child register_forward_hook register_forward_pre_hook register_op_hook
-    reset_ctx save_parameters save_params share_parameters stored summary zero_grad
+    reset_ctx save save_parameters save_params share_parameters stored summary zero_grad
 """
+BLOCK_NAMES = frozenset(_BLOCK_NAMES.split())
+"""What HybridBlock of MXNet 1.9.1 calls its own, and what the emitted class adds."""
 _LOCAL_NAMES = ("mx", "nn", "stored")
 
 
@@ -51,7 +52,7 @@ class GluonSource:
         return symbol.inputs[:1] if symbol in self.layers else symbol.inputs
 
     def _name_all(self) -> None:
-        attributes = Identifiers(_BLOCK_NAMES.split(), "layer")
+        attributes = Identifiers(BLOCK_NAMES, "layer")
         layers = {layer: layer.name for layer in self.layers.values()}
         self.attributes = attributes.each(layers)
         self.loose_names = attributes.each({symbol: symbol.name for symbol in self.loose})
