@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from converters.emitter import Emitter, Provenance
+from converters.python_source import number
 from ir import Graph, Node, Shape, Value, constant
 from ir.ops import BatchNorm
 
-__all__ = ["VARIABLE", "Setting", "Symbol", "SymbolEmitter", "clean", "number", "to_json"]
+__all__ = ["VARIABLE", "Setting", "Symbol", "SymbolEmitter", "clean", "to_json"]
 
 Setting = bool | int | float | str | tuple[int | None, ...]
 
@@ -54,14 +55,9 @@ def clean(name: str) -> str:
     return "".join(kept) or "_"
 
 
-def number(value: float) -> str:
-    """The shortest decimal that is nearest to the float32, to which MXNet rounds settings."""
-    return str(np.float32(value))
-
-
 def _text(setting: Setting) -> str:
     if isinstance(setting, float):
-        return number(setting)
+        return number(setting)  # MXNet rounds to float32 what it reads
     return str(setting)
 
 

@@ -15,7 +15,8 @@ from converters.caffe import lower
 from converters.emitter import method_name
 from converters.mxnet import MXNetEmitter
 from converters.mxnet_params import read_params
-from converters.mxnet_symbol import clean, number
+from converters.mxnet_symbol import clean
+from converters.python_source import number
 from ir import Origin, Parameter, Value
 from ir import ops as o
 from tests.converters.mxnet_conversion import convert, graph_of, lowered, write
