@@ -1,0 +1,55 @@
+"""No silent skip: what DECAFFEINATE_REQUIRE names is here, or nothing runs; every skip is listed.
+
+A skip must give one of the reasons below.  Any other one fails, so that a test can only be skipped
+for a reason that somebody has looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+
+import pytest
+
+from tests.frameworks import unmet
+
+ACCEPTED = re.compile(
+    r"cannot be imported"  # a framework that this environment does not name
+    r"|(PyTorch|MXNet|onnx) is not installed|needs PyTorch"
+    r"|models|definitions"  # ../shared, which the project does not ship
+    r"|the collected public nets are not here"
+    r"|Windows"
+    r"|regenerating needs grpcio-tools"  # tox -e proto does more
+)
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to run where something required is missing, rather than skip its tests."""
+    reasons = unmet()
+    if reasons:
+        raise pytest.UsageError("this environment lacks what it requires: " + "; ".join(reasons))
+
+
+def _judge(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
+    if not ACCEPTED.search(reason):
+        report.outcome = "failed"
+        report.longrepr = f"skipped for a reason that tests/conftest.py does not know: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip of a test."""
+    report = yield
+    _judge(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A skip of a whole file."""
+    report = yield
+    _judge(report)
+    return report
