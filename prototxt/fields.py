@@ -135,18 +135,28 @@ def _is_unknown_v1_type(item: Field, enum: EnumDescriptor) -> bool:
 # --- values ---------------------------------------------------------------------------------------
 
 
-def _wrong(item: Field, expected: str) -> PrototxtError:
+_TYPE_HINTS = {
+    "decaffeinate.caffe.LayerParameter.type": "`layer` takes types in quotes, such as "
+    'type: "ReLU"; words without quotes, such as RELU, belong into V1\'s `layers`',
+    "decaffeinate.caffe.V1LayerParameter.type": "V1's `layers` takes types without quotes, such as "
+    'type: RELU; types in quotes, such as "ReLU", belong into `layer`',
+}
+
+
+def _wrong(item: Field, expected: str, kind: FieldDescriptor | None = None) -> PrototxtError:
     shown = "{ ... }"
     if isinstance(item.value, str):
         text = item.value.encode("utf-8", "replace").decode()
         text = text if len(text) <= 60 else text[:57] + "..."
         shown = f'"{text}"' if item.quoted else text
-    return PrototxtError(f'"{item.name}" cannot be {shown}', where=item.where, expected=expected)
+    hint = _TYPE_HINTS.get(kind.full_name) if kind is not None else None
+    what = f'"{item.name}" cannot be {shown}'
+    return PrototxtError(what, where=item.where, expected=expected, hint=hint)
 
 
-def _text(item: Field, expected: str, quoted: bool = False) -> str:
+def _text(item: Field, kind: FieldDescriptor, expected: str, quoted: bool = False) -> str:
     if not isinstance(item.value, str) or item.quoted is not quoted:
-        raise _wrong(item, expected)
+        raise _wrong(item, expected, kind)
     return item.value
 
 
@@ -172,7 +182,7 @@ def _parsed_integer(text: str) -> int | None:
 def _integer(item: Field, kind: FieldDescriptor) -> int:
     low, high = _RANGES[kind.cpp_type]
     expected = f"an integer from {low} to {high}"
-    text = _text(item, expected)
+    text = _text(item, kind, expected)
     value = _parsed_integer(text)
     if value is None and re.fullmatch(r"-?0[0-9]+", text):
         expected += " (a leading 0 means octal)"
@@ -187,7 +197,7 @@ _NO_NUMBER = re.compile(r"-?(?:inf|infinity|nan)", re.IGNORECASE)
 
 
 def _float(item: Field, kind: FieldDescriptor) -> float:
-    text = _text(item, "a number")
+    text = _text(item, kind, "a number")
     if _NO_NUMBER.fullmatch(text):
         return float(text)
     match = _NUMBER.fullmatch(text)
@@ -200,7 +210,7 @@ _BOOLS = {"true": True, "True": True, "t": True, "false": False, "False": False,
 
 
 def _bool(item: Field, kind: FieldDescriptor) -> bool:
-    text = _text(item, "true or false")
+    text = _text(item, kind, "true or false")
     number = _parsed_integer(text)
     if text not in _BOOLS and (number not in (0, 1) or text.startswith("-")):
         raise _wrong(item, "true or false")
@@ -213,7 +223,7 @@ def _enum(item: Field, kind: FieldDescriptor) -> int:
     names = [value.name for value in enum.values]
     listed = len(names) <= 12
     expected = "one of " + ", ".join(names) if listed else f"a {enum.name} such as {names[-1]}"
-    text = _text(item, expected)
+    text = _text(item, kind, expected)
     if text in enum.values_by_name:
         return int(enum.values_by_name[text].number)
     number = _parsed_integer(text)
@@ -223,7 +233,7 @@ def _enum(item: Field, kind: FieldDescriptor) -> int:
 
 
 def _string(item: Field, kind: FieldDescriptor) -> str | bytes:
-    data = _text(item, "text in quotes", quoted=True).encode("utf-8", "surrogateescape")
+    data = _text(item, kind, "text in quotes", quoted=True).encode("utf-8", "surrogateescape")
     if kind.type == FieldDescriptor.TYPE_BYTES:
         return data
     try:

@@ -119,8 +119,13 @@ def _one_or_two(layer: Layer, name: str, prefix: str, default: int | None) -> tu
     one = param.HasField(name)
     given = (param.HasField(f"{prefix}_h"), param.HasField(f"{prefix}_w"))
     if any(given) and (one or not all(given)):
-        raise fail(layer, f"{name}, {prefix}_h and {prefix}_w do not go together so",
-                   f"{name}, or both {prefix}_h and {prefix}_w")  # fmt: skip
+        names = (name, f"{prefix}_h", f"{prefix}_w")
+        present = [n for n, has in zip(names, (one, *given), strict=True) if has]
+        raise fail(
+            layer,
+            f"{' with '.join(present)}" + (" alone" if len(present) == 1 else ""),
+            f"{name}, or both {prefix}_h and {prefix}_w",
+        )
     if all(given):
         return (getattr(param, f"{prefix}_h"), getattr(param, f"{prefix}_w"))
     if not one and default is None:
@@ -134,7 +139,7 @@ def _positive(layer: Layer, window: Window) -> None:
     for name in ("kernel", "stride", "dilation"):
         sizes = getattr(window, name)
         if min(sizes, default=1) < 1:
-            raise fail(layer, f"{name} size {min(sizes)} cannot be used", "at least 1")
+            raise fail(layer, f"{name} {min(sizes)} cannot be used", "at least 1")
 
 
 def pooled_size(size: Sequence[int], window: Window) -> Sizes:

@@ -180,6 +180,10 @@ def _upgraded(message: pb.NetParameter, path: str) -> Upgraded:
         return upgrade(message)
     except NetError as error:
         error.where = error.where or path
+        if message.input and not message.input_shape and not message.input_dim:
+            error.hint = error.hint or "give one with " + " ".join(
+                f"--input-shape {name}=1,3,227,227" for name in message.input
+            )
         raise
 
 

@@ -80,7 +80,8 @@ def bind_parameters(
     owners = _owners(net, shapes)
     if weights is None:
         values = _drawn(net, shapes, owners, seed)
-        source, notes = f"drawn from the net's fillers (seed {seed}), not trained", list[str]()
+        source = f"drawn from the net's fillers (seed {seed}), not trained"
+        notes = _all_zero_note(shapes, values)
     else:
         values, notes = _matched(net, shapes, owners, weights)
         notes = [*weights.notes, *notes]
@@ -135,13 +136,39 @@ def _drawn(net: Net, shapes: NetShapes, owners: dict[Key, Key], seed: int) -> di
     for key, owner in owners.items():
         if key == owner:
             param = shapes.params[key[0]][key[1]]
-            layer = net.layers[key[0]]
-            try:
-                values[key] = draw(param.filler, param.shape, seed, f"{layer.name}/{key[1]}")
-            except NetError as error:
-                error.where, error.layer = layer.where, layer.name
-                raise
+            values[key] = _draw(net.layers[key[0]], key[1], param, seed)
     return values
+
+
+def _draw(layer: Layer, index: int, param: ParamShape, seed: int) -> Array:
+    key = f"{layer.name}/{index}"
+    try:
+        return draw(param.filler, param.shape, seed, key)
+    except NetError as error:
+        error.where, error.layer = layer.where, layer.name
+        error.what = error.what.replace(f'"{key}"', param.name, 1)
+        raise
+    except MemoryError:
+        raise NetError(
+            f"{param.name} has {prod(param.shape):,} values, more than memory holds",
+            where=layer.where,
+            layer=layer.name,
+            expected="parameters of a size that fits",
+        ) from None
+
+
+def _all_zero_note(shapes: NetShapes, values: dict[Key, Array]) -> list[str]:
+    """A note where drawn weights are all zero, as they are for want of a filler."""
+    drawn = [key for key in values if shapes.params[key[0]][key[1]].name == "weight"]
+    zero = [key for key in drawn if not values[key].any()]
+    if not zero:
+        return []
+    note = (
+        f"the drawn weights of {len(zero)} of {len(drawn)} layers are all zero, since the net states "
+        "no weight_filler for them and Caffe's default is 0: comparing zeros proves little; give the "
+        'weights file, or add fillers such as weight_filler { type: "xavier" }'
+    )
+    return [note]
 
 
 def _matched(
