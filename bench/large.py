@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.measure import BenchError, alternate, run, script
+from bench.measure import BenchError, Series, Usage, alternate, run, script, times
 from bench.result import Figure
 from bench.vgg16 import PARAMETERS, paths
 
@@ -37,7 +37,10 @@ def measure(environment: Mapping[str, str], runs: int | None, folder: Path | Non
         net, weights = paths(work)
         size = weights.stat().st_size
         convert = [script("convert"), str(net), str(weights), "-o", str(work / "out"), "--to"]
-        commands = {"peer": ["cp", str(weights), str(work / "copy")]}
+        commands = {
+            "cp": ["cp", str(weights), str(work / "copy")],
+            "sha256": [sys.executable, "-c", _HASH, str(weights), str(weights)],
+        }
         commands |= {to: [*convert, to] for to in _TARGETS}
 
         def clear() -> None:
@@ -47,33 +50,30 @@ def measure(environment: Mapping[str, str], runs: int | None, folder: Path | Non
             os.sync()
 
         series = alternate(commands, environment, runs or RUNS, clear)
-        clear()
-        hashing = _hashing(weights, environment)
-        bare = run([sys.executable, "-c", _IMPORTS], environment, sample_memory=True)
-        memory = {to: run(commands[to], environment, sample_memory=True) for to in _TARGETS}
-    figures = []
-    peer = series["peer"]
-    for to in _TARGETS:
-        what, found = f"convert VGG-16 to {to}", series[to]
-        figures += [
-            Figure(f"{what}, wall time", found.wall, "s", "cp of the weights", peer.wall,
-                   least=found.least_wall),
-            Figure(f"{what}, CPU time", found.cpu, "s", "cp of the weights", peer.cpu),
-            Figure(f"{what}, CPU time", found.cpu, "s", "sha256 of weights and output", hashing),
-            Figure(f"{what}, peak resident", memory[to].peak_resident, "bytes",
-                   "size of the weights", size),
-        ]  # fmt: skip
-        own, least = memory[to].peak_anonymous, bare.peak_anonymous
-        if own is not None and least is not None:
-            figures.append(
-                Figure(f"{what}, peak anonymous", own, "bytes", f'python -c "{_IMPORTS}"', least)
-            )
+        commands["imports"] = [sys.executable, "-c", _IMPORTS]
+        memory = {
+            name: run(commands[name], environment, sample_memory=True)
+            for name in ("imports", *_TARGETS)
+        }
+    return [figure for to in _TARGETS for figure in _figures(to, series, memory, size)]
+
+
+def _figures(
+    to: str, series: Mapping[str, Series], memory: Mapping[str, Usage], size: int
+) -> list[Figure]:
+    what = f"convert VGG-16 to {to}"
+    figures = [
+        *times(what, series[to], "cp of the weights", series["cp"], None),
+        # The manifest states the SHA-256 of what is read and of what is written.
+        *times(what, series[to], "sha256 of weights, twice", series["sha256"], None),
+        Figure(f"{what}, peak resident", memory[to].peak_resident, "bytes",
+               "size of the weights", size),
+    ]  # fmt: skip
+    own, least = memory[to].peak_anonymous, memory["imports"].peak_anonymous
+    if own is not None and least is not None:
+        peer = f'python -c "{_IMPORTS}"'
+        figures.append(Figure(f"{what}, peak anonymous", own, "bytes", peer, least))
     return figures
-
-
-def _hashing(weights: Path, environment: Mapping[str, str]) -> float:
-    """CPU time of hashing the weights and as much again: the least that the manifest costs."""
-    return run([sys.executable, "-c", _HASH, str(weights), str(weights)], environment).cpu
 
 
 def _check_room(folder: Path) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from bench.result import Figure
+
 Command = Sequence[str]
 
 _SAMPLE_SECONDS = 0.002
@@ -58,8 +60,23 @@ class Series:
 
     @property
     def least_wall(self) -> float:
-        """The shortest wall time, seconds: least disturbed by other work on the machine."""
+        """The shortest wall time, seconds."""
         return min(run.wall for run in self.runs)
+
+    @property
+    def least_cpu(self) -> float:
+        """The shortest user plus system time, seconds."""
+        return min(run.cpu for run in self.runs)
+
+
+def times(what: str, found: Series, peer: str, theirs: Series, limit: float | None) -> list[Figure]:
+    """Wall time, which the limit is for, and CPU time."""
+    return [
+        Figure(f"{what}, wall time", found.wall, "s", peer, theirs.wall, limit,
+               (found.least_wall, theirs.least_wall)),
+        Figure(f"{what}, CPU time", found.cpu, "s", peer, theirs.cpu, None,
+               (found.least_cpu, theirs.least_cpu)),
+    ]  # fmt: skip
 
 
 def run(command: Command, environment: Mapping[str, str], sample_memory: bool = False) -> Usage:

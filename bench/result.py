@@ -18,13 +18,18 @@ class Figure:
     peer_value: float
     limit: float | None = None
     """Greatest ratio allowed."""
-    least: float | None = None
-    """The smallest of the runs: what a quiet machine would show."""
+    least: tuple[float, float] | None = None
+    """The smallest of the runs and of the peer's: the least disturbed by other work."""
 
     @property
     def ratio(self) -> float:
         """In times of the peer."""
         return self.value / self.peer_value
+
+    @property
+    def least_ratio(self) -> float | None:
+        """The same of the smallest runs."""
+        return self.least[0] / self.least[1] if self.least is not None else None
 
     @property
     def within(self) -> bool:
@@ -33,7 +38,8 @@ class Figure:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, with the ratio and the verdict."""
-        return asdict(self) | {"ratio": round(self.ratio, 3), "within": self.within}
+        ratios = {"ratio": self.ratio, "least_ratio": self.least_ratio}
+        return asdict(self) | ratios | {"within": self.within}
 
 
 def show(benchmark: str, figures: list[Figure]) -> None:
@@ -42,23 +48,30 @@ def show(benchmark: str, figures: list[Figure]) -> None:
     from rich.table import Table
 
     table = Table(title=benchmark, title_justify="left", box=None, pad_edge=False)
-    for heading in ("what", "median", "least", "peer", "its median", "ratio", "limit", ""):
-        right = heading in ("median", "least", "its median", "ratio", "limit")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for heading in ("what", "peer"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("median", "of the peer", "ratio", "limit", "least", "of the peer", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for figure in figures:
         table.add_row(
             figure.name,
-            _quantity(figure.value, figure.unit),
-            _quantity(figure.least, figure.unit) if figure.least is not None else "",
             figure.peer,
+            _quantity(figure.value, figure.unit),
             _quantity(figure.peer_value, figure.unit),
             f"{figure.ratio:.2f}",
-            f"{figure.limit:g}" if figure.limit is not None else "",
-            "" if figure.limit is None else "kept" if figure.within else "EXCEEDED",
+            _limit(figure),
+            *(_quantity(value, figure.unit) for value in figure.least or ()),
+            f"{figure.least_ratio:.2f}" if figure.least_ratio is not None else "",
         )
     console = Console(highlight=False)
     console.width = max(console.width, 150)
     console.print(table)
+
+
+def _limit(figure: Figure) -> str:
+    if figure.limit is None:
+        return ""
+    return f"{figure.limit:g}" if figure.within else f"{figure.limit:g} EXCEEDED"
 
 
 def _quantity(value: float, unit: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.measure import alternate, run, script
+from bench.measure import alternate, run, script, times
 from bench.result import Figure
 
 RUNS = 21
@@ -28,14 +29,15 @@ def measure(environment: Mapping[str, str], runs: int | None, folder: Path | Non
         convert = [script("convert"), str(net), str(weights)]
         commands = {"peer": [sys.executable, "-c", _IMPORTS]}
         commands |= {to: [*convert, "--to", to, "-o", str(work / to)] for to in _TARGETS}
-        series = alternate(commands, environment, runs or RUNS)
+
+        def clear() -> None:
+            for to in _TARGETS:
+                shutil.rmtree(work / to, ignore_errors=True)
+
+        series = alternate(commands, environment, runs or RUNS, clear)
     return [
         figure
         for to in _TARGETS
-        for figure in (
-            Figure(f"convert SqueezeNet v1.1 to {to}, wall time", series[to].wall, "s", _PEER,
-                   series["peer"].wall, LIMIT if to == "onnx" else None, series[to].least_wall),
-            Figure(f"convert SqueezeNet v1.1 to {to}, CPU time", series[to].cpu, "s", _PEER,
-                   series["peer"].cpu),
-        )
+        for figure in times(f"convert SqueezeNet v1.1 to {to}", series[to], _PEER, series["peer"],
+                            LIMIT if to == "onnx" else None)
     ]  # fmt: skip
