@@ -103,6 +103,7 @@ def _run(
     try:
         runner = BACKENDS[backend](conversion)
         got = runner.run(inputs)
+        forms = runner.other_forms(inputs)
         parity = _parity(net, shapes, parameters, conversion, backend, runner)
         version = runner.version()
     except DecaffeinateError as error:
@@ -116,8 +117,13 @@ def _run(
     if missing:
         problem = f"the backend lacks {len(missing)} blobs: {', '.join(missing[:5])}"
         return BackendResult(backend, feed, version, (), parity, problem), got
-    blobs = tuple(compare(key, got[key], array, tolerance) for key, array in want.items())
-    return BackendResult(backend, feed, version, blobs, parity), got
+    blobs = [compare(key, got[key], array, tolerance) for key, array in want.items()]
+    blobs += [
+        compare(f"{key} ({form})", array, want[key], tolerance)
+        for form, outputs in forms.items()
+        for key, array in outputs.items()
+    ]
+    return BackendResult(backend, feed, version, tuple(blobs), parity), got
 
 
 def _parity(

@@ -154,6 +154,21 @@ def test_folded_factors_are_accounted_for(tmp_path: Path) -> None:
     assert "scale_factor: divides mean and variance" in notes
 
 
+def test_the_gluon_source_is_verified_too(tmp_path: Path) -> None:
+    require("mxnet")
+    done = decaffeinate.convert(loaded(), to=["mxnet"], output=tmp_path)
+    report = decaffeinate.verify(done.loaded, backends=["mxnet"], manifest=done.manifest)
+    assert report.passed
+    assert "prob (Gluon source)" in {blob.blob for blob in report.results[0].blobs}
+    (source,) = tmp_path.glob("*_gluon.py")
+    spoiled = source.read_text().replace("F.relu(self.conv1(", "F.tanh(self.conv1(")
+    assert spoiled != source.read_text()
+    source.write_text(spoiled)
+    report = decaffeinate.verify(done.loaded, backends=["mxnet"], manifest=done.manifest)
+    wrong = [blob.blob for blob in report.results[0].blobs if not blob.passed]
+    assert wrong == ["prob (Gluon source)"]
+
+
 def test_a_blob_that_is_missing_fails(tmp_path: Path) -> None:
     done = converted(tmp_path)
     manifest = json.loads(done.manifest.read_text())

@@ -106,6 +106,12 @@ class MXNetRunner:
             for output, array in zip(self._outputs, arrays, strict=True)
         }
 
+    def other_forms(
+        self, inputs: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """The outputs of the Gluon source."""
+        return {"Gluon source": self.run_source(inputs)}
+
     def parameters(self) -> dict[str, NDArray[Any]]:
         """The arrays of the file by their names, `arg:` or `aux:` included."""
         return {

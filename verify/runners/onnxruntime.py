@@ -43,6 +43,12 @@ class OnnxRuntimeRunner:
         values.update(self._run(str(self._path), feed))
         return {blob: values[name] for blob, name in blobs.items()}
 
+    def other_forms(
+        self, inputs: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """None: there is one file that computes."""
+        return {}
+
     def parameters(self) -> dict[str, NDArray[Any]]:
         """The initialisers by name."""
         model = self._onnx.load(str(self._path))

@@ -69,6 +69,12 @@ class PyTorchRunner:
         blobs.update(zip(outputs, returned, strict=True))
         return {blob: value.numpy() for blob, value in blobs.items()}
 
+    def other_forms(
+        self, inputs: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """None: there is one file that computes."""
+        return {}
+
     def parameters(self) -> dict[str, NDArray[Any]]:
         """The stored tensors by state-dict name, read by the safetensors package."""
         with self._safetensors.safe_open(str(self._weights), framework="np") as file:

@@ -69,6 +69,12 @@ class Runner(Protocol):
         "blob@k"."""
         ...
 
+    def other_forms(
+        self, inputs: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Output blobs as further files of the target make them, by what those files are."""
+        ...
+
     def parameters(self) -> dict[str, NDArray[Any]]:
         """Every stored parameter, by the name that the manifest's `parameters` gives it."""
         ...
