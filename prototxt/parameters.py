@@ -164,9 +164,9 @@ def _all_zero_note(shapes: NetShapes, values: dict[Key, Array]) -> list[str]:
     if not zero:
         return []
     note = (
-        f"the drawn weights of {len(zero)} of {len(drawn)} layers are all zero, since the net states "
-        "no weight_filler for them and Caffe's default is 0: comparing zeros proves little; give the "
-        'weights file, or add fillers such as weight_filler { type: "xavier" }'
+        f"the drawn weights of {len(zero)} of {len(drawn)} layers are all zero, since the net "
+        "states no weight_filler for them and Caffe's default is 0: comparing zeros proves little; "
+        'give the weights file, or add fillers such as weight_filler { type: "xavier" }'
     )
     return [note]
 

@@ -1,4 +1,4 @@
-"""Seeded random layers of every converted type: settings that nobody thought of, within what Caffe accepts."""
+"""Seeded random layers of every converted type: settings that nobody thought of, all legal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ __all__ = ["MAKERS", "random_net"]
 
 Shape = tuple[int, ...]
 Maker = Callable[[random.Random], tuple[list[Shape], str]]
-"""From a source of chance to the shapes of the bottoms and the text of the layer, less name, bottoms and tops."""
+"""From a source of chance to the shapes of the bottoms, and the text of the type and its settings."""
 
 
 def _input(name: str, shape: Shape) -> str:
     dims = " ".join(f"dim: {size}" for size in shape)
-    return f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
+    shaped = f"input_param {{ shape {{ {dims} }} }}"
+    return f'layer {{ name: "{name}" type: "Input" top: "{name}" {shaped} }}\n'
+
+
+def _layer(kind: str, param: str = "", **fields: object) -> str:
+    """The type of a layer and its settings; a list repeats a field, None leaves it out."""
+    lines = []
+    for name, value in fields.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                lines.append(f"{name} {one}" if str(one).startswith("{") else f"{name}: {one}")
+    return f'type: "{kind}"' + (f" {param}_param {{ {' '.join(lines)} }}" if param else "")
 
 
 def random_net(kind: str, seed: int) -> str:
@@ -57,21 +68,19 @@ def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
     size = [max(1, d * (k - 1) + 1 - 2 * p) + chance.randint(0, 6)
             for d, k, p in zip(dilation, kernel, pad, strict=True)]  # fmt: skip
     shape = (*_sizes(chance, axis, 1, 3), channels, *size)
-    fields = "".join(
-        f" {name}: {value}"
-        for name, values in (
-            ("kernel_size", kernel),
-            ("pad", pad),
-            ("stride", stride),
-            ("dilation", dilation),
-        )
-        for value in values
-    )
-    wanted = axis if chance.random() < 0.5 else axis - len(shape)
-    bias = chance.choice(["true", "false"])
-    text = (
-        f'type: "Convolution" convolution_param {{ num_output: {outputs} group: {group} axis: {wanted}{fields} '
-        f"bias_term: {bias} weight_filler {{ {_filler(chance)} }} bias_filler {{ {_filler(chance)} }} }}"
+    text = _layer(
+        "Convolution",
+        "convolution",
+        num_output=outputs,
+        group=group,
+        axis=axis if chance.random() < 0.5 else axis - len(shape),
+        kernel_size=kernel,
+        pad=pad,
+        stride=stride,
+        dilation=dilation,
+        bias_term=chance.choice(["true", "false"]),
+        weight_filler=_filler(chance),
+        bias_filler=_filler(chance),
     )
     return [shape] * chance.choice([1, 1, 2]), text
 
@@ -83,44 +92,48 @@ def _pooling(chance: random.Random) -> tuple[list[Shape], str]:
     pad = [chance.randint(0, k - 1) for k in kernel] if chance.random() < 0.6 else [0, 0]
     # An average over a window outside the map is refused: so its stride is at most the kernel.
     stride = [chance.randint(1, 4 if method == "MAX" else k) for k in kernel]
-    rounding = chance.choice(["", "", "round_mode: FLOOR"])
-    mask = "MASK" if method == "MAX" and chance.random() < 0.4 else ""
-    fields = (
-        f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} stride_h: {stride[0]} stride_w: {stride[1]} "
-        f"pad_h: {pad[0]} pad_w: {pad[1]}"
+    text = _layer(
+        "Pooling",
+        "pooling",
+        pool=method,
+        kernel_h=kernel[0],
+        kernel_w=kernel[1],
+        stride_h=stride[0],
+        stride_w=stride[1],
+        pad_h=pad[0],
+        pad_w=pad[1],
+        round_mode=chance.choice([None, None, "FLOOR"]),
     )
-    return [shape], f'type: "Pooling" pooling_param {{ pool: {method} {fields} {rounding} }} {mask}'
+    mask = " MASK" if method == "MAX" and chance.random() < 0.4 else ""
+    return [shape], text + mask
 
 
 def _global_pooling(chance: random.Random) -> tuple[list[Shape], str]:
     method = chance.choice(["MAX", "AVE"])
-    return [
-        _image(chance)
-    ], f'type: "Pooling" pooling_param {{ pool: {method} global_pooling: true }}'
+    return [_image(chance)], _layer("Pooling", "pooling", pool=method, global_pooling="true")
 
 
 def _inner_product(chance: random.Random) -> tuple[list[Shape], str]:
     shape = _sizes(chance, chance.randint(1, 4), 1, 5)
-    axis = chance.randrange(-len(shape), len(shape))
-    transpose, bias = (chance.choice(["true", "false"]) for _ in range(2))
-    return [shape], (
-        f'type: "InnerProduct" inner_product_param {{ num_output: {chance.randint(1, 7)} axis: {axis} '
-        f"transpose: {transpose} bias_term: {bias} weight_filler {{ {_filler(chance)} }} }}"
+    return [shape], _layer(
+        "InnerProduct",
+        "inner_product",
+        num_output=chance.randint(1, 7),
+        axis=chance.randrange(-len(shape), len(shape)),
+        transpose=chance.choice(["true", "false"]),
+        bias_term=chance.choice(["true", "false"]),
+        weight_filler=_filler(chance),
     )
 
 
 def _eltwise(chance: random.Random) -> tuple[list[Shape], str]:
     count = chance.randint(2, 4)
     operation = chance.choice(["SUM", "PROD", "MAX"])
-    coefficients = ""
+    coefficients = None
     if operation == "SUM" and chance.random() < 0.6:
-        coefficients = " ".join(
-            f"coeff: {chance.choice([1, -1, 0.5, -2.25])}" for _ in range(count)
-        )
+        coefficients = [chance.choice([1, -1, 0.5, -2.25]) for _ in range(count)]
     shape = _sizes(chance, chance.randint(1, 5), 1, 4)
-    return [
-        shape
-    ] * count, f'type: "Eltwise" eltwise_param {{ operation: {operation} {coefficients} }}'
+    return [shape] * count, _layer("Eltwise", "eltwise", operation=operation, coeff=coefficients)
 
 
 def _concat(chance: random.Random) -> tuple[list[Shape], str]:
@@ -131,65 +144,69 @@ def _concat(chance: random.Random) -> tuple[list[Shape], str]:
         for _ in range(chance.randint(1, 4))
     ]
     wanted = chance.choice([axis, axis - len(shape)])
-    return shapes, f'type: "Concat" concat_param {{ axis: {wanted} }}'
+    return shapes, _layer("Concat", "concat", axis=wanted)
 
 
 def _scale(chance: random.Random) -> tuple[list[Shape], str]:
     shape = _sizes(chance, chance.randint(1, 5), 1, 5)
     axis = chance.randrange(len(shape))
     count = chance.randint(0, len(shape) - axis)
-    bias = chance.choice(["true", "false"])
-    fillers = (
-        f"filler {{ {_filler(chance)} }} bias_filler {{ {_filler(chance)} }}"
-        if count
-        else "filler { value: 1.5 }"
-    )
+    fields: dict[str, object] = {
+        "axis": chance.choice([axis, axis - len(shape)]) if count else axis,
+        "bias_term": chance.choice(["true", "false"]),
+        "bias_filler": _filler(chance) if count else None,
+    }
     if chance.random() < 0.4 and count:
-        wanted = chance.choice([axis, axis - len(shape)])
-        text = f'type: "Scale" scale_param {{ axis: {wanted} bias_term: {bias} {fillers.split("filler {")[0]} }}'
-        return [shape, shape[axis : axis + count]], text
-    number = -1 if axis + count == len(shape) and count and chance.random() < 0.5 else count
-    return (
-        [shape],
-        f'type: "Scale" scale_param {{ axis: {axis} num_axes: {number} bias_term: {bias} {fillers} }}',
-    )
+        return [shape, shape[axis : axis + count]], _layer("Scale", "scale", **fields)
+    to_the_end = axis + count == len(shape) and count and chance.random() < 0.5
+    fields |= {"num_axes": -1 if to_the_end else count}
+    fields |= {"filler": _filler(chance) if count else "{ value: 1.5 }"}
+    return [shape], _layer("Scale", "scale", **fields)
 
 
 def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
     shape = _sizes(chance, chance.randint(2, 5), 2, 5)
-    stats = chance.choice(["", "use_global_stats: false", "use_global_stats: true"])
-    eps = chance.choice([1e-5, 1e-3, 0.25])
-    return [shape], f'type: "BatchNorm" batch_norm_param {{ {stats} eps: {eps} }}'
+    return [shape], _layer(
+        "BatchNorm",
+        "batch_norm",
+        use_global_stats=chance.choice([None, "false", "true"]),
+        eps=chance.choice([1e-5, 1e-3, 0.25]),
+    )
 
 
 def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
-    region = chance.choice(["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
     size = chance.choice([1, 3, 5, 7])
     shape = (*_sizes(chance, 2, 1, 9), *_sizes(chance, 2, size, size + 6))
-    return [shape], (
-        f'type: "LRN" lrn_param {{ local_size: {size} alpha: {chance.choice([1e-4, 0.5, 2])} '
-        f"beta: {chance.choice([0.75, 0.5, 1])} k: {chance.choice([1, 2, 0.5])} norm_region: {region} }}"
+    return [shape], _layer(
+        "LRN",
+        "lrn",
+        local_size=size,
+        alpha=chance.choice([1e-4, 0.5, 2]),
+        beta=chance.choice([0.75, 0.5, 1]),
+        k=chance.choice([1, 2, 0.5]),
+        norm_region=chance.choice(["ACROSS_CHANNELS", "WITHIN_CHANNEL"]),
     )
 
 
 def _softmax(chance: random.Random) -> tuple[list[Shape], str]:
     shape = _sizes(chance, chance.randint(1, 5), 1, 6)
-    return [
-        shape
-    ], f'type: "Softmax" softmax_param {{ axis: {chance.randrange(-len(shape), len(shape))} }}'
+    axis = chance.randrange(-len(shape), len(shape))
+    return [shape], _layer("Softmax", "softmax", axis=axis)
 
 
 def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
+    power, scale, shift = (
+        chance.choice(values) for values in ([0, 1, 2, 3], [0, 1, 0.1, -2], [0, 1, -0.7])
+    )
     texts = [
-        f'type: "ReLU" relu_param {{ negative_slope: {chance.choice([0, 0.1, -0.5])} }}',
-        'type: "Sigmoid"',
-        'type: "TanH"',
-        'type: "AbsVal"',
-        'type: "BNLL"',
-        f'type: "ELU" elu_param {{ alpha: {chance.choice([1, 0.3])} }}',
-        f'type: "Power" power_param {{ power: {chance.choice([0, 1, 2, 3])} '
-        f"scale: {chance.choice([0, 1, 0.1, -2])} shift: {chance.choice([0, 1, -0.7])} }}",
-        'type: "Dropout"',
+        _layer("ReLU", "relu", negative_slope=chance.choice([0, 0.1, -0.5])),
+        _layer("Sigmoid"),
+        _layer("TanH"),
+        _layer("AbsVal"),
+        _layer("BNLL"),
+        _layer("ELU", "elu", alpha=chance.choice([1, 0.3])),
+        _layer("Power", "power", power=power, scale=scale, shift=shift),
+        _layer("Dropout"),
     ]
     return [_sizes(chance, chance.randint(1, 5), 1, 6)], chance.choice(texts)
 

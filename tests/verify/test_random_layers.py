@@ -1,4 +1,4 @@
-"""Random layers: every backend against the reference, which never sees the lowering that it is held against."""
+"""Random layers: every backend against the reference, which never sees the lowering."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEEDS = range(24)
 
 
 def random_weights(path: Path, seed: int) -> Path | None:
-    """Weights of the net's shapes; all positive for BatchNorm, whose blobs are sums of squares and their factor."""
+    """Weights of the net's shapes; positive for BatchNorm, whose variance and factor must be."""
     net = load_net(path)
     shapes = infer_shapes(net)
     generator = np.random.default_rng(seed)
