@@ -9,7 +9,7 @@ __all__ = ["MAKERS", "random_net"]
 
 Shape = tuple[int, ...]
 Maker = Callable[[random.Random], tuple[list[Shape], str]]
-"""From a source of chance to the shapes of the bottoms, and the text of the type and its settings."""
+"""From a source of chance to the shapes of the bottoms and the text of type and settings."""
 
 
 def _input(name: str, shape: Shape) -> str:
@@ -51,9 +51,8 @@ def _image(chance: random.Random, low: int = 3, high: int = 13) -> Shape:
 
 
 def _filler(chance: random.Random) -> str:
-    return chance.choice(
-        ['type: "xavier"', 'type: "gaussian" std: 0.3', 'type: "uniform" min: -1 max: 1']
-    )
+    kinds = ['type: "xavier"', 'type: "gaussian" std: 0.3', 'type: "uniform" min: -1 max: 1']
+    return f"{{ {chance.choice(kinds)} }}"
 
 
 def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
