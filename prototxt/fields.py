@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Protocol
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -40,6 +39,8 @@ class _Convert(Protocol):
 
 def nearest(name: str, known: list[str]) -> str | None:
     """The known name that `name` was probably meant to be, or None."""
+    from difflib import get_close_matches  # only where something is wrong
+
     lowered = {candidate.lower(): candidate for candidate in known}
     found = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.7)
     return lowered[found[0]] if found else None
