@@ -94,7 +94,8 @@ class _Source:
             expected = f"a second {token.text[0]} on the same line"
         elif what is None:
             ends = token.kind == "end"
-            what = "the file ends too early" if ends else f'unexpected "{token.text}"'
+            shown = token.text if token.text.isprintable() else ascii(token.text)[1:-1]
+            what = "the file ends too early" if ends else f'unexpected "{shown}"'
             what = f"unexpected {token.text}" if token.kind == "string" else what
         return PrototxtError(what, where=self.where(token.offset), expected=expected)
 
