@@ -3,19 +3,16 @@ write."""
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from ir import Graph, Node, Op, Parameter, Value
-from prototxt.errors import FileError, UnsupportedError
+from prototxt.errors import UnsupportedError
 
-__all__ = ["Artifact", "Emitter", "Provenance", "Staging", "method_name"]
+__all__ = ["Artifact", "Emitter", "Provenance", "method_name"]
 
 
 @dataclass(frozen=True)
@@ -94,55 +91,3 @@ class Emitter:
             self.parameters[value] if isinstance(value, Parameter) else self.values[value]
             for value in node.inputs
         ]
-
-
-class Staging:
-    """Files that appear all together or not at all: each is written under a temporary name beside
-    its place.
-
-    Used as a context: leaving it puts every file in place, an exception removes them all.
-
-    Raises:
-        FileError: the folder or a file cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._suffix = f".{secrets.token_hex(4)}.part"
-        self._parts: dict[str, Path] = {}
-
-    def __enter__(self) -> Staging:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._cannot(error) from None
-        return self
-
-    def write(self, artifact: Artifact) -> Path:
-        """Write one file; the path is its temporary one."""
-        part = self.folder / f".{artifact.name}{self._suffix}"
-        self._parts[artifact.name] = part
-        try:
-            artifact.write(part)
-        except OSError as error:
-            raise self._cannot(error) from None
-        return part
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                for name, part in self._parts.items():
-                    os.replace(part, self.folder / name)
-        except OSError as error:
-            raise self._cannot(error) from None
-        finally:
-            for part in self._parts.values():
-                with suppress(OSError):
-                    part.unlink()
-
-    def _cannot(self, error: OSError) -> FileError:
-        return FileError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(self.folder),
-            hint="check that the folder may be written to and has room, or give another with -o",
-        )

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.caffe import lower
-from converters.emitter import Emitter, Provenance, Staging
+from converters.emitter import Artifact, Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
 from decaffeinate.version import __version__
 from ir import Graph
+from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.load import load_net
 from prototxt.net import Net
@@ -140,7 +141,7 @@ def convert(
             written = {}
             for artifact in artifacts:
                 progress(f"writing {artifact.name}")
-                written[artifact.name] = staging.write(artifact)
+                written[artifact.name] = _write(artifact, staging)
             described[target] = hashing.submit(target_entry, emitters[target], graph, written)
             files += [folder / artifact for artifact in written]
         content = description.result()
@@ -148,7 +149,7 @@ def convert(
         entries |= {target: entry.result() for target, entry in described.items()}
         content["targets"] = {target: entries[target] for target in sorted(entries)}
         manifest = manifest_artifact(stem, content)
-        staging.write(manifest)
+        _write(manifest, staging)
     return Conversion(stem, folder, folder / manifest.name, tuple(files), loaded, graph)
 
 
@@ -227,6 +228,12 @@ def _emitter(
         ) from None
     settings = {"opset": opset} if target == "onnx" else {}
     return emitter(graph, stem, provenance, **settings)
+
+
+def _write(artifact: Artifact, staging: Staging) -> Path:
+    part = staging.place(artifact.name)
+    artifact.write(part)
+    return part
 
 
 def _provenance(loaded: Loaded) -> Provenance:

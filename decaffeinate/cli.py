@@ -348,12 +348,7 @@ def _conversion_json(done: Any, report: Any) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: object) -> None:
-    from converters.emitter import Artifact, Staging
+    from prototxt.atomic import atomic_file
 
-    text = json.dumps(content, indent=1) + "\n"
-    with Staging(path.parent) as staging:
-
-        def put(part: Path) -> None:
-            part.write_text(text, "utf-8")
-
-        staging.write(Artifact(path.name, put))
+    with atomic_file(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())

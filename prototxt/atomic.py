@@ -4,49 +4,82 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from prototxt.errors import FileError
 
-__all__ = ["atomic_file"]
+__all__ = ["Staging", "atomic_file"]
+
+
+class Staging:
+    """Files of one folder that appear all together or not at all.
+
+    Used as a context: inside it each file is written at the temporary path that `place` gives;
+    leaving it puts all of them in place, an exception removes them.
+
+    Raises:
+        FileError: the folder or a file cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._suffix = f".{secrets.token_hex(4)}.part"
+        self._parts: dict[Path, Path] = {}
+
+    def __enter__(self) -> Staging:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot(self.folder, error) from None
+        return self
+
+    def place(self, name: str) -> Path:
+        """Where to write the file `name`, beside its final place."""
+        part = self.folder / f".{name}{self._suffix}"
+        self._parts[self.folder / name] = part
+        return part
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:
+        try:
+            if kind is None:
+                self._put_in_place()
+            elif isinstance(error, OSError):
+                raise self._cannot(self.folder, error) from None
+        finally:
+            for part in self._parts.values():
+                with contextlib.suppress(OSError):
+                    part.unlink()
+
+    def _put_in_place(self) -> None:
+        # What can be foreseen is refused before the first file is replaced.
+        for final in self._parts:
+            if final.is_dir():
+                raise self._cannot(final, IsADirectoryError("there is a folder of that name"))
+        for final, part in self._parts.items():
+            try:
+                os.replace(part, final)
+            except OSError as error:
+                raise self._cannot(final, error) from None
+
+    @staticmethod
+    def _cannot(path: Path, error: OSError) -> FileError:
+        return FileError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(path),
+            hint="check that the folder may be written to and has room, or choose another",
+        )
 
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file for writing that takes the place of `path` once the block has succeeded.
 
-    It is written beside `path` under a temporary name, which is removed if anything fails.
-
     Raises:
         FileError: the folder or the file cannot be written.
     """
     target = Path(path)
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        # mkstemp makes private files; give what a plain open() would have given.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        if isinstance(error, OSError):
-            raise _cannot_write(target, error) from None
-        raise
-
-
-def _cannot_write(path: Path, error: OSError) -> FileError:
-    return FileError(
-        f"cannot be written: {error.strerror or error}",
-        where=str(path),
-        hint="check that the folder exists, may be written to, and has room",
-    )
+    with Staging(target.parent) as staging, staging.place(target.name).open("wb") as file:
+        yield file

@@ -61,13 +61,26 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    path = tmp_path / "no" / "w"
+    folder = tmp_path / "file"
+    folder.write_text("in the way")
     with pytest.raises(FileError) as raised:
-        write_caffemodel(path, "net", [])
+        write_caffemodel(folder / "w", "net", [])
     assert str(raised.value) == (
-        f"{path}: cannot be written: No such file or directory\n"
-        "  to do: check that the folder exists, may be written to, and has room"
+        f"{folder}: cannot be written: File exists\n"
+        "  to do: check that the folder may be written to and has room, or choose another"
     )
+
+
+def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    with pytest.raises(FileError, match="there is a folder of that name"):
+        write_caffemodel(tmp_path / "w", "net", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    write_caffemodel(tmp_path / "no" / "w", "net", [])
+    assert [path.name for path in (tmp_path / "no").iterdir()] == ["w"]
 
 
 def test_two_gigabytes_are_refused(tmp_path: Path) -> None:
