@@ -1,9 +1,9 @@
 """Cases of refused definitions, in files that can be read: a title, the text, the exact message.
 
-    === title
-    text
-    ---
-    message
+=== title
+text
+---
+message
 """
 
 from __future__ import annotations
