@@ -65,8 +65,8 @@ def read_start(path: Path, wanted: str) -> bytes:
         raise FileError("no such file", where=str(path), expected=wanted, hint=hint) from None
     except IsADirectoryError:
         raise FileError("this is a folder", where=str(path), expected=wanted) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = getattr(error, "strerror", None) or str(error)
         raise FileError(f"cannot be read: {reason}", where=str(path), expected=wanted) from None
     if not start:
         raise FileError(

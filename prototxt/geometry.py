@@ -10,7 +10,15 @@ from prototxt import caffe_pb2 as pb
 from prototxt.errors import NetError
 from prototxt.net import Layer
 
-__all__ = ["Window", "axis_of", "convolution_window", "fail", "pooled_size", "pooling_window"]
+__all__ = [
+    "Window",
+    "axis_of",
+    "convolution_window",
+    "counted",
+    "fail",
+    "pooled_size",
+    "pooling_window",
+]
 
 Sizes = tuple[int, ...]
 
@@ -31,12 +39,19 @@ def fail(layer: Layer, what: str, expected: str | None = None, hint: str | None 
     return NetError(what, where=layer.where, layer=layer.name, expected=expected, hint=hint)
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things: "1 top", "2 tops"."""
+    return f"{count} {what}" + "s" * (count != 1)
+
+
 def axis_of(layer: Layer, axis: int, rank: int, what: str = "axis") -> int:
     """The axis counted from 0; Caffe counts a negative one from the end.
 
     Raises:
         NetError: there is no such axis.
     """
+    if rank == 0:
+        raise fail(layer, f"{layer.type} of a scalar", "a bottom with axes")
     if not -rank <= axis < rank:
         raise fail(layer, f"{what} {axis} does not exist", f"{-rank} to {rank - 1} for {rank} axes")
     return axis % rank
@@ -56,13 +71,14 @@ def _either(layer: Layer, name: str, values: Sequence[int], hw: tuple[str, str],
             default: int | None) -> Sizes:  # fmt: skip
     """A size given as one repeated field or as an `_h` and a `_w` field."""
     param = layer.message.convolution_param
-    if param.HasField(hw[0]) or param.HasField(hw[1]):
-        if rank != 2 or values:
-            raise fail(
-                layer,
-                f"{hw[0]} and {hw[1]} cannot be used here",
-                f"{hw[0]} and {hw[1]}, or {name}, and the former for two spatial axes only",
-            )
+    given = [size for size in hw if param.HasField(size)]
+    if given and (rank != 2 or values):
+        other = f"on {rank} spatial axes" if rank != 2 else f"with {name}"
+        raise fail(layer, f"{' and '.join(given)} {other}", f"{name} alone")
+    # Where only one is given, Caffe takes the other for 0, which is no size but a padding.
+    if len(given) == 1 and default != 0:
+        raise fail(layer, f"{given[0]} alone", f"{name}, or both {hw[0]} and {hw[1]}")
+    if given:
         return (getattr(param, hw[0]), getattr(param, hw[1]))
     if not values and default is None:
         raise fail(layer, f"{name} is missing", f"{name}, or {hw[0]} and {hw[1]}")
@@ -123,7 +139,7 @@ def _one_or_two(layer: Layer, name: str, prefix: str, default: int | None) -> tu
         present = [n for n, has in zip(names, (one, *given), strict=True) if has]
         raise fail(
             layer,
-            f"{' with '.join(present)}" + (" alone" if len(present) == 1 else ""),
+            " and ".join(present) + (" alone" if len(present) == 1 else " together"),
             f"{name}, or both {prefix}_h and {prefix}_w",
         )
     if all(given):

@@ -107,7 +107,7 @@ def _filtered(
     if not kept:
         name = "TEST" if state.phase == pb.TEST else "TRAIN"
         raise NetError(
-            f"the rules of the net leave out all of its {len(left_out)} layers in phase {name}",
+            f"in phase {name} the net has no layers: its rules leave out every one",
             where=path,
             expected="at least one layer",
             hint="choose a phase, stages or a level that the rules allow"

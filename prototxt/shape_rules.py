@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from math import prod
 
 from prototxt import caffe_pb2 as pb
-from prototxt.geometry import axis_of, convolution_window, fail, pooled_size, pooling_window
+from prototxt.geometry import (
+    axis_of,
+    convolution_window,
+    counted,
+    fail,
+    pooled_size,
+    pooling_window,
+)
 from prototxt.net import Layer
 
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shown"]
@@ -99,19 +106,20 @@ def _need_equal(layer: Layer, shapes: Sequence[Shape]) -> None:
 @_layer("Input", bottoms=(0, 0), tops=(1, None))
 def _input(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     declared = [tuple(shape.dim) for shape in layer.message.input_param.shape]
+    hint = "give one with " + " ".join(
+        f"--input-shape {top.name}=1,3,227,227" for top in layer.tops
+    )
     if len(declared) not in (1, len(layer.tops)):
+        found = f"{counted(len(declared), 'shape')} for {counted(len(layer.tops), 'top')}"
         raise fail(
             layer,
-            f"{len(declared)} shapes for {len(layer.tops)} tops"
-            if declared
-            else "the input has no shape",
+            found if declared else "the input has no shape",
             "input_param { shape { dim: ... } }, once or once a top",
-            "give it with --input-shape BLOB=1,3,227,227",
+            hint,
         )
     for shape in declared:
         if min(shape, default=1) < 1:
-            raise fail(layer, f"input shape {shown(shape)} cannot be used", "positive sizes",
-                       "give one with --input-shape BLOB=1,3,227,227")  # fmt: skip
+            raise fail(layer, f"input shape {shown(shape)} cannot be used", "positive sizes", hint)
     return LayerShapes(tuple(declared if len(declared) > 1 else declared * len(layer.tops)))
 
 
@@ -134,7 +142,9 @@ def _eltwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     _need_equal(layer, bottoms)
     if len(param.coeff) not in (0, len(bottoms)):
         raise fail(
-            layer, f"{len(param.coeff)} coefficients for {len(bottoms)} bottoms", "one a bottom"
+            layer,
+            f"{counted(len(param.coeff), 'coefficient')} for {len(bottoms)} bottoms",
+            "one a bottom",
         )
     if param.coeff and param.operation == pb.EltwiseParameter.PROD:
         raise fail(layer, "coefficients with operation PROD", "operation SUM")
@@ -165,13 +175,15 @@ def _convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     _need_equal(layer, bottoms)
     if len(layer.tops) != len(bottoms):
         raise fail(
-            layer, f"{len(bottoms)} bottoms and {len(layer.tops)} tops", "as many tops as bottoms"
+            layer,
+            f"{counted(len(bottoms), 'bottom')} and {counted(len(layer.tops), 'top')}",
+            "as many tops as bottoms",
         )
     axis = axis_of(layer, param.axis, len(bottoms[0]))
     channels, size = bottoms[0][axis], bottoms[0][axis + 1 :]
     window = convolution_window(layer, len(size))
     if param.num_output < 1:
-        raise fail(layer, f"num_output is {param.num_output}", "at least 1")
+        raise fail(layer, "num_output is missing or 0", "at least 1")
     if param.group < 1 or channels % param.group or param.num_output % param.group:
         raise fail(
             layer,
@@ -206,7 +218,7 @@ def _inner_product(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     param = layer.message.inner_product_param
     axis = axis_of(layer, param.axis, len(bottoms[0]))
     if param.num_output < 1:
-        raise fail(layer, f"num_output is {param.num_output}", "at least 1")
+        raise fail(layer, "num_output is missing or 0", "at least 1")
     top = (*bottoms[0][:axis], param.num_output)
     inputs = _count(bottoms[0][axis:])
     weight = (inputs, param.num_output) if param.transpose else (param.num_output, inputs)

@@ -11,7 +11,7 @@ from math import prod
 
 from prototxt.errors import UnsupportedError
 from prototxt.fields import nearest
-from prototxt.geometry import fail
+from prototxt.geometry import counted, fail
 from prototxt.net import DATA_LAYERS, Blob, Layer, Net
 from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
 
@@ -82,7 +82,7 @@ def _check_count(layer: Layer, what: str, count: int, allowed: tuple[int, int | 
         )
         raise fail(
             layer,
-            f"{layer.type} has {count} {what}" + "s" * (count != 1),
+            f"{layer.type} has {counted(count, what)}",
             f"{wanted} {what}" + "s" * ((low if high is None else high) != 1),
         )
 
@@ -97,6 +97,26 @@ def _check_sizes(layer: Layer, found: LayerShapes) -> None:
                 f"{name} would have {prod(shape):,} values, in shape {shown(shape)}",
                 f"at most {_MOST_VALUES:,}, as in Caffe",
             )
+
+
+# What BVLC Caffe 1.0 has beside what is in RULES or reads files, so that nobody is told that PReLU
+# was meant to be ReLU.
+_OF_CAFFE = (
+    "ArgMax", "BatchReindex", "Bias", "Clip", "ContrastiveLoss", "Crop", "Deconvolution",
+    "DummyData", "Embed", "EuclideanLoss", "Exp", "Filter", "Flatten", "HDF5Output", "HingeLoss",
+    "Im2col", "InfogainLoss", "LSTM", "LSTMUnit", "Log", "MVN", "MultinomialLogisticLoss",
+    "PReLU", "Parameter", "Python", "RNN", "Reduction", "Reshape", "SPP",
+    "SigmoidCrossEntropyLoss", "Silence", "Slice", "Swish", "Threshold", "Tile",
+)  # fmt: skip
+
+
+def _unknown_type(name: str, layers: list[Layer]) -> str:
+    more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
+    found = f'"{name}", layer "{layers[0].name}" ({layers[0].where}){more}: '
+    if name in _OF_CAFFE:
+        return found + "Caffe has it, this version does not convert it"
+    meant = nearest(name, [*RULES, *_OF_CAFFE])
+    return found + "unknown" + (f'; the nearest known is "{meant}"' if meant else "")
 
 
 def _refuse_unknown(net: Net) -> None:
@@ -115,18 +135,10 @@ def _refuse_unknown(net: Net) -> None:
             unknown.setdefault(layer.type, []).append(layer)
     if not unknown:
         return
-    details = []
-    for name, layers in sorted(unknown.items()):
-        meant = nearest(name, list(RULES))
-        more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
-        details.append(
-            f'"{name}": layer "{layers[0].name}" ({layers[0].where}){more}'
-            + (f'; the nearest known is "{meant}"' if meant else "")
-        )
     raise UnsupportedError(
-        f"{len(unknown)} layer type{'s are' if len(unknown) > 1 else ' is'} unknown",
+        f"{counted(len(unknown), 'layer type')} cannot be converted",
         where=net.path,
-        details=details,
+        details=[_unknown_type(name, layers) for name, layers in sorted(unknown.items())],
         expected="one of " + ", ".join(known_types()),
         hint="correct the names, or remove the layers if the outputs you need come before them",
     )
