@@ -4,7 +4,7 @@ fillers."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from prototxt import caffe_pb2 as pb
 from prototxt.errors import NetError, WeightsError
 from prototxt.fields import nearest
 from prototxt.fillers import draw
+from prototxt.geometry import counted
 from prototxt.net import Layer, Net
 from prototxt.shapes import NetShapes, ParamShape
 from prototxt.weights import LayerWeights, Weights
@@ -22,6 +23,7 @@ from prototxt.weights import LayerWeights, Weights
 __all__ = ["Parameters", "bind_parameters"]
 
 Array = NDArray[np.float32]
+Blobs = tuple[NDArray[Any], ...]
 Key = tuple[int, int]
 """Layer index and blob index."""
 
@@ -174,83 +176,115 @@ def _all_zero_note(shapes: NetShapes, values: dict[Key, Array]) -> list[str]:
 def _matched(
     net: Net, shapes: NetShapes, owners: dict[Key, Key], weights: Weights
 ) -> tuple[dict[Key, Array], list[str]]:
-    stored = {layer.name: layer for layer in weights.layers if layer.blobs}
-    problems: list[str] = []
-    notes: list[str] = []
-    values: dict[Key, Array] = {}
-    first_of: dict[str, Layer] = {}
-    lacking: list[tuple[Layer, str]] = []
+    match = _Match(net, shapes, owners, {one.name: one for one in weights.layers if one.blobs})
     for layer in net:
-        params = shapes.params.get(layer.index, ())
+        match.fill(layer)
+    match.check_lacking()
+    if match.problems:
+        raise _do_not_fit(net, weights, match.stored, match.problems)
+    spare = match.spare
+    if spare:
+        shown = ", ".join(spare[:5]) + (", ..." if len(spare) > 5 else "")
+        match.notes.append(
+            f"{counted(len(spare), 'layer')} of the weights not in the net, left out: {shown}"
+        )
+    return match.values, match.notes
+
+
+@dataclass
+class _Match:
+    """Stored blobs put to the parameters that they are for; misfits are collected, not raised."""
+
+    net: Net
+    shapes: NetShapes
+    owners: dict[Key, Key]
+    stored: dict[str, LayerWeights]
+    values: dict[Key, Array] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    lacking: list[Layer] = field(default_factory=list)
+    first_of: dict[str, Layer] = field(default_factory=dict)
+
+    @property
+    def spare(self) -> list[str]:
+        """Names of stored layers that the net has not."""
+        names = {layer.name for layer in self.net}
+        return [name for name in self.stored if name not in names]
+
+    def fill(self, layer: Layer) -> None:
+        params = self.shapes.params.get(layer.index, ())
+        found = self.stored.get(layer.name)
         if not params:
-            continue
-        if first_of.setdefault(layer.name, layer) is not layer:
-            problems.append(
+            if found is not None and not self._others_of_this_name(layer):
+                self.problems.append(_wrong_count(layer, params, found.blobs))
+        elif self.first_of.setdefault(layer.name, layer) is not layer:
+            self.problems.append(
                 f'layer "{layer.name}" ({layer.where}): the net has two layers of this name with '
                 "parameters, and Caffe would fill only the first"
             )
-            continue
-        found = stored.get(layer.name)
-        if found is None:
-            meant = nearest(layer.name, [name for name in stored if name not in first_of])
-            near = f'; the nearest there is "{meant}"' if meant else ""
-            lacking.append((layer, f'layer "{layer.name}": not in the weights{near}'))
-            continue
-        blobs = found.blobs
-        if len(blobs) < len(params) and all(
-            owners[layer.index, i] != (layer.index, i) for i in range(len(blobs), len(params))
-        ):
-            # HDF5 weights end before blobs that earlier layers own.
-            blobs += (np.zeros(0, np.float32),) * (len(params) - len(blobs))
-        if misfit := _misfit(layer, params, blobs):
-            problems.append(misfit)
-            continue
+        elif found is None:
+            self.lacking.append(layer)
+        else:
+            blobs = self._with_holes(layer, len(params), found.blobs)
+            misfit = _misfit(layer, params, blobs)
+            if misfit:
+                self.problems.append(misfit)
+            else:
+                self._take(layer, params, blobs)
+
+    def _others_of_this_name(self, layer: Layer) -> bool:
+        return any(o.name == layer.name and self.shapes.params.get(o.index) for o in self.net)
+
+    def _with_holes(self, layer: Layer, count: int, blobs: Blobs) -> Blobs:
+        # HDF5 weights end before blobs that earlier layers own.
+        rest = [(layer.index, i) for i in range(len(blobs), count)]
+        if any(self.owners[key] == key for key in rest):
+            return blobs
+        return (*blobs, *(np.zeros(0, np.float32) for _ in rest))
+
+    def _take(self, layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> None:
         for index, blob in enumerate(blobs):
-            owner = owners[layer.index, index]
+            owner = self.owners[layer.index, index]
             if _is_hole(blob):
                 if owner == (layer.index, index):
-                    problems.append(
-                        f'layer "{layer.name}": {params[index].name} is not in the weights'
-                    )
+                    name = params[index].name
+                    self.problems.append(f'layer "{layer.name}": {name} is not in the weights')
                 continue
             value = _float32(blob)
-            if owner in values and not np.array_equal(values[owner].ravel(), value.ravel()):
-                notes.append(
+            known = self.values.get(owner)
+            if known is not None and not np.array_equal(known.ravel(), value.ravel()):
+                self.notes.append(
                     f'layer "{layer.name}" stores other values for a parameter that it shares with '
-                    f'"{net.layers[owner[0]].name}"; as in Caffe, the last ones count'
+                    f'"{self.net.layers[owner[0]].name}"; as in Caffe, the last ones count'
                 )
-            values[owner] = value
-    # A layer may be absent from the file when all its parameters are another's.
-    for layer, problem in lacking:
-        keys = [(layer.index, i) for i in range(len(shapes.params[layer.index]))]
-        if any(owners[key] not in values for key in keys):
-            problems.append(problem)
-    if problems:
-        raise _do_not_fit(net, weights, stored, problems)
-    unused = [name for name in stored if name not in first_of]
-    if unused:
-        shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
-        notes.append(
-            f"{len(unused)} layers of the weights are not in the net and are left out: {shown}"
-        )
-    return values, notes
+            self.values[owner] = value
+
+    def check_lacking(self) -> None:
+        """A layer may be absent from the file when all its parameters are another's."""
+        for layer in self.lacking:
+            keys = [(layer.index, i) for i in range(len(self.shapes.params[layer.index]))]
+            if any(self.owners[key] not in self.values for key in keys):
+                meant = nearest(layer.name, self.spare)
+                near = f'; the nearest there is "{meant}"' if meant else ""
+                self.problems.append(f'layer "{layer.name}": not in the weights{near}')
 
 
-def _misfit(
-    layer: Layer, params: tuple[ParamShape, ...], blobs: tuple[NDArray[Any], ...]
-) -> str | None:
+def _misfit(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str | None:
     if len(params) != len(blobs):
-        names = ", ".join(param.name for param in params)
-        return (
-            f'layer "{layer.name}": {len(blobs)} parameters in the weights, '
-            f"{len(params)} in the net ({names})"
-        )
+        return _wrong_count(layer, params, blobs)
     wrong = [
         f"{param.name} is {blob.shape} in the weights, {param.shape} in the net"
         for param, blob in zip(params, blobs, strict=True)
         if not _is_hole(blob) and _stripped(blob.shape) != _stripped(param.shape)
     ]
     return f'layer "{layer.name}": ' + "; ".join(wrong) if wrong else None
+
+
+def _wrong_count(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str:
+    names = ", ".join(param.name for param in params)
+    wanted = f"{len(params)} in the net ({names})" if params else "none in the net"
+    found = counted(len(blobs), "parameter")
+    return f'layer "{layer.name}": {found} in the weights, {wanted}'
 
 
 def _is_hole(blob: NDArray[Any]) -> bool:
@@ -282,7 +316,7 @@ def _do_not_fit(
         where=weights.path,
         details=listed,
         expected="each layer that has parameters, by name and with the net's shapes; "
-        f"the file has {len(stored)} layers with weights",
+        f"the file has {counted(len(stored), 'layer')} with weights",
         hint="give the weights that were trained for this definition, "
         "or the definition they belong to",
     )
