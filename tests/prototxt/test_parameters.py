@@ -1,4 +1,4 @@
-"""Weights put to the layers that own them: sharing, misfits listed together, holes, drawn values."""
+"""Weights put to the layers that own them: sharing, misfits together, holes, drawn values."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ def test_a_long_list_is_cut() -> None:
 def test_layers_that_the_net_has_not_are_noted() -> None:
     spare = [stored(f"s{i}", values(1)) for i in range(7)]
     parameters = bind(net_of(ip("a")), stored("a", values(3, 3), values(3)), *spare)
-    assert parameters.notes == ("7 layers of the weights not in the net, left out: s0, s1, s2, s3, s4, ...",)  # fmt: skip
+    shown = "s0, s1, s2, s3, s4, ..."
+    assert parameters.notes == (f"7 layers of the weights not in the net, left out: {shown}",)
     parameters = bind(net_of(ip("a")), stored("a", values(3, 3), values(3)), spare[0])
     assert parameters.notes == ("1 layer of the weights not in the net, left out: s0",)
 
@@ -267,12 +268,11 @@ def test_drawn_values_say_so() -> None:
 def test_weights_that_are_zero_for_want_of_fillers_are_noted() -> None:
     net = net_of(ip("a", param=XAVIER), ip("b"), ip("c"))
     parameters = bind_parameters(net, infer_shapes(net))
-    assert parameters.notes == (
-        (
-            "the drawn weights of 2 of 3 layers are all zero, since the net states no weight_filler "
-            "for them and Caffe's default is 0: comparing zeros proves little; give the weights file, "
-            'or add fillers such as weight_filler { type: "xavier" }'
-        ),
+    (note,) = parameters.notes
+    assert note == (
+        "the drawn weights of 2 of 3 layers are all zero, since the net states no weight_filler "
+        "for them and Caffe's default is 0: comparing zeros proves little; give the weights file, "
+        'or add fillers such as weight_filler { type: "xavier" }'
     )
 
 
