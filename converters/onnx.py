@@ -4,16 +4,17 @@ without a copy."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from converters.emitter import Artifact, Emitter, Provenance
+from converters.emitter import Artifact, Provenance
+from converters.onnx_file import records_of, write_array, write_model
+from converters.onnx_windows import WindowEmitter
 from ir import Graph, Node, Value
 from ir import ops as o
 from prototxt.errors import UsageError
@@ -29,10 +30,8 @@ EXTERNAL_PAST = 2**31 - 2**24
 """Bytes of weights beyond which they go to a file of their own: a protobuf message ends at 2
 GiB."""
 
-_FLT_MAX = float(np.finfo(np.float32).max)
 
-
-class OnnxEmitter(Emitter):
+class OnnxEmitter(WindowEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
@@ -54,8 +53,6 @@ class OnnxEmitter(Emitter):
                 expected=f"{OLDEST_OPSET} to {newest} with the installed onnx {onnx.__version__}",
             )
         self.external_past = external_past
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, NDArray[Any]] = {}
 
     def begin(self) -> None:
         """Values and parameters keep the names that the graph gives them, which are unique."""
@@ -66,160 +63,6 @@ class OnnxEmitter(Emitter):
         for node in self.graph.nodes:
             for value in node.outputs:
                 self.values[value] = value.name
-
-    # --- building nodes ---------------------------------------------------------------------------
-
-    def node(
-        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any
-    ) -> str:
-        """Append an ONNX node, named after its first output; returns that output."""
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **settings))
-        return outputs[0]
-
-    def same(self, node: Node, kind: str, **settings: Any) -> None:
-        """One node that does just what the op does."""
-        self.node(kind, self.arguments(node), [node.output.name], **settings)
-
-    def part(self, node: Node, role: str) -> str:
-        """A name for a value that exists only on the way to a node's output."""
-        taken = {*self.constants, *self._value_names}
-        name = f"{node.output.name}/{role}"
-        while name in taken:
-            name += "_"
-        self._value_names.add(name)
-        return name
-
-    @cached_property
-    def _value_names(self) -> set[str]:
-        return {*self.values.values(), *self.parameters.values()}
-
-    def store(self, node: Node, role: str, data: Any, dtype: Any = np.float32) -> str:
-        """An initialiser that belongs to a node."""
-        name = self.part(node, role)
-        self.constants[name] = np.asarray(data, dtype)
-        return name
-
-    def shared(self, name: str, data: Any, dtype: Any = np.float32) -> str:
-        """An initialiser that several nodes use."""
-        if name not in self.constants:
-            self.constants[name] = np.asarray(data, dtype)
-            self._value_names.add(name)
-        return name
-
-    # --- windows ----------------------------------------------------------------------------------
-
-    def conv(self, node: Node, op: o.Conv) -> None:
-        """Conv."""
-        self.same(
-            node,
-            "Conv",
-            kernel_shape=node.inputs[1].shape[2:],
-            strides=op.stride,
-            pads=op.pad * 2,
-            dilations=op.dilation,
-            group=op.group,
-        )
-
-    def max_pool(self, node: Node, op: o.MaxPool) -> None:
-        """MaxPool with padding spelt out at both ends, so that no runtime's rounding rule is
-        asked."""
-        x, pads = self._padded(node, op)
-        self.node("MaxPool", [x], [node.output.name],
-                  kernel_shape=op.kernel, strides=op.stride, pads=pads)  # fmt: skip
-
-    def max_pool_mask(self, node: Node, op: o.MaxPoolMask) -> None:
-        """MaxPool's Indices run over the whole tensor; Caffe's run over one map, and are -1 for an
-        empty window."""
-        x, pads = self._padded(node, op)
-        best, found = self.part(node, "max"), self.part(node, "indices")
-        self.node(
-            "MaxPool", [x], [best, found], kernel_shape=op.kernel, strides=op.stride, pads=pads
-        )
-        height, width = node.inputs[0].shape[2:]
-        inside = x == self.values[node.inputs[0]]
-        if not inside:
-            top, left = op.pad
-            height += top + max(op.pad[0] + op.overhang(node.inputs[0].shape)[0], 0)
-            wide = width + left + max(op.pad[1] + op.overhang(node.inputs[0].shape)[1], 0)
-        plane = height * (width if inside else wide)
-        size = self.store(node, "plane", plane, np.int64)
-        index = self.node("Mod", [found, size], [self.part(node, "index")])
-        if inside:
-            self.node("Cast", [index], [node.output.name], to=TensorProto.FLOAT)
-            return
-        # Indices of the padded map: back to rows and columns, less the padding.
-        row_size = self.store(node, "padded_width", wide, np.int64)
-        row = self.node("Div", [index, row_size], [self.part(node, "row")])
-        column = self.node("Mod", [index, row_size], [self.part(node, "column")])
-        base = self.node("Mul", [row, self.store(node, "width", width, np.int64)],
-                         [self.part(node, "row_start")])  # fmt: skip
-        moved = self.node("Add", [base, column], [self.part(node, "padded_index")])
-        offset = self.store(node, "offset", top * width + left, np.int64)
-        plain = self.node("Sub", [moved, offset], [self.part(node, "plain_index")])
-        number = self.node("Cast", [plain], [self.part(node, "number")], to=TensorProto.FLOAT)
-        lowest = self.shared("lowest", -_FLT_MAX)
-        empty = self.node("Equal", [best, lowest], [self.part(node, "empty")])
-        none = self.store(node, "none", -1.0)
-        self.node("Where", [empty, none, number], [node.output.name])
-
-    def _padded(self, node: Node, op: o.Pool) -> tuple[str, list[int]]:
-        """The input of a max pooling and its `pads`; padded by a node where runtimes refuse such
-        pads."""
-        shape = node.inputs[0].shape
-        ends = [max(p + over, 0) for p, over in zip(op.pad, op.overhang(shape), strict=True)]
-        x = self.values[node.inputs[0]]
-        if all(end < kernel for end, kernel in zip(ends, op.kernel, strict=True)):
-            return x, [*op.pad, *ends]
-        # onnxruntime wants pads smaller than the kernel; a window of nothing but padding yields
-        # -FLT_MAX.
-        return self._pad(node, x, [*op.pad, *ends], -_FLT_MAX), [0] * (2 * len(op.kernel))
-
-    def _pad(self, node: Node, x: str, pads: Sequence[int], value: float) -> str:
-        half = len(pads) // 2
-        widths = [0, 0, *pads[:half], 0, 0, *pads[half:]]
-        inputs = [
-            x,
-            self.store(node, "pads", widths, np.int64),
-            self.shared("lowest" if value else "zero", value),
-        ]
-        return self.node("Pad", inputs, [self.part(node, "padded")])
-
-    def average_pool(self, node: Node, op: o.AveragePool) -> None:
-        """Caffe divides by the window within size + pad: padding counts, what overhangs does not.
-
-        ONNX divides by the whole kernel (count_include_pad=1), or by what lies in the input
-        (0).  So padding is counted where nothing overhangs; else it becomes part of the input, and
-        the overhang is not counted.
-        """
-        over = [max(n, 0) for n in op.overhang(node.inputs[0].shape)]
-        x = self.values[node.inputs[0]]
-        if any(over):
-            if any(op.pad):
-                x = self._pad(node, x, op.pad * 2, 0.0)
-            pads, include = [0] * len(over) + over, 0
-        else:
-            ends = [
-                max(p + n, 0)
-                for p, n in zip(op.pad, op.overhang(node.inputs[0].shape), strict=True)
-            ]
-            pads, include = [*op.pad, *ends], 1
-        self.node(
-            "AveragePool",
-            [x],
-            [node.output.name],
-            kernel_shape=op.kernel,
-            strides=op.stride,
-            pads=pads,
-            count_include_pad=include,
-        )
-
-    def global_max_pool(self, node: Node, op: o.GlobalMaxPool) -> None:
-        """GlobalMaxPool."""
-        self.same(node, "GlobalMaxPool")
-
-    def global_average_pool(self, node: Node, op: o.GlobalAveragePool) -> None:
-        """GlobalAveragePool."""
-        self.same(node, "GlobalAveragePool")
 
     # --- products and normalisation ---------------------------------------------------------------
 
@@ -393,19 +236,19 @@ class OnnxEmitter(Emitter):
         stored |= self.constants
         external = sum(array.nbytes for array in stored.values()) > self.external_past
         data_name = f"{self.name}.onnx.data" if external else None
-        records = _records(stored, data_name)
+        records = records_of(stored, data_name)
 
-        def write_model(path: Path) -> None:
+        def write_it(path: Path) -> None:
             with path.open("wb") as file:
-                _write_model(file, self._model(), records, data_name is None)
+                write_model(file, self._model(), records, data_name is None)
 
-        artifacts = [Artifact(f"{self.name}.onnx", write_model)]
+        artifacts = [Artifact(f"{self.name}.onnx", write_it)]
         if data_name is not None:
 
             def write_data(path: Path) -> None:
                 with path.open("wb") as file:
                     for _, array in records:
-                        _write_array(file, array)
+                        write_array(file, array)
 
             artifacts.append(Artifact(data_name, write_data))
         return artifacts
@@ -436,68 +279,3 @@ class OnnxEmitter(Emitter):
 
 def _info(value: Value) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, value.shape)
-
-
-# --- streaming: a message is written field by field, so that no weight is ever copied -------------
-
-_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
-"""Field numbers of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data."""
-_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
-
-
-def _records(
-    stored: dict[str, NDArray[Any]], data_name: str | None
-) -> list[tuple[bytes, NDArray[Any]]]:
-    """For each initialiser its TensorProto without the data, and the data."""
-    records = []
-    offset = 0
-    for name, array in stored.items():
-        tensor = TensorProto(name=name, data_type=_TYPES[array.dtype.name], dims=array.shape)
-        if data_name is not None:
-            tensor.data_location = TensorProto.EXTERNAL
-            where = {"location": data_name, "offset": offset, "length": array.nbytes}
-            for key, value in where.items():
-                tensor.external_data.add(key=key, value=str(value))
-            offset += array.nbytes
-        records.append((tensor.SerializeToString(deterministic=True), array))
-    return records
-
-
-def _write_model(
-    file: BinaryIO, model: onnx.ModelProto, records: list[tuple[bytes, NDArray[Any]]], inline: bool
-) -> None:
-    graph = model.graph.SerializeToString(deterministic=True)
-    model.ClearField("graph")
-    heads = []
-    size = len(graph)
-    for head, array in records:
-        data = _field(_RAW_DATA, array.nbytes) if inline else b""
-        length = len(head) + len(data) + (array.nbytes if inline else 0)
-        heads.append(_field(_INITIALIZER, length) + head + data)
-        size += len(heads[-1]) + (array.nbytes if inline else 0)
-    file.write(model.SerializeToString(deterministic=True))
-    file.write(_field(_GRAPH, size))
-    file.write(graph)
-    for head, (_, array) in zip(heads, records, strict=True):
-        file.write(head)
-        if inline:
-            _write_array(file, array)
-
-
-def _field(number: int, length: int) -> bytes:
-    """The tag and the length of a length-delimited protobuf field."""
-    return _varint(number << 3 | 2) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _write_array(file: BinaryIO, array: NDArray[Any]) -> None:
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    file.write(np.ascontiguousarray(little).data if little.size else b"")

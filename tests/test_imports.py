@@ -34,7 +34,10 @@ THEIRS = {
     "prototxt": {"numpy", "google", "h5py"},
     "ir": {"numpy"},
     "converters": {"numpy", "google"},
-    "converters/onnx.py": {"numpy", "google", "onnx"},
+    **{
+        f"converters/onnx{part}.py": {"numpy", "google", "onnx"}
+        for part in ("", "_file", "_nodes", "_windows")
+    },
     "verify": {"numpy"},
     "verify/reference": {"numpy"},
     "verify/inputs.py": {"numpy", "PIL"},

@@ -1,0 +1,63 @@
+"""Building ONNX nodes and initialisers with names of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from converters.emitter import Emitter, Provenance
+from ir import Graph, Node
+
+__all__ = ["NodeBuilder"]
+
+
+class NodeBuilder(Emitter):
+    """An emitter that collects ONNX nodes, and initialisers that are not the net's parameters."""
+
+    def __init__(self, graph: Graph, name: str, provenance: Provenance) -> None:
+        super().__init__(graph, name, provenance)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+
+    def node(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any
+    ) -> str:
+        """Append an ONNX node, named after its first output; returns that output."""
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **settings))
+        return outputs[0]
+
+    def same(self, node: Node, kind: str, **settings: Any) -> None:
+        """One node that does just what the op does."""
+        self.node(kind, self.arguments(node), [node.output.name], **settings)
+
+    def part(self, node: Node, role: str) -> str:
+        """A name for a value that exists only on the way to a node's output."""
+        taken = {*self.constants, *self._value_names}
+        name = f"{node.output.name}/{role}"
+        while name in taken:
+            name += "_"
+        self._value_names.add(name)
+        return name
+
+    @cached_property
+    def _value_names(self) -> set[str]:
+        return {*self.values.values(), *self.parameters.values()}
+
+    def store(self, node: Node, role: str, data: Any, dtype: Any = np.float32) -> str:
+        """An initialiser that belongs to a node."""
+        name = self.part(node, role)
+        self.constants[name] = np.asarray(data, dtype)
+        return name
+
+    def shared(self, name: str, data: Any, dtype: Any = np.float32) -> str:
+        """An initialiser that several nodes use."""
+        if name not in self.constants:
+            self.constants[name] = np.asarray(data, dtype)
+            self._value_names.add(name)
+        return name
