@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.frameworks import require
 from tests.golden_cases import Case
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -208,7 +209,7 @@ def test_pytorch_and_mxnet_are_written_without_any_framework(tmp_path: Path) -> 
 
 
 def test_onnx_is_written_with_onnx_alone(tmp_path: Path) -> None:
-    pytest.importorskip("onnx", reason="onnx cannot be imported")
+    require("onnx")
     others = tuple(name for name in FRAMEWORKS if name != "onnx")
     done = convert(tmp_path, others, "onnx")
     assert done.returncode == 0, done.stderr

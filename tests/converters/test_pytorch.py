@@ -16,11 +16,12 @@ from ir import Graph, Origin, Parameter, Value, constant
 from ir import ops as o
 from prototxt.errors import UnsupportedError
 from tests.converters.pytorch_conversion import convert, parse, source, write
+from tests.frameworks import require
 from tests.golden_cases import CASES, assert_matches
 from verify.reference import run as reference
 from verify.runners.pytorch import PyTorchRunner
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+torch = require("torch")
 
 ROOT = Path(__file__).parents[2]
 FLT_MAX = float(np.finfo(np.float32).max)

@@ -21,6 +21,7 @@ from squeezenet_ref import (
     weights,
     write,
 )
+from tests.frameworks import require
 from tests.squeezenet_ref.net_facts import DATA, MODELS
 from verify.reference import run
 
@@ -146,7 +147,7 @@ def caffe_scores(version: str, images: Array) -> Array:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_torchvisions_net_computes_caffes_scores(version: str) -> None:
-    torch = pytest.importorskip("torch", reason="needs PyTorch (the pytorch environment)")
+    torch = require("torch")
     images = np.random.default_rng(1).uniform(-120, 130, (2, 3, 63, 72))
     expected = caffe_scores(version, images)
     state = torchvision_state_dict(weights(version), version)

@@ -10,11 +10,12 @@ import squeezenet_ref
 from converters.caffe import lower
 from prototxt.errors import FileError, UnsupportedError
 from tests.converters.pytorch_conversion import convert, write
+from tests.frameworks import require
 from tests.golden_cases import CASES, assert_blobs_match, case_id
 from verify.runners.pytorch import PyTorchRunner
 from verify.runners.runner import Conversion
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+torch = require("torch")
 
 GROUPS = """
     absval accuracy batchnorm bnll concat convolution dropout eltwise elu innerproduct legacy lrn
