@@ -144,7 +144,7 @@ def convert(
               help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
 @click.option(
     "--tolerance",
-    type=float,
+    type=click.FloatRange(min=0),
     help="Greatest error allowed, as a part of a blob's greatest magnitude. Default: 1e-4.",
 )
 @click.option(

@@ -127,7 +127,7 @@ def net_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--seed",
-        type=int,
+        type=click.IntRange(min=0),
         default=0,
         show_default=True,
         help="Seed of drawn parameters and of noise.",

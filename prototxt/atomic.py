@@ -28,11 +28,14 @@ class Staging:
         self.folder = folder
         self._suffix = f".{secrets.token_hex(4)}.part"
         self._parts: dict[Path, Path] = {}
+        self._made: list[Path] = []
 
     def __enter__(self) -> Staging:
+        self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            self._forget()
             raise self._cannot(self.folder, error) from None
         return self
 
@@ -46,12 +49,20 @@ class Staging:
         try:
             if kind is None:
                 self._put_in_place()
+                self._made = []
             elif isinstance(error, OSError):
                 raise self._cannot(self.folder, error) from None
         finally:
-            for part in self._parts.values():
-                with contextlib.suppress(OSError):
-                    part.unlink()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Remove what is temporary, and folders that were made for nothing."""
+        for part in self._parts.values():
+            with contextlib.suppress(OSError):
+                part.unlink()
+        for folder in self._made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _put_in_place(self) -> None:
         # What can be foreseen is refused before the first file is replaced.
@@ -66,6 +77,12 @@ class Staging:
 
     @staticmethod
     def _cannot(path: Path, error: OSError) -> FileError:
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            return FileError(
+                "cannot be written: a file is where a folder is wanted",
+                where=str(path),
+                hint="choose another folder",
+            )
         return FileError(
             f"cannot be written: {error.strerror or error}",
             where=str(path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from prototxt.errors import FileError
@@ -58,9 +59,7 @@ def read_start(path: Path, wanted: str) -> bytes:
         with path.open("rb") as file:
             start = file.read(_START)
     except FileNotFoundError:
-        near = (
-            sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:5] if path.suffix else []
-        )
+        near = _beside(path)
         hint = "found beside it: " + ", ".join(near) if near else "check the path"
         raise FileError("no such file", where=str(path), expected=wanted, hint=hint) from None
     except IsADirectoryError:
@@ -75,6 +74,18 @@ def read_start(path: Path, wanted: str) -> bytes:
     return start
 
 
+def _beside(path: Path) -> list[str]:
+    """Names of files of the same kind in the same folder, the most alike first."""
+    if not path.suffix:
+        return []
+    try:
+        names = sorted(p.name for p in path.parent.iterdir() if p.suffix == path.suffix)
+    except OSError:
+        return []
+    names.sort(key=lambda name: -SequenceMatcher(None, path.name, name).ratio())
+    return names[:5]
+
+
 def what_it_is(start: bytes) -> Kind | None:
     """The kind of a file by its first bytes, or None where they tell nothing."""
     for pattern, kind in _KINDS:
@@ -84,7 +95,7 @@ def what_it_is(start: bytes) -> Kind | None:
         return None
     if b"\0" in start or not _TEXT.fullmatch(start):
         return Kind(
-            "binary", "a binary file", "if it holds weights, give it as the second argument"
+            "binary", "a binary file", "if it holds weights, give it after the net's .prototxt"
         )
     if _PROTOTXT.match(start):
         return Kind(

@@ -53,7 +53,8 @@ def axis_of(layer: Layer, axis: int, rank: int, what: str = "axis") -> int:
     if rank == 0:
         raise fail(layer, f"{layer.type} of a scalar", "a bottom with axes")
     if not -rank <= axis < rank:
-        raise fail(layer, f"{what} {axis} does not exist", f"{-rank} to {rank - 1} for {rank} axes")
+        axes = "1 axis" if rank == 1 else f"{rank} axes"
+        raise fail(layer, f"{what} {axis} does not exist", f"{-rank} to {rank - 1} for {axes}")
     return axis % rank
 
 

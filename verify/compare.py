@@ -77,7 +77,8 @@ def compare(
         error=float(errors.flat[position]),
         scale=scale,
         allowed=allowed,
-        mismatched=int((errors > allowed).sum()),
+        # Not `errors > allowed`: a tolerance that is not a number must let nothing pass.
+        mismatched=int((~(errors <= allowed)).sum()),
         size=errors.size,
         where=tuple(int(i) for i in np.unravel_index(position, shape)),
     )

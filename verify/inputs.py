@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.errors import FileError, UnsupportedError, UsageError
+from prototxt.files import read_start
 from prototxt.net import Net
 from prototxt.shapes import NetShapes
 
@@ -52,15 +54,15 @@ def read_array(path: Path, name: str, shape: Sequence[int]) -> Array:
         FileError: no readable array of numbers.
         UsageError: it has another shape.
     """
+    wanted = "an array of numbers, as numpy.save writes it to a .npy file"
+    if not read_start(path, wanted).startswith(b"\x93NUMPY"):
+        raise FileError("this is no .npy file", where=str(path), expected=wanted)
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FileError(f"no readable array: {error}", where=str(path),
-                        expected="a .npy file as numpy.save writes it") from None  # fmt: skip
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise FileError(
-            "not an array of numbers", where=str(path), expected="a .npy file of numbers"
-        )
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileError(f"no readable array: {error}", where=str(path), expected=wanted) from None
+    if array.dtype.kind not in "fiu":
+        raise FileError(f"an array of {array.dtype}", where=str(path), expected=wanted)
     if array.shape != tuple(shape):
         raise UsageError(f'shape {array.shape} for input "{name}"', where=str(path),
                          expected=f"{tuple(shape)}")  # fmt: skip
@@ -78,7 +80,7 @@ def image_input(
         UnsupportedError: pillow is not installed.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise UnsupportedError(
             "reading images needs pillow", hint="pip install 'decaffeinate[image]'"
@@ -87,13 +89,17 @@ def image_input(
         raise UsageError(f"the input has shape {tuple(shape)}", where=str(path),
                          expected="an input of 1 or 3 channels: (N, C, H, W)")  # fmt: skip
     number, channels, height, width = shape
+    wanted = "an image that pillow reads, such as JPEG or PNG"
+    read_start(path, wanted)
     try:
         with Image.open(path) as image:
             mode = "RGB" if channels == 3 else "L"
             resized = image.convert(mode).resize((width, height), Image.Resampling.BILINEAR)
             pixels = np.asarray(resized, np.float32)
-    except OSError as error:
-        raise FileError(f"no readable image: {error}", where=str(path)) from None
+    except UnidentifiedImageError:
+        raise FileError("this is no image", where=str(path), expected=wanted) from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FileError(f"damaged image: {error}", where=str(path), expected=wanted) from None
     planes = pixels.transpose(2, 0, 1)[::-1] if channels == 3 else pixels[None]
     if mean is not None:
         planes = planes - np.asarray(mean, np.float32)

@@ -66,8 +66,8 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileError) as raised:
         write_caffemodel(folder / "w", "net", [])
     assert str(raised.value) == (
-        f"{folder}: cannot be written: File exists\n"
-        "  to do: check that the folder may be written to and has room, or choose another"
+        f"{folder}: cannot be written: a file is where a folder is wanted\n"
+        "  to do: choose another folder"
     )
 
 

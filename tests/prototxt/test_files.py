@@ -41,7 +41,7 @@ ACCIDENTS: dict[str, tuple[bytes, str, str]] = {
     "ONNX": (b"\x08\x08\x12\x07pytorch\x1a", "an ONNX model", "it is already out of Caffe"),
     "weights": (
         b"\n\x03net\xa2\x06\x10\n\x04conv\x12\x00\0\0", "a binary file",
-        "if it holds weights, give it as the second argument",
+        "if it holds weights, give it after the net's .prototxt",
     ),
 }  # fmt: skip
 
@@ -71,13 +71,14 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_missing_beside_others(tmp_path: Path) -> None:
-    for name in ("b.prototxt", "a.prototxt", "weights.caffemodel"):
+    for name in ("b.prototxt", "a.prototxt", "nets.prototxt", "weights.caffemodel"):
         (tmp_path / name).touch()
     path = tmp_path / "net.prototxt"
     with pytest.raises(FileError) as caught:
         load_net(path)
     assert str(caught.value) == (
-        f"{path}: no such file\n{WANTED}\n  to do: found beside it: a.prototxt, b.prototxt"
+        f"{path}: no such file\n{WANTED}\n"
+        "  to do: found beside it: nets.prototxt, a.prototxt, b.prototxt"
     )
 
 
