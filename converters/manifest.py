@@ -11,6 +11,7 @@ from typing import Any
 
 from converters.emitter import Artifact, Emitter
 from ir import Graph, Parameter
+from prototxt.files import name_of
 from prototxt.net import Net
 from prototxt.parameters import Parameters
 
@@ -29,7 +30,11 @@ def file_entry(path: Path, name: str | None = None) -> dict[str, Any]:
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(block):
             digest.update(block[:count])
-    return {"name": name or path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {
+        "name": name or name_of(path),
+        "bytes": path.stat().st_size,
+        "sha256": digest.hexdigest(),
+    }
 
 
 def describe(

@@ -19,6 +19,7 @@ from decaffeinate.version import __version__
 from ir import Graph
 from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
+from prototxt.files import name_of
 from prototxt.load import load_net
 from prototxt.net import Net
 from prototxt.parameters import Parameters, bind_parameters
@@ -237,8 +238,9 @@ def _write(artifact: Artifact, staging: Staging) -> Path:
 
 
 def _provenance(loaded: Loaded) -> Provenance:
-    weights = loaded.weights.name if loaded.weights is not None else loaded.parameters.source
-    return Provenance(_TOOL, f"{loaded.net.name or 'net'} ({Path(loaded.net.path).name})", weights)
+    weights = name_of(loaded.weights) if loaded.weights is not None else loaded.parameters.source
+    net = f"{loaded.net.name or 'net'} ({name_of(Path(loaded.net.path))})"
+    return Provenance(_TOOL, net, weights)
 
 
 def _stem(name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prototxt.errors import FileError
 
-__all__ = ["Kind", "read_start", "what_it_is"]
+__all__ = ["Kind", "name_of", "read_start", "what_it_is"]
 
 _START = 4096
 
@@ -47,6 +47,11 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = tuple(
 )  # fmt: skip
 _TEXT = re.compile(rb"[\t-\r\x20-\x7e\x80-\xff]*")
 _PROTOTXT = re.compile(rb"\s*(#[^\n]*\n\s*)*\w+\s*[:{]")
+
+
+def name_of(path: Path) -> str:
+    """A file's name to be written into texts; bytes that are no UTF-8 are replaced."""
+    return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def read_start(path: Path, wanted: str) -> bytes:
