@@ -9,7 +9,7 @@ from converters import layers as _layers  # registers the lowerings  # noqa: F40
 from converters.lowering import LOWERINGS, Lowering
 from ir import Graph, Origin, Parameter, Value
 from ir.ops import Identity
-from prototxt.errors import UnsupportedError
+from prototxt.errors import NetError, UnsupportedError
 from prototxt.net import Blob, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
@@ -67,6 +67,13 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
     if refused:
         raise _all_refused(net, refused)
     _set_outputs(graph, net, values)
+    if not graph.outputs:
+        raise NetError(
+            "the net computes nothing: all that it has are inputs",
+            where=net.path,
+            expected="a layer that makes an output",
+            hint="check the phase and the stages",
+        )
     _name_blobs(graph, net, values)
     graph.validate()
     return graph

@@ -33,8 +33,6 @@ class PyTorchEmitter(Emitter):
 
     def begin(self) -> None:
         """Name submodules, stored values and arguments."""
-        if not self.graph.outputs:
-            raise UnsupportedError("the net has no output, so there is nothing to return")
         self.state = State(self.graph)
         self.parameters = dict(self.state.names)
         self._stored = {p: f"self.{name}" for p, name in self.state.names.items()}

@@ -91,6 +91,8 @@ def load(
     Raises:
         DecaffeinateError: anything wrong with the files; see `prototxt.errors`.
     """
+    if seed < 0:
+        raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
     parsed = load_net(net, phase, stages, level, input_shapes)
     shapes = infer_shapes(parsed)
     stored = read_weights(weights, parsed, shapes) if weights is not None else None

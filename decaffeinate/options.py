@@ -153,5 +153,12 @@ def failing_cleanly(command: Callable[..., None]) -> Callable[..., None]:
         except DecaffeinateError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
+        except MemoryError:
+            click.echo(
+                "error: the memory of this machine does not suffice\n"
+                "  to do: give smaller inputs (--input-shape), or use a larger machine",
+                err=True,
+            )
+            sys.exit(2)
 
     return guarded

@@ -366,7 +366,7 @@ def _input_shapes(net: pb.NetParameter, notes: list[str]) -> list[list[int]]:
         dims = " (N, C, H, W)" if per_input == 4 else ""
         raise NetError(
             f"the net has {given} {field} for {count} input" + "s" * (count > 1),
-            expected=f"{needed}: {per_input} for each input{dims}",
+            expected=f"{needed}, which is {per_input} for each input{dims}",
         )
     if given > needed:
         notes.append(f"{field}: only {needed} of {given} are used, as in Caffe")

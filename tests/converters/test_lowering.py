@@ -10,7 +10,7 @@ from converters.lowering import LOWERINGS
 from ir import Graph
 from ir.ops import PRIMITIVES
 from prototxt import parse_net
-from prototxt.errors import UnsupportedError
+from prototxt.errors import NetError, UnsupportedError
 from prototxt.parameters import bind_parameters
 from prototxt.shapes import infer_shapes, known_types
 from tests.golden_cases import CASES, Case, case_id
@@ -165,3 +165,8 @@ def test_all_refused_layers_are_named_together() -> None:
 def test_dropout_at_train_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="Dropout is random at TRAIN"):
         graph_of('layer { name: "d" type: "Dropout" bottom: "data" top: "d" }', phase="TRAIN")
+
+
+def test_a_net_of_inputs_only_is_refused() -> None:
+    with pytest.raises(NetError, match="the net computes nothing"):
+        graph_of("")

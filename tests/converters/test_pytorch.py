@@ -604,11 +604,6 @@ def test_four_spatial_axes_are_refused_by_name():
         write(graph, Path())
 
 
-def test_a_net_that_returns_nothing_is_refused():
-    with pytest.raises(UnsupportedError, match="the net has no output"):
-        write(Graph("empty", inputs=[Value("x", (1,))]), Path())
-
-
 def test_every_op_has_a_method():
     from converters.pytorch import PyTorchEmitter
 

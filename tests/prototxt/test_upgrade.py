@@ -486,11 +486,12 @@ ERRORS = {
     ),
     "few_dims": (
         'input: "a" input_dim: [1, 3, 227] layer { name: "r" bottom: "a" }',
-        "the net has 3 input_dim for 1 input\n  expected: 4: 4 for each input (N, C, H, W)",
+        "the net has 3 input_dim for 1 input\n"
+        "  expected: 4, which is 4 for each input (N, C, H, W)",
     ),
     "few_shapes": (
         'input: "a" input: "b" input_shape { dim: 1 } layer { name: "r" bottom: "a" }',
-        "the net has 1 input_shape for 2 inputs\n  expected: 2: 1 for each input",
+        "the net has 1 input_shape for 2 inputs\n  expected: 2, which is 1 for each input",
     ),
     "no_shape": (
         'input: "a" layer { name: "r" bottom: "a" }',
