@@ -486,8 +486,10 @@ ERRORS = {
     ),
     "few_dims": (
         'input: "a" input_dim: [1, 3, 227] layer { name: "r" bottom: "a" }',
-        "the net has 3 input_dim for 1 input\n"
-        "  expected: 4, which is 4 for each input (N, C, H, W)",
+        (
+            "the net has 3 input_dim for 1 input\n"
+            "  expected: 4, which is 4 for each input (N, C, H, W)"
+        ),
     ),
     "few_shapes": (
         'input: "a" input: "b" input_shape { dim: 1 } layer { name: "r" bottom: "a" }',
