@@ -190,6 +190,7 @@ def test_a_backend_that_cannot_run_fails(tmp_path: Path) -> None:
 
 
 def test_a_target_that_was_not_converted_fails(tmp_path: Path) -> None:
+    require("torch")
     done = converted(tmp_path)
     report = decaffeinate.verify(done.loaded, backends=["onnx", "pytorch"], manifest=done.manifest)
     assert [result.passed for result in report.results] == [True, False]
