@@ -3,6 +3,7 @@ blobs."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from converters import layers as _layers  # registers the lowerings  # noqa: F401
@@ -37,6 +38,8 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
     graph = Graph(net.name)
     storage = _Storage()
     stored = _stored(net, shapes, parameters)
+    readers = Counter(parameters.owners.values())
+    shared = frozenset(param for key, param in stored.items() if readers[key] > 1)
     values: dict[Blob, Value] = {}
     changed: dict[tuple[Parameter, tuple[int, ...], str | None], Parameter] = {}
     refused: list[UnsupportedError] = []
@@ -48,7 +51,7 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
             continue
         tops = tuple(shapes.blobs[top] for top in layer.tops)
         inputs = [values[blob] for blob in layer.bottoms]
-        step = Lowering(graph, layer, net.phase, inputs, (), tops, changed)
+        step = Lowering(graph, layer, net.phase, inputs, (), tops, changed, shared)
         step.params = tuple(
             # PERMISSIVE sharing: the same values under another shape than their owner's.
             step.reshape(stored[parameters.owners[layer.index, i]], param.shape)
@@ -74,6 +77,10 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
             expected="a layer that makes an output",
             hint="check the phase and the stages",
         )
+    # What one layer folds away another that shares it may still store.
+    kept = {param.origin for param in graph.parameters()}
+    folded = {entry[0]: entry for entry in graph.folded if entry[0] not in kept}
+    graph.folded = list(folded.values())
     _name_blobs(graph, net, values)
     graph.validate()
     return graph

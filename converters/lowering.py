@@ -33,6 +33,8 @@ class Lowering:
     params: tuple[Value, ...]
     tops: tuple[Shape, ...]
     stored: dict[tuple[Parameter, Shape, str | None], Parameter]
+    shared: frozenset[Parameter] = frozenset()
+    """Parameters that other layers read too, perhaps in another shape."""
 
     def add(self, op: Op, *inputs: Value) -> Value:
         """Append an op; its value gets a name of the layer until blobs are named."""

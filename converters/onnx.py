@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from converters.emitter import Artifact, Provenance
 from converters.onnx_file import records_of, write_array, write_model
@@ -125,8 +125,13 @@ class OnnxEmitter(WindowEmitter):
         self.same(node, "Softplus")
 
     def affine(self, node: Node, op: o.Affine) -> None:
-        """Mul and Add by numbers, each only where it does something."""
+        """Mul and Add by numbers, each only where it does something; scale 0 does not read x."""
         x = self.values[node.inputs[0]]
+        if op.scale == 0:
+            shape = self.node("Shape", [x], [self.part(node, "shape")])
+            value = numpy_helper.from_array(np.array([op.shift], np.float32))
+            self.node("ConstantOfShape", [shape], [node.output.name], value=value)
+            return
         if op.scale != 1:
             scale = self.store(node, "scale", op.scale)
             target = node.output.name if op.shift == 0 else self.part(node, "scaled")

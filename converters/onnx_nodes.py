@@ -24,6 +24,7 @@ class NodeBuilder(Emitter):
         super().__init__(graph, name, provenance)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {}
+        self._shared: dict[str, str] = {}
 
     def node(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any
@@ -55,9 +56,13 @@ class NodeBuilder(Emitter):
         self.constants[name] = np.asarray(data, dtype)
         return name
 
-    def shared(self, name: str, data: Any, dtype: Any = np.float32) -> str:
-        """An initialiser that several nodes use."""
-        if name not in self.constants:
-            self.constants[name] = np.asarray(data, dtype)
+    def shared(self, role: str, data: Any, dtype: Any = np.float32) -> str:
+        """An initialiser that several nodes use, by what it is for; named so where that is free."""
+        if role not in self._shared:
+            name = role
+            while name in self._value_names or name in self.constants:
+                name += "_"
+            self._shared[role] = name
             self._value_names.add(name)
-        return name
+            self.constants[name] = np.asarray(data, dtype)
+        return self._shared[role]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -245,18 +246,26 @@ def _provenance(loaded: Loaded) -> Provenance:
     return Provenance(_TOOL, net, weights)
 
 
+_TAKEN = frozenset(("mxnet", "numpy", "pathlib", "safetensors", "torch", "typing"))
+"""Modules that emitted files import; a file of such a name would stand in for them."""
+
+
 def _stem(name: str) -> str:
     """A name for files: also a valid module name, since Python files are imported by it."""
     stem = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"_{stem}" if not stem or stem[0].isdigit() else stem
+    if not stem or stem[0].isdigit():
+        stem = f"_{stem}"
+    return f"{stem}_net" if keyword.iskeyword(stem) or stem in _TAKEN else stem
 
 
 def _kept_targets(manifest: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Targets that an earlier conversion of the very same files wrote there."""
     try:
         earlier = json.loads(manifest.read_text(encoding="utf-8"))
-        targets: dict[str, Any] = earlier.pop("targets")
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError):
+        return {}
+    targets = earlier.get("targets") if isinstance(earlier, dict) else None
+    if not isinstance(targets, dict):
         return {}
     same = ("format", "tool", "net", "weights", "inputs", "outputs")
     return targets if all(earlier.get(key) == content[key] for key in same) else {}

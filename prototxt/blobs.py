@@ -22,6 +22,16 @@ class Origin:
     unknown: tuple[Field, ...] = ()
 
 
+_IN_PLACE_REFUSED = frozenset(("AbsVal", "Flatten", "Reshape", "Split"))
+"""Layers that Caffe refuses to run in place."""
+_IN_PLACE_SPOILT = frozenset(
+    ("ArgMax", "Concat", "Convolution", "Crop", "Deconvolution", "Eltwise", "Embed", "Im2col",
+     "InnerProduct", "LRN", "Pooling", "Reduction", "SPP", "Slice", "Tile")
+)  # fmt: skip
+"""Layers that Caffe runs in place, but that overwrite their bottom before they have read it all;
+Eltwise but for PROD."""
+
+
 def resolve_blobs(
     origins: Sequence[Origin], left_out: Sequence[Origin] = ()
 ) -> tuple[tuple[Layer, ...], tuple[Blob, ...], dict[str, Blob]]:
@@ -43,6 +53,14 @@ def resolve_blobs(
         missing = [name for name in message.bottom if name not in current]
         if missing:
             raise _dangling(origins, index, missing[0], list(current), left_out)
+        if "" in message.top:
+            raise NetError(
+                "a top has no name",
+                where=origin.where,
+                layer=message.name,
+                expected="a blob name",
+                hint="give the blob a name",
+            )
         bottoms = tuple(current[name] for name in message.bottom)
         unread -= set(message.bottom)
         tops = []
@@ -50,6 +68,8 @@ def resolve_blobs(
             in_place = message.bottom[position : position + 1] == [name]
             if name in current and not in_place:
                 raise _made_twice(origin, makers[name], name)
+            if in_place:
+                _check_in_place(origin, name)
             current[name] = Blob(name, current[name].version + 1 if in_place else 0)
             makers[name] = origin
             tops.append(current[name])
@@ -69,6 +89,26 @@ def resolve_blobs(
     # Caffe keeps its unread blobs in an ordered set, so outputs come sorted by name.
     outputs = tuple(current[name] for name in sorted(unread, key=str.encode))
     return tuple(layers), outputs, current
+
+
+def _check_in_place(origin: Origin, name: str) -> None:
+    message = origin.message
+    product = pb.EltwiseParameter.PROD
+    if message.type == "Eltwise" and message.eltwise_param.operation == product:
+        return
+    if message.type in _IN_PLACE_REFUSED:
+        what = "which Caffe refuses for this layer"
+    elif message.type in _IN_PLACE_SPOILT:
+        what = "where Caffe overwrites values before they are read: its result has no use"
+    else:
+        return
+    raise NetError(
+        f'{message.type} works in place on "{name}", {what}',
+        where=origin.where,
+        layer=message.name,
+        expected="another blob as its top",
+        hint="rename the top, and the bottoms that mean it in later layers",
+    )
 
 
 def _made_twice(origin: Origin, maker: Origin, name: str) -> NetError:

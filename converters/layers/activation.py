@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from converters.lowering import Lowering, lowers
 from ir import Value
 from ir.ops import Abs, Elu, Pow, Relu, Sigmoid, Softmax, Softplus, Tanh
@@ -52,8 +54,10 @@ def power(step: Lowering) -> Sequence[Value]:
     param = step.layer.message.power_param
     x = step.inputs[0]
     if param.power == 0 or param.scale == 0:
-        value = 1.0 if param.power == 0 else float(param.shift) ** float(param.power)
-        return [step.affine(x, 0.0, value)]
+        # Caffe fills the top with one number then, by float32's own power: inf and NaN included.
+        with np.errstate(all="ignore"):
+            value = np.power(np.float32(param.shift), np.float32(param.power))
+        return [step.affine(x, 0.0, 1.0 if param.power == 0 else float(value))]
     y = step.affine(x, param.scale, param.shift)
     if param.power != 1:
         y = step.add(Pow(param.power), y)

@@ -31,7 +31,16 @@ def lrn(step: Lowering) -> Sequence[Value]:
     """
     param = step.layer.message.lrn_param
     x, size = step.inputs[0], param.local_size
+    if param.beta == 0:
+        return [x]
     if param.norm_region == pb.LRNParameter.ACROSS_CHANNELS:
+        if param.alpha == 0:
+            return [step.affine(x, float(np.float32(param.k) ** np.float32(-param.beta)))]
+        if param.alpha < 0 or param.beta < 0:
+            raise step.unsupported(
+                f"LRN with alpha {param.alpha:g} and beta {param.beta:g}, which runtimes refuse",
+                "a negative alpha or beta is rarely meant: check the definition",
+            )
         return [step.add(LocalResponseNorm(size, param.alpha, param.beta, param.k), x)]
     squares = step.add(Mul(), x, x)
     pad = (size - 1) // 2
@@ -103,6 +112,6 @@ def _aligned(step: Lowering, factor: Value, axis: int, rank: int) -> Value:
     if not factor.shape:
         return factor
     shape = (*factor.shape, *(1,) * (rank - axis - len(factor.shape)))
-    if isinstance(factor, Parameter):
+    if isinstance(factor, Parameter) and factor not in step.shared:
         return step.store(factor, factor.data.reshape(shape))
     return step.reshape(factor, shape)

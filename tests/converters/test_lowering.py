@@ -8,7 +8,7 @@ import pytest
 from converters.caffe import lower
 from converters.lowering import LOWERINGS
 from ir import Graph
-from ir.ops import PRIMITIVES
+from ir.ops import PRIMITIVES, Affine, Conv, Mul, Relu, Reshape
 from prototxt import parse_net
 from prototxt.errors import NetError, UnsupportedError
 from prototxt.parameters import bind_parameters
@@ -170,3 +170,75 @@ def test_dropout_at_train_is_refused() -> None:
 def test_a_net_of_inputs_only_is_refused() -> None:
     with pytest.raises(NetError, match="the net computes nothing"):
         graph_of("")
+
+
+def test_a_product_in_place_is_what_caffe_computes() -> None:
+    graph = graph_of(
+        """
+        layer { name: "a" type: "Sigmoid" bottom: "data" top: "a" }
+        layer { name: "p" type: "Eltwise" bottom: "a" bottom: "data" top: "a"
+                eltwise_param { operation: PROD } }
+        """
+    )
+    assert names(graph) == ["a@0", "a"]
+
+
+def test_a_parameter_shared_in_two_shapes_is_stored_once() -> None:
+    graph = graph_of(
+        """
+        layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+                param { name: "w" } param { name: "b" }
+                convolution_param { num_output: 4 kernel_size: 1 } }
+        layer { name: "s" type: "Scale" bottom: "c" top: "s" param { name: "b" } }
+        """
+    )
+    assert [p.name for p in graph.parameters()] == ["c.weight", "c.bias"]
+    assert [type(node.op) for node in graph.nodes] == [Conv, Reshape, Mul]
+
+
+def test_statistics_that_one_layer_folds_and_another_stores_are_stored() -> None:
+    layer = (
+        'layer {{ name: "{0}" type: "BatchNorm" bottom: "data" top: "{0}" '
+        'param {{ name: "m" }} param {{ name: "v" }} param {{ name: "f" }} '
+        "batch_norm_param {{ use_global_stats: {1} }} }}\n"
+    )
+    graph = graph_of(layer.format("one", "false") + layer.format("two", "true"))
+    assert {(p.origin.layer, p.origin.index) for p in graph.parameters() if p.origin} == {
+        ("one", 0),
+        ("one", 1),
+    }
+    assert [(origin.layer, origin.index) for origin, _, _ in graph.folded] == [("one", 2)]
+
+
+@pytest.mark.parametrize(
+    ("power", "shift", "value"),
+    [
+        ("-1", "0", "inf"),
+        ("0.5", "-1", "nan"),
+        ("1e30", "10", "inf"),
+        ("0", "5", "1.0"),
+        ("3", "2", "8.0"),
+    ],
+)
+def test_power_without_its_input_is_caffes_number(power: str, shift: str, value: str) -> None:
+    graph = graph_of(
+        'layer { name: "p" type: "Power" bottom: "data" top: "p" '
+        f"power_param {{ power: {power} scale: 0 shift: {shift} }} }}"
+    )
+    (node,) = graph.nodes
+    assert isinstance(node.op, Affine)
+    assert (node.op.scale, str(node.op.shift)) == (0.0, value)
+
+
+def test_lrn_at_the_edges_of_its_settings() -> None:
+    layer = (
+        'layer {{ name: "l" type: "LRN" bottom: "data" top: "l" '
+        "lrn_param {{ local_size: 3 {0} }} }}\n"
+        'layer {{ name: "r" type: "ReLU" bottom: "l" top: "r" }}'
+    )
+    assert [type(n.op) for n in graph_of(layer.format("beta: 0")).nodes] == [Relu]
+    scaled = graph_of(layer.format("alpha: 0 beta: 2 k: 4")).nodes[0].op
+    assert isinstance(scaled, Affine)
+    assert (scaled.scale, scaled.shift) == (1 / 16, 0.0)
+    with pytest.raises(UnsupportedError, match=r"LRN with alpha -1 and beta 0\.75"):
+        graph_of(layer.format("alpha: -1 beta: 0.75"))

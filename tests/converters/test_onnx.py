@@ -187,3 +187,35 @@ def test_the_file_says_where_it_came_from(tmp_path: Path) -> None:
     )
     props = {e.key: e.value for e in onnx.load(str(drawn.files[0])).metadata_props}
     assert props["caffe_weights"] == "drawn from the net's fillers (seed 5), not trained"
+
+
+def test_initialisers_that_nodes_share_keep_off_the_names_of_blobs(tmp_path: Path) -> None:
+    text = """
+    layer { name: "a" type: "Input" top: "ones_3" input_param { shape { dim: 3 } } }
+    layer { name: "b" type: "Input" top: "data"
+            input_param { shape { dim: 1 dim: 3 dim: 2 dim: 2 } } }
+    layer { name: "n" type: "BatchNorm" bottom: "data" top: "zeros_3" }
+    layer { name: "m" type: "BatchNorm" bottom: "zeros_3" top: "lowest" }
+    layer { name: "r" type: "ReLU" bottom: "ones_3" top: "zero" }
+    """
+    (tmp_path / "net.prototxt").write_text(text)
+    done = decaffeinate.convert(tmp_path / "net.prototxt", to=["onnx"], output=tmp_path)
+    model = onnx.load(str(done.files[0]))
+    onnx.checker.check_model(model, full_check=True)
+    stored = [tensor.name for tensor in model.graph.initializer]
+    assert len(set(stored)) == len(stored)
+    assert not {"ones_3", "data", "zeros_3", "lowest", "zero"} & set(stored)
+    report = decaffeinate.verify(done.loaded, backends=["onnx"], manifest=done.manifest)
+    assert report.passed
+
+
+def test_a_power_that_does_not_read_its_input_gives_its_number_for_nan_too(tmp_path: Path) -> None:
+    text = """
+    layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } }
+    layer { name: "p" type: "Power" bottom: "data" top: "p" power_param { scale: 0 shift: 7 } }
+    """
+    (tmp_path / "net.prototxt").write_text(text)
+    done = decaffeinate.convert(tmp_path / "net.prototxt", to=["onnx"], output=tmp_path)
+    session = require("onnxruntime").InferenceSession(str(done.files[0]))
+    (got,) = session.run(["p"], {"data": np.full((2, 3), np.nan, np.float32)})
+    assert (got == 7).all()

@@ -174,3 +174,19 @@ def test_every_command_has_help(command: list[str]) -> None:
 @pytest.mark.parametrize("name", ["decaffeinate", "convert", "verify"])
 def test_the_commands_are_installed(name: str) -> None:
     assert shutil.which(name), f"{name} is not on the path of the environment that runs the tests"
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"targets": []}', "no json"])
+def test_a_file_in_the_place_of_the_manifest_is_replaced(content: str, tmp_path: Path) -> None:
+    (tmp_path / "net.manifest.json").write_text(content)
+    assert convert("--to", "pytorch", "-o", tmp_path).exit_code == 0
+    assert "pytorch" in json.loads((tmp_path / "net.manifest.json").read_text())["targets"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("import", "import_net"), ("torch", "torch_net"), ("1x", "_1x"), ("a.b", "a_b")],
+)
+def test_names_of_files_are_names_of_modules(name: str, stem: str, tmp_path: Path) -> None:
+    assert convert("--to", "pytorch", "-o", tmp_path, "--name", name).exit_code == 0
+    assert (tmp_path / f"{stem}.py").exists()
