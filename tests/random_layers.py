@@ -5,20 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["MAKERS", "random_net"]
+__all__ = ["MAKERS", "filler", "input_layer", "layer_text", "random_net"]
 
 Shape = tuple[int, ...]
 Maker = Callable[[random.Random], tuple[list[Shape], str]]
 """From a source of chance to the shapes of the bottoms and the text of type and settings."""
 
 
-def _input(name: str, shape: Shape) -> str:
+def input_layer(name: str, shape: Shape) -> str:
+    """The text of an Input layer."""
     dims = " ".join(f"dim: {size}" for size in shape)
     shaped = f"input_param {{ shape {{ {dims} }} }}"
     return f'layer {{ name: "{name}" type: "Input" top: "{name}" {shaped} }}\n'
 
 
-def _layer(kind: str, param: str = "", **fields: object) -> str:
+def layer_text(kind: str, param: str = "", **fields: object) -> str:
     """The type of a layer and its settings; a list repeats a field, None leaves it out."""
     lines = []
     for name, value in fields.items():
@@ -34,7 +35,7 @@ def random_net(kind: str, seed: int) -> str:
     chance = random.Random(f"{kind} {seed}")
     shapes, text = MAKERS[kind](chance)
     names = [f"x{i}" for i in range(len(shapes))]
-    inputs = "".join(map(_input, names, shapes))
+    inputs = "".join(map(input_layer, names, shapes))
     bottoms = " ".join(f'bottom: "{name}"' for name in names)
     tops = 'top: "y" top: "mask"' if "MASK" in text else 'top: "y"'
     if kind == "Convolution":
@@ -50,7 +51,8 @@ def _image(chance: random.Random, low: int = 3, high: int = 13) -> Shape:
     return (*_sizes(chance, 2, 1, 6), *_sizes(chance, 2, low, high))
 
 
-def _filler(chance: random.Random) -> str:
+def filler(chance: random.Random) -> str:
+    """The text of a filler, in braces."""
     kinds = ['type: "xavier"', 'type: "gaussian" std: 0.3', 'type: "uniform" min: -1 max: 1']
     return f"{{ {chance.choice(kinds)} }}"
 
@@ -67,7 +69,7 @@ def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
     size = [max(1, d * (k - 1) + 1 - 2 * p) + chance.randint(0, 6)
             for d, k, p in zip(dilation, kernel, pad, strict=True)]  # fmt: skip
     shape = (*_sizes(chance, axis, 1, 3), channels, *size)
-    text = _layer(
+    text = layer_text(
         "Convolution",
         "convolution",
         num_output=outputs,
@@ -78,8 +80,8 @@ def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
         stride=stride,
         dilation=dilation,
         bias_term=chance.choice(["true", "false"]),
-        weight_filler=_filler(chance),
-        bias_filler=_filler(chance),
+        weight_filler=filler(chance),
+        bias_filler=filler(chance),
     )
     return [shape] * chance.choice([1, 1, 2]), text
 
@@ -91,7 +93,7 @@ def _pooling(chance: random.Random) -> tuple[list[Shape], str]:
     pad = [chance.randint(0, k - 1) for k in kernel] if chance.random() < 0.6 else [0, 0]
     # An average over a window outside the map is refused: so its stride is at most the kernel.
     stride = [chance.randint(1, 4 if method == "MAX" else k) for k in kernel]
-    text = _layer(
+    text = layer_text(
         "Pooling",
         "pooling",
         pool=method,
@@ -109,19 +111,19 @@ def _pooling(chance: random.Random) -> tuple[list[Shape], str]:
 
 def _global_pooling(chance: random.Random) -> tuple[list[Shape], str]:
     method = chance.choice(["MAX", "AVE"])
-    return [_image(chance)], _layer("Pooling", "pooling", pool=method, global_pooling="true")
+    return [_image(chance)], layer_text("Pooling", "pooling", pool=method, global_pooling="true")
 
 
 def _inner_product(chance: random.Random) -> tuple[list[Shape], str]:
     shape = _sizes(chance, chance.randint(1, 4), 1, 5)
-    return [shape], _layer(
+    return [shape], layer_text(
         "InnerProduct",
         "inner_product",
         num_output=chance.randint(1, 7),
         axis=chance.randrange(-len(shape), len(shape)),
         transpose=chance.choice(["true", "false"]),
         bias_term=chance.choice(["true", "false"]),
-        weight_filler=_filler(chance),
+        weight_filler=filler(chance),
     )
 
 
@@ -132,7 +134,9 @@ def _eltwise(chance: random.Random) -> tuple[list[Shape], str]:
     if operation == "SUM" and chance.random() < 0.6:
         coefficients = [chance.choice([1, -1, 0.5, -2.25]) for _ in range(count)]
     shape = _sizes(chance, chance.randint(1, 5), 1, 4)
-    return [shape] * count, _layer("Eltwise", "eltwise", operation=operation, coeff=coefficients)
+    return [shape] * count, layer_text(
+        "Eltwise", "eltwise", operation=operation, coeff=coefficients
+    )
 
 
 def _concat(chance: random.Random) -> tuple[list[Shape], str]:
@@ -143,7 +147,7 @@ def _concat(chance: random.Random) -> tuple[list[Shape], str]:
         for _ in range(chance.randint(1, 4))
     ]
     wanted = chance.choice([axis, axis - len(shape)])
-    return shapes, _layer("Concat", "concat", axis=wanted)
+    return shapes, layer_text("Concat", "concat", axis=wanted)
 
 
 def _scale(chance: random.Random) -> tuple[list[Shape], str]:
@@ -153,19 +157,19 @@ def _scale(chance: random.Random) -> tuple[list[Shape], str]:
     fields: dict[str, object] = {
         "axis": chance.choice([axis, axis - len(shape)]) if count else axis,
         "bias_term": chance.choice(["true", "false"]),
-        "bias_filler": _filler(chance) if count else None,
+        "bias_filler": filler(chance) if count else None,
     }
     if chance.random() < 0.4 and count:
-        return [shape, shape[axis : axis + count]], _layer("Scale", "scale", **fields)
+        return [shape, shape[axis : axis + count]], layer_text("Scale", "scale", **fields)
     to_the_end = axis + count == len(shape) and count and chance.random() < 0.5
     fields |= {"num_axes": -1 if to_the_end else count}
-    fields |= {"filler": _filler(chance) if count else "{ value: 1.5 }"}
-    return [shape], _layer("Scale", "scale", **fields)
+    fields |= {"filler": filler(chance) if count else "{ value: 1.5 }"}
+    return [shape], layer_text("Scale", "scale", **fields)
 
 
 def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
     shape = _sizes(chance, chance.randint(2, 5), 2, 5)
-    return [shape], _layer(
+    return [shape], layer_text(
         "BatchNorm",
         "batch_norm",
         use_global_stats=chance.choice([None, "false", "true"]),
@@ -176,7 +180,7 @@ def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
 def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
     size = chance.choice([1, 3, 5, 7])
     shape = (*_sizes(chance, 2, 1, 9), *_sizes(chance, 2, size, size + 6))
-    return [shape], _layer(
+    return [shape], layer_text(
         "LRN",
         "lrn",
         local_size=size,
@@ -190,7 +194,7 @@ def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
 def _softmax(chance: random.Random) -> tuple[list[Shape], str]:
     shape = _sizes(chance, chance.randint(1, 5), 1, 6)
     axis = chance.randrange(-len(shape), len(shape))
-    return [shape], _layer("Softmax", "softmax", axis=axis)
+    return [shape], layer_text("Softmax", "softmax", axis=axis)
 
 
 def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
@@ -198,14 +202,14 @@ def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
         chance.choice(values) for values in ([0, 1, 2, 3], [0, 1, 0.1, -2], [0, 1, -0.7])
     )
     texts = [
-        _layer("ReLU", "relu", negative_slope=chance.choice([0, 0.1, -0.5])),
-        _layer("Sigmoid"),
-        _layer("TanH"),
-        _layer("AbsVal"),
-        _layer("BNLL"),
-        _layer("ELU", "elu", alpha=chance.choice([1, 0.3])),
-        _layer("Power", "power", power=power, scale=scale, shift=shift),
-        _layer("Dropout"),
+        layer_text("ReLU", "relu", negative_slope=chance.choice([0, 0.1, -0.5])),
+        layer_text("Sigmoid"),
+        layer_text("TanH"),
+        layer_text("AbsVal"),
+        layer_text("BNLL"),
+        layer_text("ELU", "elu", alpha=chance.choice([1, 0.3])),
+        layer_text("Power", "power", power=power, scale=scale, shift=shift),
+        layer_text("Dropout"),
     ]
     return [_sizes(chance, chance.randint(1, 5), 1, 6)], chance.choice(texts)
 

@@ -11,6 +11,7 @@ import decaffeinate
 from prototxt import load_net
 from prototxt.shapes import infer_shapes
 from prototxt.weights import LayerWeights, write_caffemodel
+from tests import random_nets
 from tests.frameworks import require
 from tests.golden_cases import LAYER_TOLERANCE, assert_matches
 from tests.random_layers import MAKERS, random_net
@@ -57,3 +58,17 @@ def test_random_layers(backend: str, kind: str, seed: int, tmp_path: Path) -> No
         expected = want[blob].astype(np.float32)
         tolerance = 0.0 if name == "mask" else LAYER_TOLERANCE
         assert_matches(got[name], expected, tolerance, f"{name} of\n{path.read_text()}")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_nets(seed: int, tmp_path: Path) -> None:
+    for package in PACKAGES.values():
+        require(package)
+    path = tmp_path / "net.prototxt"
+    path.write_text(random_nets.random_net(seed))
+    loaded = decaffeinate.load(path, random_weights(path, seed))
+    noise = seeded_inputs(loaded.net, loaded.shapes, seed)
+    feeds = {"noise": {name: array / 25 for name, array in noise.items()}}
+    report = decaffeinate.verify(loaded, feeds=feeds)
+    wrong = [blob for result in report.results for blob in result.blobs if not blob.passed]
+    assert report.passed, f"{wrong}\n{[r.problem for r in report.results]}\n{path.read_text()}"
