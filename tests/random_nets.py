@@ -20,7 +20,7 @@ _ODD_NAMES = ["data", "x@0", "conv1.weight", "self", "a/b", "torch", "F", "b0_ou
 
 
 def random_net(seed: int) -> str:
-    """The text of a net, the same for the same seed; layers that Caffe would refuse are left out."""
+    """The text of a net, the same for the same seed; what Caffe would refuse is left out."""
     chance = random.Random(f"net {seed}")
     shape = tuple(chance.randint(low, high) for low, high in ((1, 3), (1, 6), (3, 12), (3, 12)))
     names = chance.sample(_ODD_NAMES, chance.choice([1, 1, 2, 3]))
