@@ -148,7 +148,7 @@ def _stored(
         layer, kind = net.layers[index], shapes.params[index][i].name
         name = _unique(f"{layer.name}.{kind}", taken)
         stored[index, i] = Parameter(
-            name, array.shape, data=array, origin=Origin(layer.name, i, kind)
+            name, array.shape, data=array, origin=Origin(layer.name, i, kind, index)
         )
     return stored
 

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from ir import Graph, Node, Op, Parameter, Value
 from prototxt.errors import UnsupportedError
@@ -42,8 +44,8 @@ class Emitter:
     """Base of the emitters.
 
     A subclass has one method an op, `method(self, node, op) -> None`, named as `method_name`
-    says.  After `emit()`, `values` tells what each value is called in the target and `parameters`
-    what each stored one is.
+    says.  After `emit()`, `values` tells what each value is called in the target, `parameters`
+    what each stored one is, and `constants` holds, by name, what is stored besides.
     """
 
     target: ClassVar[str]
@@ -54,6 +56,7 @@ class Emitter:
         self.provenance = provenance
         self.values: dict[Value, str] = {}
         self.parameters: dict[Parameter, str] = {}
+        self.constants: dict[str, NDArray[Any]] = {}
 
     @classmethod
     def emits(cls, op: type[Op]) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.emitter import Artifact, Emitter
-from ir import Graph, Parameter
+from ir import Graph, Parameter, Value
+from prototxt.blob_keys import BlobKeys
 from prototxt.files import name_of
 from prototxt.net import Net
 from prototxt.parameters import Parameters
@@ -18,7 +19,7 @@ from prototxt.parameters import Parameters
 __all__ = ["FORMAT", "describe", "file_entry", "manifest_artifact", "target_entry"]
 
 _INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
-FORMAT = 1
+FORMAT = 2
 """Number of the manifest's format; a change that breaks readers raises it."""
 _BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
 
@@ -65,39 +66,77 @@ def describe(
         "inputs": [{"blob": value.name, "shape": list(value.shape)} for value in graph.inputs],
         "outputs": _outputs(graph),
         "input_contract": _INPUT_CONTRACT,
-        "folded": [
-            {"layer": origin.layer, "index": origin.index, "name": origin.name, "count": count,
-             "reason": reason}
-            for origin, count, reason in graph.folded
-        ],
-    }  # fmt: skip
+        "folded": _folded(graph),
+    }
 
 
 def _outputs(graph: Graph) -> list[dict[str, Any]]:
-    blob_of = {value: name for name, value in reversed(graph.blobs.items())}
-    return [{"blob": blob_of[value], "shape": list(value.shape)} for value in graph.outputs]
+    return [
+        {"blob": _output_blob(graph, value), "shape": list(value.shape)} for value in graph.outputs
+    ]
+
+
+def _output_blob(graph: Graph, output: Value) -> str:
+    """The blob that a value is the output for: of those whose last version it holds, the one it is
+    named after."""
+    held = [name for name, value in graph.blobs.items() if value is output]
+    named = [name for name in held if output.name == name]
+    # An input's blob, rewritten in place, is named with its version, as an input has its name.
+    return [*named, *(name for name in held if output.name.startswith(f"{name}@")), *held][0]
+
+
+def _folded(graph: Graph) -> list[dict[str, Any]]:
+    """Parameters that are stored nowhere; one that a layer folds may be stored for another."""
+    stored = {param.origin for param in graph.parameters()}
+    folded = {origin: (count, reason) for origin, count, reason in graph.folded}
+    return [
+        {
+            "layer": origin.layer,
+            "position": origin.position,
+            "index": origin.index,
+            "name": origin.name,
+            "count": count,
+            "reason": reason,
+        }
+        for origin, (count, reason) in folded.items()
+        if origin not in stored
+    ]
 
 
 def target_entry(emitter: Emitter, graph: Graph, files: Mapping[str, Path]) -> dict[str, Any]:
     """The part of the manifest on one target, once its files are written; `files` by their final
     names."""
-    finals = {(name, max(k for n, k in graph.versions if n == name)) for name in graph.blobs}
+    keys = BlobKeys(graph.blobs)
+    last: dict[str, int] = {}
+    for name, k in graph.versions:
+        last[name] = max(k, last.get(name, k))
     return {
         "files": [file_entry(path, name) for name, path in files.items()],
         "inputs": {value.name: emitter.values[value] for value in graph.inputs},
         "outputs": [output["blob"] for output in _outputs(graph)],
         "blobs": {
-            name if (name, k) in finals else f"{name}@{k}": emitter.values[value]
+            keys.key(name, k, last[name]): emitter.values[value]
             for (name, k), value in graph.versions.items()
         },
         "parameters": [_parameter(param, emitter) for param in graph.parameters() if param.origin],
+        "constants": _constants(emitter),
     }
+
+
+def _constants(emitter: Emitter) -> list[dict[str, Any]]:
+    """What is stored that is none of the source's parameters."""
+    shapes = {
+        name: param.shape for param, name in emitter.parameters.items() if param.origin is None
+    }
+    shapes |= {name: array.shape for name, array in emitter.constants.items()}
+    return [{"name": name, "shape": list(shape)} for name, shape in shapes.items()]
 
 
 def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
     assert param.origin is not None
     return {
         "layer": param.origin.layer,
+        "position": param.origin.position,
         "index": param.origin.index,
         "name": emitter.parameters[param],
         "shape": list(param.shape),

@@ -76,6 +76,9 @@ def _mean(text: str, shape: tuple[int, ...]) -> Any:
     path = Path(text)
     if path.is_file():
         mean = read_mean(path)
+        if mean.shape[0] != shape[1]:
+            raise UsageError(f"a mean of {mean.shape[0]} channels for an input of {shape[1]}",
+                             where=text, expected="the mean that belongs to the model")  # fmt: skip
         return mean if mean.shape == shape[1:] else mean.mean(axis=(1, 2))[:, None, None]
     try:
         numbers = [float(number) for number in text.split(",")]

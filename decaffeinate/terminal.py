@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 
@@ -20,6 +21,9 @@ _PIPED_WIDTH = 160
 
 def _console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is no reason to fail.
+        stream.reconfigure(errors="backslashreplace")
     width = shutil.get_terminal_size().columns if stream.isatty() else _PIPED_WIDTH
     return Console(file=stream, width=width, highlight=False, soft_wrap=False)
 
@@ -122,6 +126,9 @@ def _show_layers(console: Console, report: Report) -> None:
     sizes = [f"{parity.memory_bytes:,}" for parity in parities.values()]
     expected = f"{next(iter(parities.values())).expected_bytes:,}"
     table.add_row("bytes in memory", expected, *sizes, "")
+    if any(parity.constants for parity in parities.values()):
+        constants = [f"{parity.constants:,}" for parity in parities.values()]
+        table.add_row("constants besides", "", *constants, "")
     disk = [f"{parity.disk_bytes:,}" for parity in parities.values()]
     table.add_row("bytes on disk", "", *disk, "")
     console.print(table)

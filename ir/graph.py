@@ -32,11 +32,15 @@ class Value:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a parameter came from: a Caffe layer and the index of its blob."""
+    """Where a parameter came from: a Caffe layer and the index of its blob.
+
+    `position` is the layer's index in its net, since names of layers may repeat.
+    """
 
     layer: str
     index: int
     name: str
+    position: int = 0
 
 
 @dataclass(frozen=True, eq=False)

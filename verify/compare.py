@@ -15,17 +15,25 @@ TOLERANCE = 1e-4
 reference.
 
 Float32 sums of some thousand products over some twenty layers stay well below; a wrong kernel,
-axis, rounding or constant does not.
+axis, rounding or constant does not.  A fixed part of the scale has a known limit: where a blob is
+all cancellation, such as a BatchNorm by the batch's own statistics of a constant blob, its scale is
+that of the rounding itself, and an honest backend fails.
 """
+_FLT_MAX = float(np.finfo(np.float32).max)
+"""What a MAX window without elements holds, negated: a mark rather than a magnitude."""
+_ROUNDING = 2.0**-22
+"""Error allowed in shares of a count, which are at most 1: two roundings.  Counts and indices that
+differ, differ by far more."""
 
 
 @dataclass(frozen=True)
 class BlobComparison:
     """How far a blob is from the reference.
 
-    `error` is the greatest |got - want|, at index `where`; `scale` the greatest |want|, or 1 where
-    all are 0; `allowed` the greatest error that passes; `mismatched` of `size` values exceed
-    it.  `problem` tells what made a comparison impossible, and is then a failure.
+    `error` is the greatest |got - want|, at index `where`; `scale` the greatest |want| other than
+    FLT_MAX, or 1 where all are 0; `allowed` the greatest error that passes; `mismatched` of `size`
+    values exceed it, or differ at all where the reference is FLT_MAX.  `problem` tells what made a
+    comparison impossible, and is then a failure.
     """
 
     blob: str
@@ -46,15 +54,23 @@ class BlobComparison:
     @property
     def ratio(self) -> float:
         """Error over what is allowed; 1 is the limit."""
+        if self.error == 0:
+            return 0.0
         return self.error / self.allowed if self.allowed else float("inf")
 
 
 def compare(
-    blob: str, got: NDArray[Any], want: NDArray[Any], tolerance: float = TOLERANCE
+    blob: str,
+    got: NDArray[Any],
+    want: NDArray[Any],
+    tolerance: float = TOLERANCE,
+    discrete: bool = False,
 ) -> BlobComparison:
     """Compare a blob as a backend made it with the reference's.
 
     NaN or infinity on either side fails, as do different shapes and blobs without values.
+    Values of `discrete` blobs, indices or shares of a count, must be the same but for rounding,
+    whatever the tolerance.
     """
     shape = tuple(want.shape)
     if got.shape != want.shape:
@@ -68,8 +84,11 @@ def compare(
                 blob, shape, f"{count} of {array.size} values of {side} are not finite"
             )
     errors = np.abs(got.astype(np.float64) - want)
-    scale = float(np.abs(want).max()) or 1.0
-    allowed = tolerance * scale
+    marks = np.abs(want) == _FLT_MAX
+    scale = float(np.abs(want).max(initial=0.0, where=~marks)) or 1.0
+    allowed = _ROUNDING if discrete else tolerance * scale
+    # Not `errors > allowed`: a tolerance that is not a number must let nothing pass.
+    wrong = ~(errors <= allowed) | ((errors != 0) & marks)
     position = int(errors.argmax())
     return BlobComparison(
         blob=blob,
@@ -77,8 +96,7 @@ def compare(
         error=float(errors.flat[position]),
         scale=scale,
         allowed=allowed,
-        # Not `errors > allowed`: a tolerance that is not a number must let nothing pass.
-        mismatched=int((~(errors <= allowed)).sum()),
+        mismatched=int(wrong.sum()),
         size=errors.size,
         where=tuple(int(i) for i in np.unravel_index(position, shape)),
     )

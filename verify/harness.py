@@ -5,23 +5,29 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from math import isfinite
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.errors import DecaffeinateError
-from prototxt.net import Net
+from prototxt.blob_keys import BlobKeys
+from prototxt.errors import DecaffeinateError, UsageError
+from prototxt.net import Blob, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import reference
-from verify.compare import TOLERANCE, compare
+from verify.compare import TOLERANCE, BlobComparison, compare
+from verify.discrete import discrete_blobs, settled
+from verify.interface import interface_problem
 from verify.parity import Parity, check_parity
 from verify.report import BackendResult, CrossComparison, Report
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.pytorch import PyTorchRunner
-from verify.runners.runner import Conversion, Runner
+from verify.runners.runner import Conversion, Runner, sha256
 
 __all__ = ["BACKENDS", "verify_conversion"]
 
@@ -57,109 +63,157 @@ def verify_conversion(
         feeds: sets of inputs by a name for the report, each an array an input blob.
         tolerance: see `verify.compare`.
         progress: told what is being done.
+
+    Raises:
+        UsageError: the tolerance is no finite number from 0 on.
     """
+    if not (isfinite(tolerance) and tolerance >= 0):
+        raise UsageError(
+            f"tolerance {tolerance} cannot be used", expected="a finite number from 0 on"
+        )
     report = Report(
         net=net.path,
         weights=parameters.source,
         drawn=parameters.drawn,
         tolerance=tolerance,
         parameters=parameters.count,
-        notes=[*net.warnings, *parameters.notes],
+        notes=[
+            *net.warnings,
+            *parameters.notes,
+            *_other_files(net, parameters, conversion, backends),
+        ],
         environment={"python": platform.python_version(), "numpy": np.__version__},
     )
+    keys = BlobKeys(net.finals)
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
-        # The reference's own blobs become keys as the manifests have them.
         exact = reference.run(net, parameters, inputs)
-        finals = set(net.finals.values())
-        want = {
-            blob.name if blob in finals else f"{blob.name}@{blob.version}": array
-            for blob, array in exact.items()
-        }
+        names = {blob: keys.key(blob.name, blob.version, net.finals[blob.name].version)
+                 for blob in exact}  # fmt: skip
+        task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance)
         made: dict[str, Blobs] = {}
         for backend in backends:
             progress(f"{backend} on {feed}")
-            result, blobs = _run(
-                net, shapes, parameters, conversion, backend, feed, inputs, want, tolerance
-            )
+            result, blobs = _run(task, backend)
             report.results.append(result)
             if result.problem is None:
                 made[backend] = blobs
-        report.across += _across(made, feed, want, tolerance)
+        report.across += _across(made, task)
     return report
 
 
-def _run(
-    net: Net,
-    shapes: NetShapes,
-    parameters: Parameters,
-    conversion: Conversion,
-    backend: str,
-    feed: str,
-    inputs: Inputs,
-    want: Mapping[str, NDArray[np.float64]],
-    tolerance: float,
-) -> tuple[BackendResult, Blobs]:
+@dataclass(frozen=True)
+class _Task:
+    """What all backends are held to on one set of inputs; `names` are the manifest's keys."""
+
+    net: Net
+    shapes: NetShapes
+    parameters: Parameters
+    conversion: Conversion
+    feed: str
+    inputs: Inputs
+    names: Mapping[Blob, str]
+    exact: Mapping[Blob, NDArray[np.float64]]
+    tolerance: float
+
+    def compared(self, got: Blobs) -> list[BlobComparison]:
+        """Every blob of a backend against the reference's."""
+        discrete = discrete_blobs(self.net)
+        rows = []
+        for blob, want in self.exact.items():
+            made = got[self.names[blob]]
+            if blob in discrete:
+                want = settled(
+                    self.net, discrete[blob], made, want, lambda bottom: got[self.names[bottom]]
+                )
+            rows.append(compare(self.names[blob], made, want, self.tolerance, blob in discrete))
+        return rows
+
+    def compared_form(self, form: str, outputs: Blobs, got: Blobs) -> list[BlobComparison]:
+        """The outputs of another of a target's files against the reference's."""
+        replaced = {row.blob: row for row in self.compared({**got, **outputs})}
+        return [
+            replace(replaced[key], blob=f"{key} ({form})") for key in outputs if key in replaced
+        ]
+
+
+def _run(task: _Task, backend: str) -> tuple[BackendResult, Blobs]:
     try:
-        runner = BACKENDS[backend](conversion)
-        got = runner.run(inputs)
-        forms = runner.other_forms(inputs)
-        parity = _parity(net, shapes, parameters, conversion, backend, runner)
+        runner = BACKENDS[backend](task.conversion)
+        problem = interface_problem(task.net, task.names, task.conversion, backend, runner)
+        if problem is not None:
+            return BackendResult(backend, task.feed, runner.version(), problem=problem), {}
+        got = runner.run(task.inputs)
+        forms = runner.other_forms(task.inputs)
+        parity = _parity(task, backend, runner)
         version = runner.version()
     except DecaffeinateError as error:
-        return BackendResult(backend, feed, problem=str(error)), {}
+        return BackendResult(backend, task.feed, problem=str(error)), {}
     except (
         Exception
     ) as error:  # a framework may fail in any way; that is a finding, not a crash of ours
         what = f"{type(error).__name__}: {error}"
-        return BackendResult(backend, feed, problem=f"the backend failed: {what}"), {}
-    missing = sorted(set(want) - set(got))
+        return BackendResult(backend, task.feed, problem=f"the backend failed: {what}"), {}
+    missing = sorted(set(task.names.values()) - set(got))
     if missing:
         problem = f"the backend lacks {len(missing)} blobs: {', '.join(missing[:5])}"
-        return BackendResult(backend, feed, version, (), parity, problem), got
-    blobs = [compare(key, got[key], array, tolerance) for key, array in want.items()]
-    blobs += [
-        compare(f"{key} ({form})", array, want[key], tolerance)
-        for form, outputs in forms.items()
-        for key, array in outputs.items()
-    ]
-    return BackendResult(backend, feed, version, tuple(blobs), parity), got
+        return BackendResult(backend, task.feed, version, (), parity, problem), got
+    blobs = task.compared(got)
+    for form, outputs in forms.items():
+        blobs += task.compared_form(form, outputs, got)
+    return BackendResult(backend, task.feed, version, tuple(blobs), parity), got
 
 
-def _parity(
-    net: Net,
-    shapes: NetShapes,
-    parameters: Parameters,
-    conversion: Conversion,
-    backend: str,
-    runner: Runner,
-) -> Parity:
-    part = conversion.target(backend)
-    size = sum((conversion.folder / entry["name"]).stat().st_size for entry in part["files"])
+def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
+    part = task.conversion.target(backend)
+    folder = task.conversion.folder
     return check_parity(
-        net,
-        shapes,
-        parameters,
+        task.net,
+        task.shapes,
+        task.parameters,
         part["parameters"],
-        conversion.manifest["folded"],
+        task.conversion.manifest["folded"],
+        part["constants"],
         runner.parameters(),
-        size,
+        sum((folder / entry["name"]).stat().st_size for entry in part["files"]),
     )
 
 
-def _across(
-    made: Mapping[str, Blobs],
-    feed: str,
-    want: Mapping[str, NDArray[np.float64]],
-    tolerance: float,
-) -> list[CrossComparison]:
+def _across(made: Mapping[str, Blobs], task: _Task) -> list[CrossComparison]:
+    discrete = discrete_blobs(task.net)
+    # A discrete blob is held to the backend's own inputs, so two backends may differ in it.
+    keys = [name for blob, name in task.names.items() if blob not in discrete]
     pairs = []
     for first, second in combinations(made, 2):
         rows = [
             # Both lie within the tolerance of the reference, so within twice that of each other.
-            compare(key, made[first][key], made[second][key], 2 * tolerance)
-            for key in want
+            compare(key, made[first][key], made[second][key], 2 * task.tolerance)
+            for key in keys
         ]
         worst = max(rows, key=lambda row: float("inf") if row.problem else row.ratio)
-        pairs.append(CrossComparison(first, second, feed, worst, len(rows)))
+        pairs.append(CrossComparison(first, second, task.feed, worst, len(rows)))
     return pairs
+
+
+def _other_files(
+    net: Net, parameters: Parameters, conversion: Conversion, backends: Sequence[str]
+) -> list[str]:
+    """Notes on files that are not those of which the manifest speaks.  What they hold decides."""
+    manifest = conversion.manifest
+    targets = [backend for backend in backends if backend in manifest["targets"]]
+    notes = [
+        f"{name} is no longer the file that was written: its sha256 is not the manifest's"
+        for target in targets
+        for name in conversion.changed(target)
+    ]
+    for what, path in (("net", net.path), ("weights", parameters.source)):
+        entry = manifest[what]
+        if what == "weights" and parameters.drawn:
+            if not entry["drawn"]:
+                notes.append(f"the files were converted with the weights {entry.get('name')}, "
+                             "not with drawn ones")  # fmt: skip
+        elif Path(path).is_file() and sha256(Path(path)) != entry.get("sha256"):
+            was = entry.get("name", "drawn ones")
+            notes.append(f"{path} is not the {what} that was converted ({was}): its sha256 is "
+                         "not the manifest's")  # fmt: skip
+    return notes

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
 from prototxt.errors import FileError, UnsupportedError, UsageError
 from prototxt.files import read_start
-from prototxt.net import Net
+from prototxt.net import Blob, Layer, Net
 from prototxt.shapes import NetShapes
 
 __all__ = ["IMAGENET_MEAN", "image_input", "read_array", "seeded_inputs"]
@@ -24,27 +26,50 @@ with."""
 
 _NOISE_SCALE = 50.0
 """Standard deviation of the noise: about that of mean-subtracted pixels."""
-_LABEL_LAYERS = ("SoftmaxWithLoss", "Accuracy")
+
+_LIMITS: Mapping[str, Callable[[Layer, tuple[int, ...]], int]] = {
+    "Accuracy": lambda layer, scores: scores[layer.message.accuracy_param.axis],
+    "HingeLoss": lambda layer, scores: prod(scores[1:]),
+    "InfogainLoss": lambda layer, scores: scores[layer.message.infogain_loss_param.axis],
+    "MultinomialLogisticLoss": lambda layer, scores: prod(scores[1:]),
+    "SoftmaxWithLoss": lambda layer, scores: scores[layer.message.softmax_param.axis],
+}
+"""Layers whose second bottom holds labels: how many classes there are, given the layer and the
+shape of its first bottom."""
+_PASSING = frozenset({"Concat", "Dropout", "Flatten", "Reshape", "Slice", "Split"})
+"""Layers whose tops hold the values of their bottoms."""
 
 
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     """Noise for every input, as strong as pixels; class labels where a loss or measure reads the
     input."""
     generator = np.random.default_rng(seed)
-    classes = {
-        layer.bottoms[1]: shapes.blobs[layer.bottoms[0]]
-        for layer in net
-        if layer.type in _LABEL_LAYERS
-    }
+    classes = _classes(net, shapes)
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
         if blob in classes:
-            count = min(classes[blob][1:2] or (2,))
-            inputs[blob.name] = generator.integers(0, count, shape).astype(np.float32)
+            drawn = np.asarray(generator.integers(0, classes[blob], shape))
         else:
-            inputs[blob.name] = (_NOISE_SCALE * generator.standard_normal(shape)).astype(np.float32)
+            # NumPy draws a number, not an array, for a shape without axes.
+            drawn = np.asarray(_NOISE_SCALE * generator.standard_normal(shape))
+        inputs[blob.name] = drawn.astype(np.float32)
     return inputs
+
+
+def _classes(net: Net, shapes: NetShapes) -> dict[Blob, int]:
+    """How many classes an input's labels may name: as many as every layer that reads them has."""
+    sources: dict[Blob, set[Blob]] = {blob: {blob} for blob in net.inputs}
+    classes: dict[Blob, int] = {}
+    for layer in net:
+        if layer.type in _PASSING:
+            held = {s for bottom in layer.bottoms for s in sources.get(bottom, ())}
+            sources |= {top: held for top in layer.tops if held}
+        if layer.type in _LIMITS:
+            count = _LIMITS[layer.type](layer, shapes.blobs[layer.bottoms[0]])
+            for source in sources.get(layer.bottoms[1], ()):
+                classes[source] = min(count, classes.get(source, count))
+    return classes
 
 
 def read_array(path: Path, name: str, shape: Sequence[int]) -> Array:
@@ -69,14 +94,18 @@ def read_array(path: Path, name: str, shape: Sequence[int]) -> Array:
     return array.astype(np.float32)
 
 
-def image_input(
-    path: Path, shape: Sequence[int], mean: Mapping[str, object] | Array | None
-) -> Array:
+def image_input(path: Path, shape: Sequence[int], mean: npt.ArrayLike | None) -> Array:
     """An image as Caffe's models take it: resized to (N, C, H, W), BGR, 0 to 255, mean subtracted.
+
+    Args:
+        path: the image.
+        shape: the input's (N, C, H, W).
+        mean: a number, one a channel, or a mean image (C, H, W); None leaves the pixels as they
+            are.
 
     Raises:
         FileError: no readable image.
-        UsageError: the input is no image: not 1 or 3 channels.
+        UsageError: the input is no image: not 1 or 3 channels; or the mean does not fit it.
         UnsupportedError: pillow is not installed.
     """
     try:
@@ -89,6 +118,7 @@ def image_input(
         raise UsageError(f"the input has shape {tuple(shape)}", where=str(path),
                          expected="an input of 1 or 3 channels: (N, C, H, W)")  # fmt: skip
     number, channels, height, width = shape
+    offset = _mean_of(mean, channels, height, width)
     wanted = "an image that pillow reads, such as JPEG or PNG"
     read_start(path, wanted)
     try:
@@ -101,6 +131,20 @@ def image_input(
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise FileError(f"damaged image: {error}", where=str(path), expected=wanted) from None
     planes = pixels.transpose(2, 0, 1)[::-1] if channels == 3 else pixels[None]
-    if mean is not None:
-        planes = planes - np.asarray(mean, np.float32)
+    planes = planes - offset
     return np.ascontiguousarray(np.broadcast_to(planes, (number, channels, height, width)))
+
+
+def _mean_of(mean: npt.ArrayLike | None, channels: int, height: int, width: int) -> Array:
+    """The mean in a shape that is subtracted from (C, H, W)."""
+    array = np.asarray(0 if mean is None else mean, np.float32)
+    if array.size == 1:
+        return array.reshape(1, 1, 1)
+    if array.shape in ((channels,), (channels, 1, 1)):
+        return array.reshape(channels, 1, 1)
+    if array.shape != (channels, height, width):
+        raise UsageError(
+            f"a mean of shape {array.shape} for images of {channels} x {height} x {width}",
+            expected="a number, one a channel, or one a pixel and channel",
+        )
+    return array

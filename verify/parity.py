@@ -5,16 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.net import Net
+from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 
 __all__ = ["LayerParity", "Parity", "check_parity"]
+
+Key = tuple[int, int]
+"""Index of a layer in the net, and of its blob."""
+Entry = Mapping[str, Any]
+
+_CHANGE = "divided by scale_factor"
+"""The one change that values may have undergone, in the manifest's words."""
+_UNCHANGED = np.float32(1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,8 @@ class Parity:
     """Parity of a whole artifact.
 
     Sizes in bytes: `memory_bytes` of the stored parameters, `disk_bytes` of the target's files, and
-    `expected_bytes`, 4 for each of the source's parameters.
+    `expected_bytes`, 4 for each of the source's parameters.  `constants` counts the values that are
+    stored besides, such as the scale of 1 that a framework's batch normalisation insists on.
     """
 
     layers: tuple[LayerParity, ...]
@@ -48,6 +58,7 @@ class Parity:
     disk_bytes: int
     expected_bytes: int
     problems: tuple[str, ...] = ()
+    constants: int = 0
 
     @property
     def passed(self) -> bool:
@@ -74,12 +85,16 @@ def check_parity(
     net: Net,
     shapes: NetShapes,
     parameters: Parameters,
-    entries: Sequence[Mapping[str, Any]],
-    folded: Sequence[Mapping[str, Any]],
+    entries: Sequence[Entry],
+    folded: Sequence[Entry],
+    constants: Sequence[Entry],
     stored: Mapping[str, NDArray[Any]],
     disk_bytes: int,
 ) -> Parity:
     """Hold the parameters that a runner read from an artifact against the source's.
+
+    What is to be stored, and in which form, follows from the net and its parameters alone; the
+    manifest only says where.
 
     Args:
         net: the net.
@@ -87,63 +102,163 @@ def check_parity(
         parameters: the source's parameters.
         entries: the manifest's list of stored parameters.
         folded: the manifest's list of folded ones.
+        constants: the manifest's list of what else is stored.
         stored: the arrays in the artifact, by stored name.
         disk_bytes: size of the target's files.
     """
-    by_key: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    forms = _forms(net, parameters)
+    by_key: dict[Key, list[Entry]] = {}
     for entry in entries:
-        by_key.setdefault((entry["layer"], entry["index"]), []).append(entry)
-    reasons = {(entry["layer"], entry["index"]): entry for entry in folded}
-    layers: dict[int, list[tuple[int, NDArray[np.float32]]]] = {}
-    for (index, i), array in parameters.owned():
-        layers.setdefault(index, []).append((i, array))
-    rows = []
-    memory = 0
-    for index, owned in layers.items():
-        name = net.layers[index].name
-        kept, gone = 0, 0
-        notes: list[str] = []
-        problems: list[str] = []
-        for i, array in owned:
-            kind = shapes.params[index][i].name
-            if (name, i) in reasons:
-                gone += array.size
-                notes.append(f"{kind}: {reasons[name, i]['reason']}")
-                continue
-            found = by_key.pop((name, i), [])
-            if len(found) != 1:
-                problems.append(f"{kind} is stored {len(found)} times")
-                continue
-            problem, note, size = _check(kind, array, found[0], stored)
-            problems += problem
-            notes += note
-            kept += size
-            memory += 4 * size
-        rows.append(
-            LayerParity(
-                name, sum(a.size for _, a in owned), kept, gone, tuple(notes), tuple(problems)
-            )
-        )
-    foreign = tuple(f'layer "{key[0]}", blob {key[1]}: not in the source' for key in by_key)
-    return Parity(tuple(rows), memory, disk_bytes, 4 * parameters.count, foreign)
+        by_key.setdefault((entry["position"], entry["index"]), []).append(entry)
+    reasons = {(entry["position"], entry["index"]): entry["reason"] for entry in folded}
+    owned: dict[int, list[tuple[Key, NDArray[np.float32]]]] = {}
+    for key, array in parameters.owned():
+        owned.setdefault(key[0], []).append((key, array))
+    rows = [
+        _check_layer(net.layers[index], arrays, shapes, forms, by_key, reasons, stored)
+        for index, arrays in owned.items()
+    ]
+    known = {key for arrays in owned.values() for key, _ in arrays}
+    # An entry of a parameter that is folded would stand for values that nothing reads.
+    problems = [
+        f'"{entry["name"]}" stands for layer "{entry["layer"]}", blob {entry["index"]}, which is '
+        "not in the source, or not to be stored"
+        for key, found in by_key.items()
+        for entry in found
+        if not forms.get(key)
+    ]
+    problems += [
+        f"layer {p}, blob {i} is folded: not in the source" for p, i in reasons.keys() - known
+    ]
+    problems += _foreign(entries, constants, stored)
+    memory = sum(stored[e["name"]].nbytes for e in entries if e["name"] in stored)
+    declared = sum(prod(entry["shape"]) for entry in constants)
+    return Parity(tuple(rows), memory, disk_bytes, 4 * parameters.count, tuple(problems), declared)
+
+
+def _forms(net: Net, parameters: Parameters) -> dict[Key, list[np.float32]]:
+    """By owned parameter, the factors that its values are stored with, one for each different use.
+
+    There is none where it has no values of its own in the artifact: the scale_factor of a BatchNorm
+    divides its mean and variance (1 / factor, rounded to float32; 0 for a factor of 0), and a layer
+    that takes the batch's own statistics reads none of the three.
+    """
+    forms: dict[Key, list[np.float32]] = {}
+    for (index, i), owner in parameters.owners.items():
+        found = forms.setdefault(owner, [])
+        layer = net.layers[index]
+        if layer.type != "BatchNorm":
+            factor = _UNCHANGED
+        elif i == 2 or not _uses_global_stats(layer, net):
+            continue
+        else:
+            divisor = np.float32(parameters[index][2].reshape(-1)[0])
+            factor = np.float32(0) if divisor == 0 else np.float32(1) / divisor
+        if factor not in found:
+            found.append(factor)
+    return forms
+
+
+def _uses_global_stats(layer: Layer, net: Net) -> bool:
+    param = layer.message.batch_norm_param
+    if param.HasField("use_global_stats"):
+        return bool(param.use_global_stats)
+    return net.phase == "TEST"
+
+
+def _check_layer(
+    layer: Layer,
+    arrays: Sequence[tuple[Key, NDArray[np.float32]]],
+    shapes: NetShapes,
+    forms: Mapping[Key, Sequence[np.float32]],
+    by_key: Mapping[Key, list[Entry]],
+    reasons: Mapping[Key, str],
+    stored: Mapping[str, NDArray[Any]],
+) -> LayerParity:
+    kept = gone = 0
+    notes: list[str] = []
+    problems: list[str] = []
+    for key, array in arrays:
+        kind = shapes.params[layer.index][key[1]].name
+        if not forms[key] and key in reasons:
+            gone += array.size
+            notes.append(f"{kind}: {reasons[key]}")
+            continue
+        if key in reasons:
+            problems.append(f"{kind} is not to be folded")
+        found = by_key.get(key, [])
+        if len(found) != len(forms[key]) or not found:
+            problems.append(f"{kind} is stored {len(found)} times")
+            continue
+        names = {entry["layer"] for entry in found} - {layer.name}
+        problems += [f'{kind} is said to be of layer "{name}"' for name in names]
+        wrong, changes = _check(kind, array, forms[key], found, stored)
+        problems += wrong
+        notes += changes
+        got = stored.get(found[0]["name"])
+        kept += 0 if got is None else got.size
+    source = sum(array.size for _, array in arrays)
+    return LayerParity(layer.name, source, kept, gone, tuple(notes), tuple(problems))
 
 
 def _check(
     kind: str,
     source: NDArray[np.float32],
-    entry: Mapping[str, Any],
+    factors: Sequence[np.float32],
+    entries: Sequence[Entry],
     stored: Mapping[str, NDArray[Any]],
-) -> tuple[list[str], list[str], int]:
+) -> tuple[list[str], list[str]]:
+    """Problems and notes of one parameter, stored once with each of the factors."""
+    rest = list(entries)
+    problems: list[str] = []
+    notes: list[str] = []
+    for factor in factors:
+        want = source if factor == _UNCHANGED else source * factor
+        # Where there are several, each is held to the entry that is nearest to it.
+        found = min(rest, key=lambda entry: len(_differences(kind, want, entry, stored)))
+        rest.remove(found)
+        problems += _differences(kind, want, found, stored)
+        change = found["change"]
+        if change is not None:
+            notes.append(f"{kind}: {change}")
+        if factor == _UNCHANGED and change is not None:
+            problems.append(f'{kind} is said to be changed ("{change}"), which is not to be')
+        elif factor != _UNCHANGED and not (change or "").startswith(_CHANGE):
+            problems.append(f"{kind} is not said to be {_CHANGE}")
+    return problems, notes
+
+
+def _differences(
+    kind: str, want: NDArray[np.float32], entry: Entry, stored: Mapping[str, NDArray[Any]]
+) -> list[str]:
+    """What is wrong with one stored array."""
     got = stored.get(entry["name"])
     if got is None:
-        return [f'{kind}: "{entry["name"]}" is not in the artifact'], [], 0
+        return [f'{kind}: "{entry["name"]}" is not in the artifact']
     if got.dtype != np.float32:
-        return [f"{kind} is {got.dtype}, not float32"], [], int(got.size)
-    if got.size != source.size:
-        return [f"{kind} has shape {got.shape}, the source {source.shape}"], [], int(got.size)
-    if entry["change"]:
-        return [], [f"{kind}: {entry['change']}"], int(got.size)
-    same = source.ravel().view(np.uint32) == np.ascontiguousarray(got).ravel().view(np.uint32)
-    if not same.all():
-        return [f"{int((~same).sum())} of {same.size} values of {kind} differ"], [], int(got.size)
-    return [], [], int(got.size)
+        return [f"{kind} is {got.dtype}, not float32"]
+    if got.size != want.size:
+        return [f"{kind} has shape {got.shape}, the source {want.shape}"]
+    bits = np.ascontiguousarray(want).ravel().view(np.uint32)
+    same = bits == np.ascontiguousarray(got).ravel().view(np.uint32)
+    return [] if same.all() else [f"{int((~same).sum())} of {same.size} values of {kind} differ"]
+
+
+def _foreign(
+    entries: Sequence[Entry], constants: Sequence[Entry], stored: Mapping[str, NDArray[Any]]
+) -> list[str]:
+    """Stored arrays that the manifest does not declare, or not with as many values."""
+    parameters = {entry["name"] for entry in entries}
+    declared = {entry["name"]: prod(entry["shape"]) for entry in constants}
+    problems = []
+    for name, array in stored.items():
+        if name in parameters:
+            continue
+        if name not in declared:
+            problems.append(f'"{name}" {array.shape} is stored, but not of the source')
+        elif array.size != declared[name]:
+            problems.append(
+                f'the constant "{name}" has {array.size:,} values, not {declared[name]:,}'
+            )
+    problems += [f'the constant "{name}" is not stored' for name in declared.keys() - stored.keys()]
+    return problems

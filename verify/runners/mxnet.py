@@ -88,6 +88,22 @@ class MXNetRunner:
                 values[name] = values[name].reshape(())
         return {blob: values[name] for blob, name in blobs.items()}
 
+    def interface(self) -> tuple[list[str], list[str]]:
+        """Inputs and heads of the symbol; see `Runner`.
+
+        A symbol names only inputs that are read, in the order of use: those of the conversion are
+        given as it has them, and any other after them.
+        """
+        symbol = self._mx.sym.load(str(self._symbol))
+        known = list(self._part["inputs"].values())
+        stored = self._stored()
+        foreign = [
+            name
+            for name in symbol.list_arguments()
+            if f"arg:{name}" not in stored and name not in known
+        ]
+        return [*known, *foreign], list(symbol.list_outputs())
+
     def run_source(
         self, inputs: Mapping[str, NDArray[np.float32]]
     ) -> dict[str, NDArray[np.float32]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.errors import UnsupportedError
+from prototxt.errors import FileError, UnsupportedError
 from verify.runners.runner import Conversion
 
 __all__ = ["OnnxRuntimeRunner"]
@@ -43,6 +43,27 @@ class OnnxRuntimeRunner:
         values.update(self._run(str(self._path), feed))
         return {blob: values[name] for blob, name in blobs.items()}
 
+    def interface(self) -> tuple[list[str], list[str]]:
+        """The names of the graph's inputs and outputs; see `Runner`.
+
+        Raises:
+            FileError: the manifest renames a blob that could have kept its name.
+        """
+        model = self._onnx.load(str(self._path), load_external_data=False)
+        inputs: Mapping[str, str] = self._part["inputs"]
+        blobs: Mapping[str, str] = self._part["blobs"]
+        # An output that rewrites an input in place cannot have the name of its blob.
+        wanted = {**inputs, **{b: blobs.get(b) for b in self._part["outputs"] if b not in inputs}}
+        renamed = [blob for blob, name in wanted.items() if blob != name]
+        if renamed:
+            raise FileError(
+                f'the blob "{renamed[0]}" is called "{wanted[renamed[0]]}" in the manifest',
+                where=str(self._path),
+                expected="inputs and outputs under the names of their blobs",
+            )
+        graph = model.graph
+        return [entry.name for entry in graph.input], [entry.name for entry in graph.output]
+
     def other_forms(
         self, inputs: Mapping[str, NDArray[np.float32]]
     ) -> dict[str, dict[str, NDArray[np.float32]]]:
@@ -50,10 +71,18 @@ class OnnxRuntimeRunner:
         return {}
 
     def parameters(self) -> dict[str, NDArray[Any]]:
-        """The initialisers by name."""
+        """The initialisers by name, and whatever else holds more than one number."""
         model = self._onnx.load(str(self._path))
         to_array = self._onnx.numpy_helper.to_array
-        return {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+        stored = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+        for tensor in model.graph.sparse_initializer:
+            stored[tensor.values.name] = to_array(tensor.values)
+        for node in model.graph.node:
+            for attribute in node.attribute:
+                for tensor in (attribute.t, attribute.sparse_tensor.values, *attribute.tensors):
+                    if tensor.dims and np.prod(tensor.dims) > 1:
+                        stored[f"{node.output[0]}: {attribute.name}"] = to_array(tensor)
+        return stored
 
     def _instrumented(self, names: set[str]) -> bytes:
         model = self._onnx.load(str(self._path), load_external_data=False)

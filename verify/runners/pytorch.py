@@ -69,6 +69,25 @@ class PyTorchRunner:
         blobs.update(zip(outputs, returned, strict=True))
         return {blob: value.numpy() for blob, value in blobs.items()}
 
+    def interface(self) -> tuple[list[str], list[str]]:
+        """The arguments of `forward`, and the assignments whose variables it returns; see
+        `Runner`."""
+        tree = ast.parse(self._source.read_bytes(), str(self._source))
+        (forward,) = (
+            part for part in ast.walk(tree)
+            if isinstance(part, ast.FunctionDef) and part.name == "forward"
+        )  # fmt: skip
+        places = {arg.arg: f"{_INPUT}{arg.arg}" for arg in forward.args.args[1:]}
+        inputs = list(places.values())
+        variables = [name for name in map(_variable, forward.body) if name is not None]
+        places |= {name: str(number) for number, name in enumerate(variables)}
+        returned = forward.body[-1]
+        assert isinstance(returned, ast.Return)
+        value = returned.value
+        results = value.args if isinstance(value, ast.Call) else [value]
+        names = [ast.unparse(result) if result else "None" for result in results]
+        return inputs, [places.get(name, name) for name in names]
+
     def other_forms(
         self, inputs: Mapping[str, NDArray[np.float32]]
     ) -> dict[str, dict[str, NDArray[np.float32]]]:
@@ -127,8 +146,15 @@ class _Recording(SourceFileLoader):
 
 
 def _recorded(line: ast.stmt) -> list[ast.stmt]:
-    if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
+    variable = _variable(line)
+    if variable is None:
         return [line]
-    name = ast.Name(line.targets[0].id, ast.Load())
-    call = ast.Call(ast.Name(_RECORD, ast.Load()), [name], [])
+    call = ast.Call(ast.Name(_RECORD, ast.Load()), [ast.Name(variable, ast.Load())], [])
     return [line, ast.Expr(call)]
+
+
+def _variable(line: ast.stmt) -> str | None:
+    """The variable that a statement assigns, if it is such a statement."""
+    if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+        return line.targets[0].id
+    return None
