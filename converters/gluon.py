@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from converters.emitter import Provenance
 from converters.gluon_calls import expression, literal
 from converters.gluon_layers import layers_of
+from converters.mxnet_fusion import keeps_values
 from converters.mxnet_symbol import VARIABLE, Symbol
 from converters.python_names import Identifiers, class_name, safe_text, wrapped
 from converters.python_source import WIDTH, Call, Expression, layout, statement
@@ -23,6 +25,9 @@ _BLOCK_NAMES = """
 BLOCK_NAMES = frozenset(_BLOCK_NAMES.split())
 """What HybridBlock of MXNet 1.9.1 calls its own, and what the emitted class adds."""
 _LOCAL_NAMES = ("mx", "nn", "stored")
+_FUSED_WITH_SUMS = frozenset({"BatchNorm", "Convolution"})
+_MANY = 8
+"""From so many gradients of one value on, MXNet adds them up one after another."""
 
 
 class GluonSource:
@@ -46,7 +51,13 @@ class GluonSource:
         self.calls = [symbol for symbol in needed if symbol.op != VARIABLE]
         self.loose = [symbol for symbol in needed if isinstance(symbol.value, Parameter)]
         self.inputs = [s for s in symbols if s.op == VARIABLE and s.value in graph.inputs]
+        self.uses = self._count_uses()
         self._name_all()
+
+    def _count_uses(self) -> Counter[Symbol]:
+        """How often a symbol is read or returned."""
+        reads = (entry for call in self.calls for entry in self._reads(call))
+        return Counter([*self.outputs, *reads])
 
     def _reads(self, symbol: Symbol) -> tuple[Symbol, ...]:
         return symbol.inputs[:1] if symbol in self.layers else symbol.inputs
@@ -57,7 +68,9 @@ class GluonSource:
         self.attributes = attributes.each(layers)
         self.loose_names = attributes.each({symbol: symbol.name for symbol in self.loose})
         named = [*self.inputs, *self.calls]
-        self.locals = Identifiers(_LOCAL_NAMES).each({s: _label(s) for s in named})
+        # Blocks pass parameters to hybrid_forward by their attributes' names.
+        taken = (*_LOCAL_NAMES, *self.loose_names.values())
+        self.locals = Identifiers(taken).each({s: _label(s) for s in named})
         self.locals |= {s: f'stored["{text}"]' for s, text in self.loose_names.items()}
 
     # --- parts of the file ----------------------------------------------------------------------
@@ -139,8 +152,7 @@ class GluonSource:
             if symbol in merged:
                 inner = merged[symbol]
                 made, reads = Call("F.relu", (self._expression(inner),)), inner.inputs
-            # Shapes stand where they change.
-            comment = "" if reads and _shape(reads[0]) == _shape(symbol) else _shape(symbol)
+            comment = _comment(symbol, reads)
             lines += statement(indent, self.locals[symbol], made, comment=comment)
         return [*lines, *self._return(indent)]
 
@@ -153,14 +165,10 @@ class GluonSource:
 
     def _merged(self) -> dict[Symbol, Symbol]:
         """ReLUs that are written around the call that they alone read, where that fits."""
-        uses = dict.fromkeys(self.outputs, 1)
-        for symbol in self.calls:
-            for entry in self._reads(symbol):
-                uses[entry] = uses.get(entry, 0) + 1
         found: dict[Symbol, Symbol] = {}
         for symbol in self.calls:
             inner = symbol.inputs[0] if symbol.inputs else symbol
-            if symbol.op != "Activation" or inner.op == VARIABLE or uses[inner] > 1:
+            if symbol.op != "Activation" or inner.op == VARIABLE or self.uses[inner] > 1:
                 continue
             line = f"{self.locals[symbol]} = F.relu({self._expression(inner)})"
             if inner not in found and len(line) + 8 <= WIDTH:
@@ -171,7 +179,27 @@ class GluonSource:
         if symbol in self.layers:
             name = self.attributes[self.layers[symbol]]
             return Call(f"self.{name}", (self.locals[symbol.inputs[0]],))
-        return expression(symbol, [self.locals[entry] for entry in symbol.inputs])
+        arguments = [self.locals[entry] for entry in symbol.inputs]
+        return expression(symbol, arguments, infix=self._is_infix(symbol))
+
+    def _is_infix(self, symbol: Symbol) -> bool:
+        """Whether Python's operators may stand for a symbol's.
+
+        A hybridized `a + b` is elemwise_add.  Unlike broadcast_add, it hands its output's
+        gradient node itself to its operands: MXNet's sum of `_MANY` or more gradients orders
+        these nodes one after another, and such a node then waits for itself ("control dep not
+        found in graph"; `AggregateGradient` in `graph_executor.cc`).  And MXNet fuses it with a
+        convolution before it, even where that is read elsewhere, and with what follows, even
+        where the sum is returned.
+        """
+        if symbol.op != "broadcast_add":
+            return True
+        shared = symbol in self.outputs and self.uses[symbol] > 1
+        return not any(
+            self.uses[entry] >= _MANY
+            or (entry.op in _FUSED_WITH_SUMS and (shared or self.uses[entry] > 1))
+            for entry in symbol.inputs
+        )
 
     def _stored(self) -> list[str]:
         owners: dict[str, str] = {}
@@ -243,6 +271,13 @@ def _needed(
         if symbol in wanted:
             wanted.update(reads(symbol))
     return [symbol for symbol in symbols if symbol in wanted]
+
+
+def _comment(symbol: Symbol, reads: Sequence[Symbol]) -> str:
+    """The shape where it changes, and why there is a call that changes nothing."""
+    if keeps_values(symbol):
+        return "the same; keeps MXNet from fusing"
+    return "" if reads and _shape(reads[0]) == _shape(symbol) else _shape(symbol)
 
 
 def _shape(symbol: Symbol) -> str:

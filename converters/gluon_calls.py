@@ -27,7 +27,6 @@ _FUNCTIONS = {
     "Reshape": "reshape",
     "Flatten": "flatten",
     "Pad": "pad",
-    "_copy": "identity",
     "_arange": "arange",
 }
 _LEFT_OUT = {"__rank__", "num_args"}
@@ -42,7 +41,7 @@ def literal(text: str) -> str:
 
 def _source(setting: Setting) -> str:
     if isinstance(setting, float):
-        return number(setting).replace("e+", "e")
+        return number(setting, 'float("{}")').replace("e+", "e")
     return literal(setting) if isinstance(setting, str) else str(setting)
 
 
@@ -51,10 +50,10 @@ def _same_shape(symbol: Symbol) -> bool:
     return None not in values and len({value.shape for value in values if value}) == 1
 
 
-def expression(symbol: Symbol, arguments: Sequence[str]) -> Expression:
+def expression(symbol: Symbol, arguments: Sequence[str], infix: bool = True) -> Expression:
     """The call of a symbol's operator on arguments that are names.
 
-    Scalars and arrays of one shape are written with Python's operators.
+    Scalars and, with `infix`, arrays of one shape are written with Python's operators.
     """
     settings = symbol.settings
     if symbol.op == "Activation":
@@ -64,9 +63,11 @@ def expression(symbol: Symbol, arguments: Sequence[str]) -> Expression:
         if symbol.op == "_maximum_scalar":
             return Call("F.maximum", (*arguments, scalar))
         if symbol.op == "_power_scalar":
-            return f"{arguments[0]}**{scalar}"
+            # Formatters put spaces around a power that is no plain number.
+            sign = " ** " if "(" in scalar else "**"
+            return f"{arguments[0]}{sign}{scalar}"
         return f"{arguments[0]} {_SCALAR[symbol.op]} {scalar}"
-    if symbol.op in _SAME_SHAPE and _same_shape(symbol):
+    if infix and symbol.op in _SAME_SHAPE and _same_shape(symbol):
         return f"{arguments[0]} {_SAME_SHAPE[symbol.op]} {arguments[1]}"
     name = _FUNCTIONS.get(symbol.op, symbol.op)
     options = [f"{k}={_source(v)}" for k, v in settings.items() if k not in _LEFT_OUT]

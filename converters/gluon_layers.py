@@ -86,8 +86,9 @@ def _batch_norm(symbol: Symbol) -> Layer | None:
         return None
     eps = symbol.settings["eps"]
     assert isinstance(eps, float)
+    epsilon = number(eps, 'float("{}")')
     arguments = [
-        *([] if number(eps) == "1e-05" else [f"epsilon={number(eps)}"]),
+        *([] if epsilon == "1e-05" else [f"epsilon={epsilon}"]),
         "center=False",
         "scale=False",
         "use_global_stats=True",

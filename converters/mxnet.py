@@ -12,9 +12,10 @@ from pathlib import Path
 
 from converters.emitter import Artifact
 from converters.gluon import gluon_source
+from converters.mxnet_fusion import SAME, unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import WindowEmitter
-from converters.mxnet_symbol import to_json
+from converters.mxnet_symbol import OUTPUT, to_json
 from ir import Node, Parameter, Shape
 from ir import ops as o
 
@@ -28,11 +29,12 @@ class MXNetEmitter(WindowEmitter):
 
     def finish(self) -> list[Artifact]:
         """The three files."""
-        outputs = [self.symbols[value] for value in self.graph.outputs]
-        symbol_text = to_json(self.calls, outputs)
+        returned = [self.symbols[value] for value in self.graph.outputs]
+        calls, outputs = unfused(self.calls, returned, lambda name: self.free(name, OUTPUT))
+        symbol_text = to_json(calls, outputs)
         arrays = {name: param.data for param, name in self.parameters.items()}
         source = gluon_source(
-            self.graph, self.name, self.provenance, self.calls, outputs, self.parameters
+            self.graph, self.name, self.provenance, calls, outputs, self.parameters
         )
         return [
             Artifact(f"{self.name}-symbol.json", partial(_write_text, symbol_text)),
@@ -91,8 +93,8 @@ class MXNetEmitter(WindowEmitter):
     # --- element by element -------------------------------------------------------------------
 
     def identity(self, node: Node, op: o.Identity) -> None:
-        """_copy."""
-        self.same(node, "_copy")
+        """Reshape to the same shape: oneDNN's fusions take `_copy` out, and outputs with it."""
+        self.same(node, "Reshape", **SAME)
 
     def relu(self, node: Node, op: o.Relu) -> None:
         """Activation, or LeakyReLU where there is a slope."""
@@ -214,7 +216,7 @@ class MXNetEmitter(WindowEmitter):
         if op.axes:
             self.same(node, kind, axis=op.axes, **({"keepdims": True} if op.keep else {}))
         else:  # no axes mean all of them to MXNet
-            self.same(node, "_copy")
+            self.same(node, "Reshape", **SAME)
 
     def reduce_sum(self, node: Node, op: o.ReduceSum) -> None:
         """Sum."""

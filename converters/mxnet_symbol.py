@@ -17,7 +17,7 @@ from converters.python_source import number
 from ir import Graph, Node, Shape, Value, constant
 from ir.ops import BatchNorm
 
-__all__ = ["VARIABLE", "Setting", "Symbol", "SymbolEmitter", "clean", "to_json"]
+__all__ = ["OUTPUT", "VARIABLE", "Setting", "Symbol", "SymbolEmitter", "clean", "to_json"]
 
 Setting = bool | int | float | str | tuple[int | None, ...]
 
@@ -57,7 +57,7 @@ def clean(name: str) -> str:
 
 def _text(setting: Setting) -> str:
     if isinstance(setting, float):
-        return number(setting)  # MXNet rounds to float32 what it reads
+        return number(setting, "{}")  # MXNet rounds to float32 what it reads
     return str(setting)
 
 
@@ -130,7 +130,7 @@ class SymbolEmitter(Emitter):
             self._variable(value, value.name)
         # Values' names come before parameters': blobs are what users look for.
         self._node_names = {
-            value: self._free(value.name, OUTPUT)
+            value: self.free(value.name, OUTPUT)
             for node in self.graph.nodes
             for value in node.outputs
         }
@@ -150,7 +150,7 @@ class SymbolEmitter(Emitter):
             prefix = "aux" if param in auxiliary else "arg"
             self.parameters[param] = f"{prefix}:{symbol.name}"
 
-    def _free(self, wanted: str, output: str) -> str:
+    def free(self, wanted: str, output: str) -> str:
         """A name, cleaned and numbered so that neither it nor its output is met twice."""
         base = name = clean(wanted)
         number = 2
@@ -164,7 +164,7 @@ class SymbolEmitter(Emitter):
         self, value: Value, wanted: str, fixed: Mapping[str, Setting] | None = None
     ) -> Symbol:
         settings = {**(fixed or {}), **({} if value.shape else {"__rank__": 0})}
-        symbol = Symbol(VARIABLE, self._free(wanted, ""), (), settings, value)
+        symbol = Symbol(VARIABLE, self.free(wanted, ""), (), settings, value)
         self.calls.append(symbol)
         self.symbols[value] = symbol
         self.values[value] = symbol.name
@@ -182,7 +182,7 @@ class SymbolEmitter(Emitter):
 
     def step(self, node: Node, role: str, op: str, *inputs: Symbol, **settings: Setting) -> Symbol:
         """A call on the way to a node's output."""
-        name = self._free(f"{self._node_names[node.output]}/{role}", OUTPUT)
+        name = self.free(f"{self._node_names[node.output]}/{role}", OUTPUT)
         symbol = Symbol(op, name, inputs, settings, layer=node.layer)
         self.calls.append(symbol)
         return symbol

@@ -66,12 +66,19 @@ def infix(operator: str, function: str, operands: list[str]) -> tuple[str, Expre
     return f" {operator} ".join(operands), calls
 
 
-def number(value: float) -> str:
-    """The shortest literal that is the same float32 as `value`, for a file that imports torch."""
+def number(value: float, special: str = "torch.{}") -> str:
+    """The shortest literal that is the same float32 as `value`.
+
+    Args:
+        value: any number.
+        special: how `nan` and `inf`, in place of `{}`, are written; a minus sign goes before.
+    """
     single = np.float32(value)
     if np.isfinite(single):
         return repr(float(str(single)))
-    return "torch.nan" if np.isnan(single) else f"{'-' * bool(single < 0)}torch.inf"
+    if np.isnan(single):
+        return special.format("nan")
+    return "-" * bool(single < 0) + special.format("inf")
 
 
 def one_or_tuple(sizes: tuple[int, ...]) -> str:

@@ -189,6 +189,59 @@ def test_load_takes_another_file_and_a_context(tmp_path: Path) -> None:
     )
 
 
+# --- sums ---------------------------------------------------------------------------------------
+
+MANY_READS = """
+input: "a" input_shape { dim: 1 dim: 6 dim: 3 dim: 4 }
+layer { name: "e1" type: "Eltwise" bottom: "a" bottom: "a" bottom: "a" top: "sum" }
+layer { name: "l" type: "LRN" bottom: "a" top: "lrn"
+        lrn_param { local_size: 5 alpha: 0.0001 norm_region: WITHIN_CHANNEL } }
+layer { name: "e2" type: "Eltwise" bottom: "a" bottom: "sum" bottom: "a" top: "y"
+        eltwise_param { coeff: 1 coeff: -1 coeff: 0.5 } }
+"""
+
+
+def test_a_value_that_is_read_often(tmp_path: Path) -> None:
+    """Hybridized sums of such values by `+` cannot be differentiated, nor run, in MXNet 1.9.1."""
+    require("mxnet")
+    conversion = convert(MANY_READS, tmp_path)
+    assert "a + " not in source(conversion)
+    x = random(1, 6, 3, 4)
+    runner = MXNetRunner(conversion)
+    got, again = runner.run({"a": x}), runner.run_source({"a": x})
+    np.testing.assert_allclose(again["y"], x - (x + x + x) + x / 2, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(again["lrn"], got["lrn"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("reads", [2, 7, 8, 20])
+def test_sums_of_one_value_run_and_are_differentiated(reads: int, tmp_path: Path) -> None:
+    mx: Any = require("mxnet")
+    bottoms = 'bottom: "x" ' * reads
+    text = f"""
+    input: "a" input_shape {{ dim: 2 dim: 3 }}
+    layer {{ name: "t" type: "TanH" bottom: "a" top: "t" }}
+    layer {{ name: "s" type: "Split" bottom: "t" top: "x" }}
+    layer {{ name: "e" type: "Eltwise" {bottoms} top: "y" }}
+    layer {{ name: "f" type: "Eltwise" bottom: "y" bottom: "x" top: "z" }}
+    """
+    conversion = convert(text, tmp_path)
+    assert ("y + t" in source(conversion)) == (reads < 7)
+    scope: dict[str, Any] = {"__file__": str(conversion.file("mxnet", "_gluon.py"))}
+    scope["__name__"] = "net_gluon"
+    exec(source(conversion), scope)
+    net = scope["load"]()
+    net.hybridize()
+    x = random(2, 3)
+    data = mx.nd.array(x)
+    data.attach_grad()
+    with mx.autograd.record():
+        z = net(data)
+    z.backward()
+    np.testing.assert_allclose(z.asnumpy(), (reads + 1) * np.tanh(x), rtol=1e-5)
+    want = (reads + 1) * (1 - np.tanh(x) ** 2)
+    np.testing.assert_allclose(data.grad.asnumpy(), want, rtol=1e-4)
+
+
 # --- sharing ------------------------------------------------------------------------------------
 
 
@@ -282,6 +335,22 @@ def test_hostile_names_run(tmp_path: Path) -> None:
         total = total + i if i else 2 * i
         assert (got[text] == total).all()
         assert (again[text] == total).all()
+
+
+def test_an_input_named_like_a_parameter(tmp_path: Path) -> None:
+    """The block hands `foo_scale` to hybrid_forward by that name."""
+    require("mxnet")
+    conversion = convert(
+        """
+        input: "foo-scale" input_shape { dim: 2 dim: 3 }
+        layer { name: "foo" type: "Scale" bottom: "foo-scale" top: "y"
+                scale_param { filler { value: 3 } } }
+        """,
+        tmp_path,
+    )
+    x = random(2, 3)
+    np.testing.assert_allclose(MXNetRunner(conversion).run_source({"foo-scale": x})["y"], 3 * x)
+    assert "def hybrid_forward(self, F, foo_scale_, **stored):" in source(conversion)
 
 
 def test_names_of_blocks_are_not_taken() -> None:

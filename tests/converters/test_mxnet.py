@@ -256,6 +256,8 @@ def test_numbers_survive_as_float32() -> None:
         values.astype(np.float32)
     )
     assert number(float(np.float32(1e-5))) == "1e-05"
+    special = [float("nan"), float("inf"), float("-inf"), 1e39]
+    assert [number(v, "{}") for v in special] == ["nan", "inf", "-inf", "inf"]
 
 
 def test_lowering_without_parameters(tmp_path: Path) -> None:

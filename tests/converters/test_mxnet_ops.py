@@ -56,6 +56,35 @@ def test_softplus_is_never_negative(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, softplus(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("make", "function"),
+    [
+        (lambda number: o.Affine(number, 0.0), np.multiply),
+        (lambda number: o.Affine(1.0, number), np.add),
+        (lambda number: o.Affine(0.0, number), lambda x, number: np.full_like(x, number)),
+        (o.Pow, np.power),
+        (o.Clamp, np.maximum),
+    ],
+    ids=["mul", "add", "fill", "pow", "clamp"],
+)
+def test_numbers_that_are_not_finite(
+    make: Any, function: Any, number: float, tmp_path: Path
+) -> None:
+    """In the symbol and in the Gluon source, which `apply` compares."""
+    x = np.array([0.5, -2, 3, np.inf], np.float32)
+    with np.errstate(invalid="ignore"):
+        want = function(x, np.float32(number))
+    np.testing.assert_array_equal(apply(make(number), tmp_path, x), want)
+    symbol, source = (
+        (tmp_path / name).read_text(encoding="utf-8")
+        for name in ("net-symbol.json", "net_gluon.py")
+    )
+    assert f'"scalar": "{number}"' in symbol
+    assert f'{"-" * (number < 0)}float("{abs(number)}")' in source
+    assert "torch" not in symbol + source
+
+
 def test_a_factor_of_0_does_not_read(tmp_path: Path) -> None:
     x = np.array([np.nan, np.inf, 1], np.float32)
     assert apply(o.Affine(0.0, 2.0), tmp_path, x).tolist() == [2, 2, 2]
