@@ -62,3 +62,31 @@ def test_another_shape_fails_even_where_it_would_broadcast() -> None:
 
 def test_nothing_to_compare_fails() -> None:
     assert not compare("b", np.zeros((0, 3)), np.zeros((0, 3))).passed
+
+
+FLT_MAX = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_flt_max_is_demanded_where_it_is_and_no_scale(sign: int) -> None:
+    want = np.array([sign * FLT_MAX, 2.0, -1.0])
+    assert compare("b", want.astype(np.float32), want).passed
+    assert compare("b", want.astype(np.float32), want).scale == 2.0
+    for wrong in ([0.0, 2.0, -1.0], [-sign * FLT_MAX, 2.0, -1.0], [sign * FLT_MAX, 2.1, -1.0]):
+        assert compare("b", np.array(wrong), want).mismatched == 1
+    near = np.nextafter(np.float32(sign * FLT_MAX), np.float32(0))
+    found = compare("b", np.array([near, 2.0, -1.0]), want)
+    assert (found.mismatched, found.where) == (1, (0,))
+    assert compare("b", np.full(2, sign * FLT_MAX), np.full(2, sign * FLT_MAX)).passed
+    assert not compare("b", np.array([sign * FLT_MAX, 2.0]), want[1:]).passed
+
+
+def test_discrete_blobs_have_no_tolerance() -> None:
+    want = np.array([0.0, 20000.0, 1 / 3])
+    assert compare("b", want.astype(np.float32), want, 9.0, discrete=True).passed
+    assert not compare("b", want + 1e-6, want, 9.0, discrete=True).passed
+
+
+def test_no_error_is_no_share_of_nothing() -> None:
+    assert compare("b", WANT, WANT, 0.0).ratio == 0.0
+    assert compare("b", WANT + 1, WANT, 0.0).ratio == math.inf

@@ -220,3 +220,31 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
     )
     assert data["results"][0]["parity"]["passed"] is False
     assert data["environment"]["python"]
+
+
+def test_windows_without_elements_leave_the_blob_its_scale(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text("""
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 6 dim: 6 } } }
+layer { name: "p" type: "Pooling" bottom: "x" top: "p" pooling_param { kernel_size: 1 stride: 2 } }
+layer { name: "r" type: "ReLU" bottom: "p" top: "r" }
+""")
+    done = decaffeinate.convert(path, to=["onnx"], output=tmp_path)
+    report = verified(done)
+    assert report.passed
+    (blob,) = [blob for blob in report.results[0].blobs if blob.blob == "p"]
+    assert blob.shape == (1, 2, 4, 4)
+    assert blob.allowed < 1
+
+
+def test_backends_agree_on_nets_with_masks(tmp_path: Path) -> None:
+    require("torch")
+    path = tmp_path / "net.prototxt"
+    path.write_text("""
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 6 dim: 6 } } }
+layer { name: "p" type: "Pooling" bottom: "x" top: "p" top: "mask"
+        pooling_param { kernel_size: 2 stride: 2 } }
+""")
+    report = decaffeinate.verify(path, backends=["onnx", "pytorch"])
+    assert report.passed
+    assert report.across[0].compared == 2  # x and p, not the mask
