@@ -273,7 +273,7 @@ def test_long_names_are_split_as_formatters_split(tmp_path):
     text += layer("Concat", bottom=f"{a} {b} {c}", top="joined_to_something_long_as_well")
     text += layer("Power", "power_param { scale: -2.5 shift: 3 power: 2 }", a, a)
     text += layer("Power", "power_param { scale: -1 shift: -3 power: 1 }", b, b)
-    text += layer("Pooling", "pooling_param { kernel_size: 1 stride: 3 }", c, c)
+    text += layer("Pooling", "pooling_param { kernel_size: 1 stride: 3 }", c, f"{c}_too")
     assert_like_reference(text, tmp_path)
     for width in (88, 100):
         done = ruff("format", "--check", "--isolated", f"--line-length={width}", str(tmp_path))
