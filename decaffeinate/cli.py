@@ -177,9 +177,9 @@ def verify(
       verify deploy.prototxt model.caffemodel --converted out/deploy.manifest.json --backend onnx
     """
     from decaffeinate import api
-    from decaffeinate.feeds import installed_backends, make_feeds
+    from decaffeinate.feeds import make_feeds
 
-    chosen = _flat(backends) or installed_backends()
+    chosen = _flat(backends) or _default_backends(converted)
     with _progress(as_json) as progress:
         loaded = api.load(net, weights, **options)
         feeds = make_feeds(loaded, dict(arrays), image, mean)
@@ -321,6 +321,18 @@ def _progress(as_json: bool) -> _Progress:
 
 def _flat(choices: Sequence[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in choices for name in names))
+
+
+def _default_backends(converted: Path | None) -> list[str]:
+    """Those that are installed; of an earlier conversion, those that it has files for."""
+    from decaffeinate.feeds import installed_backends
+
+    if converted is None:
+        return installed_backends()
+    from verify.runners.runner import read_conversion
+
+    targets = list(read_conversion(converted).manifest["targets"])
+    return [backend for backend in installed_backends() if backend in targets] or targets
 
 
 def _show_conversion(done: Any) -> None:

@@ -190,3 +190,12 @@ def test_a_file_in_the_place_of_the_manifest_is_replaced(content: str, tmp_path:
 def test_names_of_files_are_names_of_modules(name: str, stem: str, tmp_path: Path) -> None:
     assert convert("--to", "pytorch", "-o", tmp_path, "--name", name).exit_code == 0
     assert (tmp_path / f"{stem}.py").exists()
+
+
+def test_an_earlier_conversion_is_verified_where_it_has_files(tmp_path: Path) -> None:
+    require("onnxruntime")
+    convert("--to", "onnx", "-o", tmp_path)
+    manifest = tmp_path / "net.manifest.json"
+    result = run("verify", CASE.net_path, CASE.weights_path, "--converted", manifest, "--json")
+    assert result.exit_code == 0, result.output
+    assert [row["backend"] for row in json.loads(result.stdout)["results"]] == ["onnx"]
