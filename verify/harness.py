@@ -116,11 +116,13 @@ class _Task:
     exact: Mapping[Blob, NDArray[np.float64]]
     tolerance: float
 
-    def compared(self, got: Blobs) -> list[BlobComparison]:
-        """Every blob of a backend against the reference's."""
+    def compared(self, got: Blobs, only: Blobs | None = None) -> list[BlobComparison]:
+        """Every blob of a backend, or only some, against the reference's."""
         discrete = discrete_blobs(self.net)
         rows = []
         for blob, want in self.exact.items():
+            if only is not None and self.names[blob] not in only:
+                continue
             made = got[self.names[blob]]
             if blob in discrete:
                 want = settled(
@@ -131,10 +133,8 @@ class _Task:
 
     def compared_form(self, form: str, outputs: Blobs, got: Blobs) -> list[BlobComparison]:
         """The outputs of another of a target's files against the reference's."""
-        replaced = {row.blob: row for row in self.compared({**got, **outputs})}
-        return [
-            replace(replaced[key], blob=f"{key} ({form})") for key in outputs if key in replaced
-        ]
+        rows = self.compared({**got, **outputs}, only=outputs)
+        return [replace(row, blob=f"{row.blob} ({form})") for row in rows]
 
 
 def _run(task: _Task, backend: str) -> tuple[BackendResult, Blobs]:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
+from verify.reference import with_phase
 
 __all__ = ["LayerParity", "Parity", "check_parity"]
 
@@ -163,7 +165,8 @@ def _uses_global_stats(layer: Layer, net: Net) -> bool:
     param = layer.message.batch_norm_param
     if param.HasField("use_global_stats"):
         return bool(param.use_global_stats)
-    return net.phase == "TEST"
+    # A layer may state a phase of its own, which Caffe then takes.
+    return bool(with_phase(layer, net.phase).message.phase == pb.TEST)
 
 
 def _check_layer(
