@@ -10,8 +10,9 @@ from converters import layers as _layers  # registers the lowerings  # noqa: F40
 from converters.lowering import LOWERINGS, Lowering
 from ir import Graph, Origin, Parameter, Value
 from ir.ops import Identity
+from prototxt import caffe_pb2 as pb
 from prototxt.errors import NetError, UnsupportedError
-from prototxt.net import Blob, Net
+from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 
@@ -51,7 +52,7 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
             continue
         tops = tuple(shapes.blobs[top] for top in layer.tops)
         inputs = [values[blob] for blob in layer.bottoms]
-        step = Lowering(graph, layer, net.phase, inputs, (), tops, changed, shared)
+        step = Lowering(graph, layer, _phase(net, layer), inputs, (), tops, changed, shared)
         step.params = tuple(
             # PERMISSIVE sharing: the same values under another shape than their owner's.
             step.reshape(stored[parameters.owners[layer.index, i]], param.shape)
@@ -118,6 +119,13 @@ class _Storage:
                 values[other] = step.reshape(values[top], values[other].shape)
             group.add(top)
             self._groups[top] = group
+
+
+def _phase(net: Net, layer: Layer) -> str:
+    """A layer takes the net's phase unless it states its own."""
+    if not layer.message.HasField("phase"):
+        return net.phase
+    return "TEST" if layer.message.phase == pb.TEST else "TRAIN"
 
 
 def _refuse_unknown(net: Net) -> None:

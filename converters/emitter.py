@@ -57,6 +57,8 @@ class Emitter:
         self.values: dict[Value, str] = {}
         self.parameters: dict[Parameter, str] = {}
         self.constants: dict[str, NDArray[Any]] = {}
+        self.options: dict[str, object] = {}
+        """Settings of this target, for the manifest."""
 
     @classmethod
     def emits(cls, op: type[Op]) -> bool:

@@ -19,7 +19,7 @@ from prototxt.parameters import Parameters
 __all__ = ["FORMAT", "describe", "file_entry", "manifest_artifact", "target_entry"]
 
 _INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
-FORMAT = 2
+FORMAT = 1
 """Number of the manifest's format; a change that breaks readers raises it."""
 _BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
 
@@ -45,7 +45,6 @@ def describe(
     weights: Path | None,
     tool: str,
     seed: int,
-    options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The part of the manifest that all targets share."""
     source: dict[str, Any] = {"drawn": parameters.drawn}
@@ -62,7 +61,6 @@ def describe(
             "stages": list(net.stages),
         },
         "weights": source,
-        "options": dict(options),
         "inputs": [{"blob": value.name, "shape": list(value.shape)} for value in graph.inputs],
         "outputs": _outputs(graph),
         "input_contract": _INPUT_CONTRACT,
@@ -111,6 +109,7 @@ def target_entry(emitter: Emitter, graph: Graph, files: Mapping[str, Path]) -> d
     for name, k in graph.versions:
         last[name] = max(k, last.get(name, k))
     return {
+        "options": emitter.options,
         "files": [file_entry(path, name) for name, path in files.items()],
         "inputs": {value.name: emitter.values[value] for value in graph.inputs},
         "outputs": [output["blob"] for output in _outputs(graph)],

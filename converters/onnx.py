@@ -52,6 +52,7 @@ class OnnxEmitter(WindowEmitter):
                 f"opset {opset} cannot be written",
                 expected=f"{OLDEST_OPSET} to {newest} with the installed onnx {onnx.__version__}",
             )
+        self.options["opset"] = self.opset
         self.external_past = external_past
 
     def begin(self) -> None:

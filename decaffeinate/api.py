@@ -137,9 +137,8 @@ def convert(
     # Hashing the files for the manifest takes longer than writing them, so it goes on beside.
     with Staging(folder) as staging, ThreadPoolExecutor(max_workers=2) as hashing:
         description = hashing.submit(
-            describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed,
-            {"opset": opset},
-        )  # fmt: skip
+            describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed
+        )
         described = {}
         for target, artifacts in planned.items():
             written = {}

@@ -79,7 +79,7 @@ def _divided(step: Lowering, sums: Parameter, factor: Parameter) -> Parameter:
         return sums
     # Caffe multiplies by a float32 reciprocal, and by 0 where the factor is 0.
     scale = np.float32(0) if f == 0 else np.float32(1) / f
-    return step.store(sums, sums.data * scale, f"divided by scale_factor {f:g}")
+    return step.store(sums, sums.data * scale, f"divided by scale_factor {f:.9g}")
 
 
 def _batch_statistics(step: Lowering, x: Value, eps: float) -> Value:

@@ -242,3 +242,13 @@ def test_lrn_at_the_edges_of_its_settings() -> None:
     assert (scaled.scale, scaled.shift) == (1 / 16, 0.0)
     with pytest.raises(UnsupportedError, match=r"LRN with alpha -1 and beta 0\.75"):
         graph_of(layer.format("alpha: -1 beta: 0.75"))
+
+
+def test_a_layers_own_phase_counts_before_the_nets() -> None:
+    graph = graph_of(
+        'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" phase: TRAIN }\n'
+        'layer { name: "d" type: "Dropout" bottom: "bn" top: "d" }\n'
+    )
+    assert not graph.parameters()
+    with pytest.raises(UnsupportedError, match="Dropout is random at TRAIN"):
+        graph_of('layer { name: "d" type: "Dropout" bottom: "data" top: "d" phase: TRAIN }')

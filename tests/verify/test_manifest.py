@@ -44,7 +44,7 @@ def test_the_format_that_is_written_is_read() -> None:
         ("{}", 'the file has no "format"'),
         ("[]", "the file is not an object"),
         ("7", "the file is not an object"),
-        ('{"format": 1}', "a manifest of format 1"),
+        ('{"format": 99}', "a manifest of format 99"),
         ('{"format": "2"}', "a manifest of format '2'"),
         ("[" * 100000, "no readable manifest"),
     ],

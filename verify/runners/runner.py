@@ -16,7 +16,7 @@ from prototxt.errors import FileError
 
 __all__ = ["FORMAT", "Arrays", "Conversion", "Runner", "read_conversion", "sha256"]
 
-FORMAT = 2
+FORMAT = 1
 """Number of the manifests' format that is read."""
 _BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
 
