@@ -14,6 +14,7 @@ from prototxt import parse_net
 from prototxt.errors import UsageError
 from prototxt.parameters import bind_parameters
 from prototxt.shapes import infer_shapes
+from tests.frameworks import require
 from verify import reference
 from verify.inputs import image_input, seeded_inputs
 
@@ -82,7 +83,7 @@ def image(folder: Path) -> Path:
      (np.array([1, 2, 3]).reshape(3, 1, 1), (9, 18, 27)), (np.full((3, 4, 5), 4), (6, 16, 26))],
 )  # fmt: skip
 def test_means_that_fit(mean: object, want: tuple[int, ...], tmp_path: Path) -> None:
-    pytest.importorskip("PIL")
+    require("PIL")
     found = image_input(image(tmp_path), (2, 3, 4, 5), mean)  # type: ignore[arg-type]
     assert found.shape == (2, 3, 4, 5)
     assert found[1, :, 2, 3].tolist() == list(want)
@@ -90,14 +91,14 @@ def test_means_that_fit(mean: object, want: tuple[int, ...], tmp_path: Path) -> 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1, 1), (3, 5, 4), (1, 4, 5), (2, 1, 1)])
 def test_means_that_do_not_fit(shape: tuple[int, ...], tmp_path: Path) -> None:
-    pytest.importorskip("PIL")
+    require("PIL")
     with pytest.raises(UsageError, match="a mean of shape"):
         image_input(image(tmp_path), (2, 3, 4, 5), np.zeros(shape, np.float32))
 
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_a_mean_file_of_other_channels(channels: int, tmp_path: Path) -> None:
-    pytest.importorskip("PIL")
+    require("PIL")
     blob = pb.BlobProto(data=[0.0] * (channels * 20))
     blob.shape.dim.extend([1, channels, 4, 5])
     path = tmp_path / "m.binaryproto"
