@@ -21,7 +21,7 @@ from decaffeinate.version import __version__
 
 __all__ = ["convert_main", "main", "verify_main"]
 
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
 
 _COMPLETION = """
 Shell completion: add to your shell's start-up file

@@ -11,11 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from converters.emitter import Artifact
-from decaffeinate import cli
 from prototxt.errors import FileError
+from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import Case
 from tests.message_cases import read_cases
@@ -56,10 +55,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*args: str) -> Result:
-    return CliRunner().invoke(cli.main, list(args), prog_name="decaffeinate")
-
-
 def listing(folder: Path) -> dict[str, bytes | None]:
     found = sorted(folder.rglob("*"))
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in found}
@@ -68,7 +63,7 @@ def listing(folder: Path) -> dict[str, bytes | None]:
 def refused(folder: Path, *args: str) -> str:
     """What the command says on standard error, having changed nothing."""
     before = listing(folder)
-    result = run(*args)
+    result = invoke(*args)
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
@@ -156,7 +151,9 @@ def test_damaged_weights_give_no_traceback(folder: Path) -> None:
         at = int(generator.choice(starts)) + int(generator.integers(0, 60))
         damaged[min(at, len(whole) - 1)] = int(generator.integers(0, 256))
         Path("damaged.caffemodel").write_bytes(damaged)
-        result = run("convert", "net.prototxt", "damaged.caffemodel", "--to", "mxnet", "-o", "out")
+        result = invoke(
+            "convert", "net.prototxt", "damaged.caffemodel", "--to", "mxnet", "-o", "out"
+        )
         assert result.exit_code in (0, 2), result.exception
         assert result.exit_code == 0 or result.stderr.startswith("error: ")
 
@@ -181,7 +178,7 @@ def test_a_write_that_fails_leaves_no_file_of_any_target(
     from decaffeinate import api
 
     args = ("convert", "net.prototxt", "net.caffemodel", "--to", "pytorch", "--to", "mxnet")
-    assert run(*args, "-o", "out").exit_code == 0
+    assert invoke(*args, "-o", "out").exit_code == 0
     original = api._emitter
     seen: list[str] = []
 
@@ -222,7 +219,7 @@ def test_a_program_error_leaves_no_file_either(
 
     monkeypatch.setattr(api, "target_entry", interrupted)
     before = listing(folder)
-    result = run("convert", "net.prototxt", "net.caffemodel", "--to", "mxnet", "-o", "out")
+    result = invoke("convert", "net.prototxt", "net.caffemodel", "--to", "mxnet", "-o", "out")
     assert result.exit_code != 0
     assert listing(folder) == before
 
@@ -250,7 +247,7 @@ def test_a_file_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPat
         return original(path, *args, **settings)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", denied)
-    result = run("convert", "net.prototxt")
+    result = invoke("convert", "net.prototxt")
     assert (result.exit_code, result.stderr) == (
         2,
         (

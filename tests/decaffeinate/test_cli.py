@@ -9,21 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from decaffeinate import cli
+from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import Case
 
 CASE = Case("nets/squeezenet")
 
 
-def run(*args: Any) -> Result:
-    return CliRunner().invoke(cli.main, [str(arg) for arg in args])
-
-
 def convert(*args: Any) -> Result:
-    return run("convert", CASE.net_path, CASE.weights_path, *args)
+    return invoke("convert", CASE.net_path, CASE.weights_path, *args)
 
 
 def test_writing_pytorch_and_mxnet_needs_neither(tmp_path: Path) -> None:
@@ -49,7 +45,7 @@ def test_json_lists_the_files(tmp_path: Path) -> None:
 
 
 def test_drawn_parameters_are_said_to_be_drawn(tmp_path: Path) -> None:
-    result = run("convert", CASE.net_path, "--to", "pytorch", "-o", tmp_path, "--seed", 4)
+    result = invoke("convert", CASE.net_path, "--to", "pytorch", "-o", tmp_path, "--seed", 4)
     assert "drawn from the net's fillers (seed 4), not trained" in result.stdout
     assert "drawn from the net's fillers (seed 4), not trained" in (tmp_path / "net.py").read_text()
     manifest = json.loads((tmp_path / "net.manifest.json").read_text())
@@ -63,7 +59,7 @@ def test_the_manifest_keeps_targets_of_the_same_input_and_drops_others(tmp_path:
     convert("--to", "pytorch", "-o", tmp_path)
     convert("--to", "mxnet", "-o", tmp_path)
     assert targets() == ["mxnet", "pytorch"]
-    run("convert", CASE.net_path, "--to", "mxnet", "-o", tmp_path)
+    invoke("convert", CASE.net_path, "--to", "mxnet", "-o", tmp_path)
     assert targets() == ["mxnet"]
 
 
@@ -83,7 +79,7 @@ def test_verify_writes_its_report_and_returns_1_where_files_differ(tmp_path: Pat
     bias = next(t for t in model.graph.initializer if t.name == "conv1.bias")
     bias.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(bias), "conv1.bias"))
     onnx.save(model, str(tmp_path / "net.onnx"))
-    result = run("verify", CASE.net_path, CASE.weights_path, "--backend", "onnx", "--converted",
+    result = invoke("verify", CASE.net_path, CASE.weights_path, "--backend", "onnx", "--converted",
                  tmp_path / "net.manifest.json", "--report", tmp_path / "report")  # fmt: skip
     assert result.exit_code == 1
     assert "NOT equivalent" in result.stdout
@@ -96,7 +92,7 @@ def test_verify_feeds_images_and_arrays(tmp_path: Path) -> None:
     image = require("PIL.Image")
     rng = np.random.default_rng(0)
     image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(tmp_path / "some.png")
-    result = run(
+    result = invoke(
         "verify",
         CASE.net_path,
         CASE.weights_path,
@@ -108,19 +104,19 @@ def test_verify_feeds_images_and_arrays(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "some.png" in result.stdout
     np.save(tmp_path / "data.npy", CASE.inputs()["data"])
-    result = run("verify", CASE.net_path, CASE.weights_path, "--backend", "onnx",
+    result = invoke("verify", CASE.net_path, CASE.weights_path, "--backend", "onnx",
                  "--input", f"data={tmp_path / 'data.npy'}", "--json")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["results"][0]["inputs"] == "given arrays"
 
 
 def test_inspect_prints_the_table_with_totals() -> None:
-    result = run("inspect", CASE.net_path)
+    result = invoke("inspect", CASE.net_path)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert any(line.split()[:2] == ["fire2/squeeze1x1", "Convolution"] for line in lines)
     assert lines[-1] == "inputs: data; outputs: prob"
-    content = json.loads(run("inspect", CASE.net_path, "--json").stdout)
+    content = json.loads(invoke("inspect", CASE.net_path, "--json").stdout)
     _, shapes, parameters = CASE.load()
     assert content["parameters"] == parameters.count
     assert content["macs"] == sum(shapes.macs.values())
@@ -136,20 +132,20 @@ def test_inspect_shows_nets_with_unknown_layers(tmp_path: Path) -> None:
         'layer { name: "odd" type: "Odd" bottom: "c" top: "odd" }\n'
         'layer { name: "r" type: "ReLU" bottom: "odd" top: "r" }\n'
     )
-    result = run("inspect", path)
+    result = invoke("inspect", path)
     assert result.exit_code == 0
     assert "Odd (unknown)" in result.stdout
     assert "at least 8" in result.stdout
 
 
 def test_ref_lists_and_writes(tmp_path: Path) -> None:
-    listed = run("ref", "list").stdout
+    listed = invoke("ref", "list").stdout
     assert "complex-bypass" in listed
     assert "squeezenet-compressed" in listed
-    result = run("ref", "write", "1.1", "--input-size", 64, "--batch", 1, "-o", tmp_path)
+    result = invoke("ref", "write", "1.1", "--input-size", 64, "--batch", 1, "-o", tmp_path)
     assert result.exit_code == 0, result.output
     prototxt, weights = (Path(line) for line in result.stdout.split())
-    assert run("convert", prototxt, weights, "--to", "pytorch", "-o", tmp_path).exit_code == 0
+    assert invoke("convert", prototxt, weights, "--to", "pytorch", "-o", tmp_path).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -166,7 +162,7 @@ def test_ref_lists_and_writes(tmp_path: Path) -> None:
     ],
 )
 def test_every_command_has_help(command: list[str]) -> None:
-    result = run(*command, "--help")
+    result = invoke(*command, "--help")
     assert result.exit_code == 0
     assert len(result.stdout) > 150
 
@@ -196,6 +192,6 @@ def test_an_earlier_conversion_is_verified_where_it_has_files(tmp_path: Path) ->
     require("onnxruntime")
     convert("--to", "onnx", "-o", tmp_path)
     manifest = tmp_path / "net.manifest.json"
-    result = run("verify", CASE.net_path, CASE.weights_path, "--converted", manifest, "--json")
+    result = invoke("verify", CASE.net_path, CASE.weights_path, "--converted", manifest, "--json")
     assert result.exit_code == 0, result.output
     assert [row["backend"] for row in json.loads(result.stdout)["results"]] == ["onnx"]
