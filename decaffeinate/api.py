@@ -105,7 +105,7 @@ def convert(
     net: str | Path | Loaded,
     weights: str | Path | None = None,
     *,
-    to: Sequence[str] = ("onnx",),
+    to: str | Sequence[str] = ("onnx",),
     output: str | Path = ".",
     name: str | None = None,
     opset: int | None = None,
@@ -117,7 +117,7 @@ def convert(
     Args:
         net: the prototxt, or what `load` returned.
         weights: the weights; None draws from the net's fillers.
-        to: names of TARGETS.
+        to: a name of TARGETS, or several.
         output: the folder; made if it is missing.
         name: stem of the files; the prototxt's by default.
         opset: ONNX operator set; by default the newest that current runtimes run.
@@ -130,7 +130,10 @@ def convert(
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     stem = _stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
     graph = lower(loaded.net, loaded.shapes, loaded.parameters)
-    emitters = {target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in to}
+    targets = [to] if isinstance(to, str) else to
+    emitters = {
+        target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in targets
+    }
     planned = {target: emitter.emit() for target, emitter in emitters.items()}
     folder = Path(output)
     files: list[Path] = []

@@ -63,11 +63,15 @@ def main() -> None:
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
               help="Folder for the files; made if missing. Default: the current one.")  # fmt: skip
-@click.option("--name", help="Stem of the files. Default: that of NET.")
+@click.option(
+    "--name",
+    help="Stem of the files; what is no letter, digit or underscore becomes one, since the files "
+    "are also modules. Default: that of NET.",
+)
 @click.option(
     "--opset",
     type=int,
-    help="ONNX operator set, 13 or later. Default: the newest that the "
+    help="ONNX operator set, 13 or later. Default: 26, the newest that the "
     "last three onnxruntime releases run.",
 )
 @click.option(

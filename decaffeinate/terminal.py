@@ -74,10 +74,8 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
         _show_layers(console, report)
     for result in report.results:
         _show_faults(console, result)
-    if report.passed:
-        console.print("[green]equivalent[/green]")
-    else:
-        console.print("[red]NOT equivalent[/red]")
+    colour = "green" if report.passed else "red"
+    console.print(f"[{colour}]{report.verdict}[/{colour}]")
 
 
 def _cells(result: BackendResult) -> list[str]:

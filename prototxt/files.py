@@ -34,6 +34,8 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = tuple(
         (rb"404: Not Found\s*\Z", "missing", "the answer of a server that has no such file",
          "correct the address that it was downloaded from"),
         (rb"\x89HDF\r\n\x1a\n", "hdf5", "an HDF5 file", "give it as the weights, not as the net"),
+        (rb"\xff\xd8\xff", "image", "a JPEG image", "an image goes to --image"),
+        (rb"\x89PNG\r\n", "image", "a PNG image", "an image goes to --image"),
         (rb"\x1f\x8b", "gzip", "a gzip archive", "unpack it first"),
         (rb"PK\x03\x04", "zip", "a zip archive (PyTorch and NumPy .npz files are zip archives too)",
          "unpack it first, or give the file that Caffe wrote"),

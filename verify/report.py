@@ -76,8 +76,18 @@ class Report:
         )
 
     @property
+    def verdict(self) -> str:
+        """What a person is told: a difference, or that nothing could be said."""
+        if self.passed:
+            return "equivalent"
+        differ = any(row.problem is None and not row.passed for row in self.results)
+        if differ or not all(pair.passed for pair in self.across):
+            return "NOT equivalent"
+        return "NOT verified: not every backend could be compared"
+
+    @property
     def exit_code(self) -> int:
-        """0 equivalent, 1 different."""
+        """0 equivalent, 1 different or not verified."""
         return 0 if self.passed else 1
 
     def to_json(self) -> dict[str, Any]:

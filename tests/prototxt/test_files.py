@@ -30,6 +30,8 @@ ACCIDENTS: dict[str, tuple[bytes, str, str]] = {
     "HDF5": (
         b"\x89HDF\r\n\x1a\n\0\0", "an HDF5 file", "give it as the weights, not as the net",
     ),
+    "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG image", "an image goes to --image"),
+    "PNG": (b"\x89PNG\r\n\x1a\n", "a PNG image", "an image goes to --image"),
     "gzip": (b"\x1f\x8b\x08\0", "a gzip archive", "unpack it first"),
     "zip": (
         b"PK\x03\x04\0", "a zip archive (PyTorch and NumPy .npz files are zip archives too)",

@@ -187,6 +187,7 @@ def test_a_backend_that_cannot_run_fails(tmp_path: Path) -> None:
     problem = report.results[0].problem
     assert problem is not None
     assert problem.startswith("the backend failed: ")
+    assert report.verdict == "NOT verified: not every backend could be compared"
 
 
 def test_a_target_that_was_not_converted_fails(tmp_path: Path) -> None:
