@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from converters.caffe import lower
 from converters.emitter import Artifact, Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
+from decaffeinate.plugins import load_plugins
 from decaffeinate.version import __version__
 from ir import Graph
 from prototxt.atomic import Staging
@@ -85,16 +86,30 @@ def load(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
+    input_layers: str = "input",
+    plugins: Sequence[str | Path] = (),
 ) -> Loaded:
     """Read a net and its weights; without weights, parameters are drawn from the net's fillers with
     `seed`.
+
+    Args:
+        net: the prototxt.
+        weights: the weights file.
+        phase: "TEST" or "TRAIN".
+        stages: stages of the net's state.
+        level: level of the net's state.
+        input_shapes: shapes to use instead of the declared ones, by input blob.
+        seed: seed of drawn parameters.
+        input_layers: what becomes of layers that read data from files: "input" or "error".
+        plugins: Python files that register further layer types; see `decaffeinate.plugins`.
 
     Raises:
         DecaffeinateError: anything wrong with the files; see `prototxt.errors`.
     """
     if seed < 0:
         raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
-    parsed = load_net(net, phase, stages, level, input_shapes)
+    load_plugins(plugins)
+    parsed = load_net(net, phase, stages, level, input_shapes, input_layers)
     shapes = infer_shapes(parsed)
     stored = read_weights(weights, parsed, shapes) if weights is not None else None
     parameters = bind_parameters(parsed, shapes, stored, seed)

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from decaffeinate.plugins import load_plugins
 from prototxt.load import load_net
 from prototxt.shapes import infer_shapes, known_types
 
@@ -55,6 +56,8 @@ def inspect_net(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_layers: str = "input",
+    plugins: Sequence[str | Path] = (),
 ) -> Inspection:
     """Read a net and tabulate its layers; a shared parameter counts once, for the layer that owns
     it.
@@ -62,7 +65,8 @@ def inspect_net(
     Raises:
         DecaffeinateError: the net cannot be read, or Caffe would refuse its shapes.
     """
-    net = load_net(path, phase, stages, level, input_shapes)
+    load_plugins(plugins)
+    net = load_net(path, phase, stages, level, input_shapes, input_layers)
     shapes = infer_shapes(net, partial=True)
     known = set(known_types())
     seen: set[str] = set()

@@ -132,6 +132,21 @@ def net_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Seed of drawn parameters and of noise.",
     )
+    @click.option(
+        "--input-layers",
+        type=click.Choice(["input", "error"]),
+        default="input",
+        show_default=True,
+        help="What becomes of layers that read data from files: inputs of the net, or an error.",
+    )
+    @click.option(
+        "--plugin",
+        "plugins",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        metavar="FILE.py",
+        help="Python file that registers layer types of your own; may be given several times.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @functools.wraps(command)
     def with_options(*args: Any, **kwargs: Any) -> None:

@@ -21,10 +21,20 @@ class GraphError(AssertionError):
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """What a node makes or the graph is fed: float32, of a fixed shape, under a unique name."""
+    """What a node makes or the graph is fed: float32, under a unique name.
+
+    `shape` is what it has for the net's declared inputs.  `dims` is given where the graph takes
+    other sizes too: the same, with a name in the place of each size that is open.
+    """
 
     name: str
     shape: Shape
+    dims: tuple[int | str, ...] | None = None
+
+    @property
+    def open_axes(self) -> frozenset[int]:
+        """The axes whose size is known only when the graph runs."""
+        return frozenset(i for i, dim in enumerate(self.dims or ()) if isinstance(dim, str))
 
     def __str__(self) -> str:
         return f"{self.name} {list(self.shape)}"

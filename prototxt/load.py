@@ -27,6 +27,7 @@ def load_net(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_layers: str = "input",
 ) -> Net:
     """Read a `.prototxt` as Caffe would for a phase, stages and a level.
 
@@ -36,6 +37,7 @@ def load_net(
         stages: stages of the net state, added to those that the file itself sets.
         level: level of the net state.
         input_shapes: shapes to use instead of the declared ones, by input blob.
+        input_layers: what becomes of layers that read data from files: "input" or "error".
 
     Raises:
         FileError: the file is missing, empty, or evidently something else.
@@ -43,7 +45,9 @@ def load_net(
         NetError: Caffe would refuse the definition.
         UsageError: an input shape for a blob that is no input.
     """
-    return parse_net(_read_text(Path(path)), str(path), phase, stages, level, input_shapes)
+    return parse_net(
+        _read_text(Path(path)), str(path), phase, stages, level, input_shapes, input_layers
+    )
 
 
 def parse_net(
@@ -53,6 +57,7 @@ def parse_net(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_layers: str = "input",
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
     wanted = _wanted_state(phase, stages, level)

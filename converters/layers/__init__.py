@@ -1,5 +1,25 @@
 """The lowerings of Caffe's layers, a family a file; importing this registers them."""
 
-from converters.layers import activation, combination, convolution, loss, normalization, pooling
+from converters.layers import (
+    activation,
+    combination,
+    convolution,
+    loss,
+    movement,
+    normalization,
+    pooling,
+    recurrent,
+    source,
+)
 
-__all__ = ["activation", "combination", "convolution", "loss", "normalization", "pooling"]
+__all__ = [
+    "activation",
+    "combination",
+    "convolution",
+    "loss",
+    "movement",
+    "normalization",
+    "pooling",
+    "recurrent",
+    "source",
+]

@@ -6,14 +6,17 @@ from ir.ops.elementwise import (
     Affine,
     Clamp,
     Div,
+    Dropout,
     Elu,
     Equal,
+    Exp,
     GreaterEqual,
     Identity,
     Log,
     Maximum,
     Mul,
     Pow,
+    PRelu,
     Relu,
     Sigmoid,
     Softplus,
@@ -24,10 +27,23 @@ from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
 from ir.ops.reduction import ReduceMean, ReduceSum
-from ir.ops.shape import Concat, Flatten, Pick, Reshape
+from ir.ops.shape import (
+    Compress,
+    Concat,
+    CropLike,
+    Flatten,
+    Gather,
+    Pick,
+    Reshape,
+    Slice,
+    Tile,
+    TopIndices,
+    TopValues,
+)
 from ir.ops.window import (
     AveragePool,
     Conv,
+    ConvTranspose,
     GlobalAveragePool,
     GlobalMaxPool,
     MaxPool,
@@ -36,17 +52,20 @@ from ir.ops.window import (
 )
 
 PRIMITIVES: tuple[type[Op], ...] = (
-    Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Concat, Conv, Div, Elu, Equal, Flatten,
-    GlobalAveragePool, GlobalMaxPool, GreaterEqual, Identity, Linear, LocalResponseNorm, Log,
-    MaxPool, MaxPoolMask, Maximum, Mul, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid,
-    Softmax, Softplus, Sub, Tanh,
+    Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
+    CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
+    GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
+    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
+    Sub, Tanh, Tile, TopIndices, TopValues,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
 __all__ = [
-    "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Concat", "Conv",
-    "Div", "Elu", "Equal", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual",
-    "Identity", "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul",
-    "Op", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
-    "ShapeError", "Sigmoid", "Softmax", "Softplus", "Sub", "Tanh",
+    "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Compress",
+    "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
+    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
+    "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
+    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
+    "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices",
+    "TopValues",
 ]  # fmt: skip

@@ -62,6 +62,17 @@ class Log(Unary):
     """Natural logarithm."""
 
 
+class Exp(Unary):
+    """e to the power of x."""
+
+
+@dataclass(frozen=True)
+class Dropout(Unary):
+    """x at inference; in training a share `ratio` of it is dropped and the rest is scaled up."""
+
+    ratio: float = 0.5
+
+
 @dataclass(frozen=True)
 class Elu(Unary):
     """x where x > 0, else alpha * (exp(x) - 1)."""
@@ -90,9 +101,22 @@ class Pow(Unary):
 
 @dataclass(frozen=True)
 class Clamp(Unary):
-    """max(x, low)."""
+    """max(low, min(x, high)), with either or both of the two."""
 
-    low: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        assert self.low is not None or self.high is not None
+
+
+class PRelu(Op):
+    """max(x, 0) + slope * min(x, 0): x (N, C, ...), slope (C,), or (1,) for all channels."""
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2 and len(shapes[0]) >= 2, shapes)
+        self.need(shapes[1] in ((1,), (shapes[0][1],)), shapes)
+        return [shapes[0]]
 
 
 class Add(Nary):

@@ -37,13 +37,115 @@ class Flatten(Op):
 
 @dataclass(frozen=True)
 class Reshape(Op):
-    """The same values in another shape."""
+    """The same values in another shape.
+
+    `pattern` is given where sizes are open: the shape with 0 for an axis whose size is the
+    input's at the same place, and -1 for the one that follows from the rest.
+    """
 
     shape: Shape
+    pattern: Shape | None = None
 
     def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
         self.need(len(shapes) == 1 and prod(shapes[0]) == prod(self.shape), shapes)
         return [self.shape]
+
+
+@dataclass(frozen=True)
+class Slice(Op):
+    """The part [start, stop) of one axis."""
+
+    axis: int
+    start: int
+    stop: int
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1 and 0 <= self.axis < len(shapes[0]), shapes)
+        self.need(0 <= self.start < self.stop <= shapes[0][self.axis], shapes)
+        x = shapes[0]
+        return [(*x[: self.axis], self.stop - self.start, *x[self.axis + 1 :])]
+
+
+@dataclass(frozen=True)
+class CropLike(Op):
+    """The first input cut to the second's sizes on the axes from `axis` on, beginning at
+    `offsets`, one an axis."""
+
+    axis: int
+    offsets: Shape
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2 and len(shapes[0]) == len(shapes[1]), shapes)
+        x, like = shapes
+        self.need(self.axis >= 0 and self.axis + len(self.offsets) == len(x), shapes)
+        ends = [o + n for o, n in zip(self.offsets, like[self.axis :], strict=True)]
+        self.need(
+            all(o >= 0 and e <= n
+                for o, e, n in zip(self.offsets, ends, x[self.axis :], strict=True)), shapes
+        )  # fmt: skip
+        return [(*x[: self.axis], *like[self.axis :])]
+
+
+@dataclass(frozen=True)
+class Tile(Op):
+    """The input `count` times over along one axis."""
+
+    axis: int
+    count: int
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1 and 0 <= self.axis < len(shapes[0]), shapes)
+        self.need(self.count >= 1, shapes)
+        x = shapes[0]
+        return [(*x[: self.axis], x[self.axis] * self.count, *x[self.axis + 1 :])]
+
+
+@dataclass(frozen=True)
+class Gather(Op):
+    """Entries of the first input along an axis, by indices (whole numbers held as floats, cut off
+    towards 0): the indices' shape takes the place of that axis."""
+
+    axis: int
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2 and 0 <= self.axis < len(shapes[0]), shapes)
+        x, indices = shapes
+        return [(*x[: self.axis], *indices, *x[self.axis + 1 :])]
+
+
+class Compress(Op):
+    """The entries of x (N, ...) along the first axis where the selector (N,) is not 0, in order.
+
+    Their number is known only when the graph runs; the shape is that of all N.
+    """
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2 and len(shapes[0]) >= 1, shapes)
+        self.need(shapes[1] == (shapes[0][0],), shapes)
+        return [shapes[0]]
+
+
+@dataclass(frozen=True)
+class Top(Op):
+    """Base of the k greatest along an axis, greatest first; of equal values the later comes
+    first."""
+
+    axis: int
+    k: int
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1 and 0 <= self.axis < len(shapes[0]), shapes)
+        x = shapes[0]
+        self.need(1 <= self.k <= x[self.axis], shapes)
+        return [(*x[: self.axis], self.k, *x[self.axis + 1 :])]
+
+
+class TopValues(Top):
+    """The k greatest values."""
+
+
+class TopIndices(Top):
+    """The positions of the k greatest values, as floats."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,35 @@ class Conv(Op):
 
 
 @dataclass(frozen=True)
+class ConvTranspose(Op):
+    """Transposed convolution: x (N, C, ...), weight (C, O / group, ...), optional bias (O,).
+
+    Each axis has stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 pad values.
+    """
+
+    stride: Sizes
+    pad: Sizes
+    dilation: Sizes
+    group: int = 1
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) in (2, 3), shapes)
+        x, weight = shapes[:2]
+        self.need(len(x) == len(weight) == len(self.stride) + 2, shapes)
+        self.need(x[1] == weight[0] and x[1] % self.group == 0, shapes)
+        outputs = weight[1] * self.group
+        self.need(shapes[2:] in ([], [(outputs,)]), shapes)
+        size = tuple(
+            s * (n - 1) + d * (k - 1) + 1 - 2 * p
+            for n, k, s, p, d in zip(
+                x[2:], weight[2:], self.stride, self.pad, self.dilation, strict=True
+            )
+        )
+        self.need(min(size, default=1) > 0, shapes)
+        return [(x[0], outputs, *size)]
+
+
+@dataclass(frozen=True)
 class Pool(Op):
     """Base of pooling: a window on (N, C, H, W), sized by Caffe's rule.
 
@@ -77,6 +106,20 @@ class Pool(Op):
                 self.pooled(shape), shape[2:], self.kernel, self.stride, self.pad, strict=True
             )
         )
+
+    def end_pad(self) -> Sizes:
+        """Padding after each axis with which windows that fit wholly are exactly Caffe's.
+
+        It holds for inputs of every size: a window starts at most (kernel - 1) short of size +
+        pad where any axis has padding, and is rounded up by at most stride - 1.
+        """
+        reach = (
+            pad + (stride - 1 if self.ceil else 0)
+            for stride, pad in zip(self.stride, self.pad, strict=True)
+        )
+        if not any(self.pad):
+            return tuple(reach)
+        return tuple(min(end, k - 1) for end, k in zip(reach, self.kernel, strict=True))
 
     def leaves_map(self, shape: Shape) -> bool:
         """Whether some window lies wholly outside size + pad."""

@@ -1,0 +1,1 @@
+"""Lowerings of layers that move values and compute nothing."""

@@ -1,0 +1,1 @@
+"""Lowerings of layers that hold values, or end a net."""

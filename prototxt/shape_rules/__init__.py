@@ -1,0 +1,22 @@
+"""Shape rules: one short function a layer type, the shapes of its bottoms in, those of its tops and
+parameters out, or Caffe's refusal.
+
+A family of layers a file; importing this registers them all.
+"""
+
+from prototxt.shape_rules import (
+    elementwise,
+    linear,
+    loss,
+    movement,
+    normalization,
+    pooling,
+    recurrent,
+    source,
+)
+from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shape, shape_rule, shown
+
+__all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
+
+# Importing a family registers its layers; naming them here keeps the imports from looking unused.
+FAMILIES = (elementwise, linear, loss, movement, normalization, pooling, recurrent, source)

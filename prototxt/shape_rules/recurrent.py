@@ -1,0 +1,1 @@
+"""Shapes of recurrent layers: time is the first axis."""

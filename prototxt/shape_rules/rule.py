@@ -1,0 +1,100 @@
+"""What a shape rule is: shapes of a layer's bottoms in, those of its tops and parameters out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prototxt import caffe_pb2 as pb
+from prototxt.geometry import fail
+from prototxt.net import Layer
+
+__all__ = [
+    "RULES",
+    "LayerShapes",
+    "ParamShape",
+    "Rule",
+    "Shape",
+    "constant_filler",
+    "need_equal",
+    "need_rank",
+    "shape_rule",
+    "shown",
+]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ParamShape:
+    """One parameter blob of a layer: what it is, its shape in Caffe's layout, and its filler."""
+
+    name: str
+    shape: Shape
+    filler: pb.FillerParameter
+
+
+@dataclass(frozen=True)
+class LayerShapes:
+    """Shapes of a layer's tops and parameters, and its multiply-accumulates for one forward
+    pass."""
+
+    tops: tuple[Shape, ...]
+    params: tuple[ParamShape, ...] = ()
+    macs: int = 0
+
+
+Function = Callable[[Layer, list[Shape]], LayerShapes]
+Count = tuple[int, int | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule of a layer type, with the least and the greatest number of bottoms and of tops."""
+
+    function: Function
+    bottoms: Count
+    tops: Count
+
+
+RULES: dict[str, Rule] = {}
+"""The rules by layer type."""
+
+
+def shape_rule(
+    *types: str, bottoms: Count = (1, 1), tops: Count = (1, 1)
+) -> Callable[[Function], Function]:
+    """Register a function as the rule of layer types; None is "any number from the least on"."""
+
+    def register(function: Function) -> Function:
+        for name in types:
+            RULES[name] = Rule(function, bottoms, tops)
+        return function
+
+    return register
+
+
+def constant_filler(value: float = 0.0) -> pb.FillerParameter:
+    """The filler of parameters that a net cannot state one for."""
+    return pb.FillerParameter(type="constant", value=value)
+
+
+def need_rank(layer: Layer, shape: Shape, rank: int) -> None:
+    """Refuse a bottom that has not so many axes."""
+    if len(shape) != rank:
+        raise fail(layer, f"{layer.type} has a bottom of shape {shown(shape)}", f"{rank} axes")
+
+
+def shown(shape: Shape) -> str:
+    """A shape for a message."""
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def need_equal(layer: Layer, shapes: Sequence[Shape]) -> None:
+    """Refuse bottoms whose shapes differ."""
+    if any(shape != shapes[0] for shape in shapes):
+        raise fail(
+            layer,
+            f"{layer.type} has bottoms of shapes " + ", ".join(map(shown, shapes)),
+            "equal shapes",
+        )
