@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from prototxt.rules import included
 from prototxt.text import parse_fields
 from prototxt.upgrade import Upgraded, upgrade
 
-__all__ = ["load_net", "parse_net"]
+__all__ = ["load_net", "parse_net", "with_input_shapes"]
 
 Shape = tuple[int, ...]
 
@@ -81,6 +81,27 @@ def parse_net(
         warnings=(*parsed.notes, *_unknown_warnings(parsed.unknown)),
         finals=finals,
     )
+
+
+def with_input_shapes(net: Net, shapes: Mapping[str, Sequence[int]]) -> Net:
+    """A copy of a loaded net whose Input layers declare other shapes.
+
+    Args:
+        net: the net; it stays as it is.
+        shapes: shapes by input blob, for all inputs or some; the others keep theirs.
+
+    Raises:
+        UsageError: a shape for a blob that is no input, or sizes that are not positive.
+    """
+    _check_sizes(shapes, net.path)
+    _check_names(shapes, [blob.name for blob in net.inputs], net.path)
+    layers = tuple(
+        replace(layer, message=_declaring(layer.message, shapes))
+        if layer.type == "Input"
+        else layer
+        for layer in net
+    )
+    return replace(net, layers=layers)
 
 
 def _wanted_state(phase: str, stages: Sequence[str], level: int) -> pb.NetState:
@@ -257,6 +278,16 @@ def _check_sizes(shapes: Mapping[str, Sequence[int]], path: str) -> None:
             )
 
 
+def _check_names(names: Iterable[str], inputs: Sequence[str], path: str) -> None:
+    for name in names:
+        if name not in inputs:
+            raise UsageError(
+                f'input shape given for "{name}", which is no input of the net',
+                where=path,
+                expected="one of " + ", ".join(inputs) if inputs else "a net with inputs",
+            )
+
+
 def _with_input_shapes(
     layers: list[Origin], shapes: Mapping[str, Sequence[int]], path: str
 ) -> list[Origin]:
@@ -264,13 +295,7 @@ def _with_input_shapes(
     inputs = [
         top for origin in layers if origin.message.type == "Input" for top in origin.message.top
     ]
-    for name in shapes:
-        if name not in inputs:
-            raise UsageError(
-                f'input shape given for "{name}", which is no input of the net',
-                where=path,
-                expected="one of " + ", ".join(inputs) if inputs else "a net with inputs",
-            )
+    _check_names(shapes, inputs, path)
     return [_reshaped(o, shapes) if o.message.type == "Input" else o for o in layers]
 
 
@@ -292,9 +317,16 @@ def _as_input(origin: Origin, shapes: Mapping[str, Sequence[int]]) -> Origin:
 
 
 def _reshaped(origin: Origin, shapes: Mapping[str, Sequence[int]]) -> Origin:
-    message = origin.message
+    changed = _declaring(origin.message, shapes)
+    return origin if changed is origin.message else replace(origin, message=changed)
+
+
+def _declaring(
+    message: pb.LayerParameter, shapes: Mapping[str, Sequence[int]]
+) -> pb.LayerParameter:
+    """An Input layer that declares these shapes, and otherwise what it declares now."""
     if not any(top in shapes for top in message.top):
-        return origin
+        return message
     declared = list(message.input_param.shape)
     changed = pb.LayerParameter()
     changed.CopyFrom(message)
@@ -306,4 +338,4 @@ def _reshaped(origin: Origin, shapes: Mapping[str, Sequence[int]]) -> Origin:
         elif declared:
             dims = declared[index if len(declared) > 1 else 0].dim
         changed.input_param.shape.add().dim.extend(dims)
-    return replace(origin, message=changed)
+    return changed

@@ -8,6 +8,7 @@ import pytest
 
 from prototxt import Blob, Net, parse_net
 from prototxt.errors import NetError, UsageError
+from prototxt.load import with_input_shapes
 from prototxt.shapes import infer_shapes
 from tests.message_cases import read_cases
 
@@ -208,6 +209,39 @@ def test_one_declared_shape_serves_all_tops_until_one_is_given() -> None:
     )
     shapes = infer_shapes(parse_net(text, input_shapes={"b": (7,)}))
     assert (shapes.blobs[Blob("x")], shapes.blobs[Blob("y")]) == ((4,), (7,))
+
+
+def test_a_loaded_net_takes_other_input_shapes() -> None:
+    text = (
+        'layer { name: "in" type: "Input" top: "a" top: "b" input_param { shape { dim: 4 } } }'
+        + layer("x", "a", "x")
+        + layer("y", "b", "y")
+    )
+    net = parse_net(text)
+    other = with_input_shapes(net, {"b": (7, 3)})
+    shapes = infer_shapes(other).blobs
+    assert (shapes[Blob("x")], shapes[Blob("y")]) == ((4,), (7, 3))
+    assert infer_shapes(net).blobs[Blob("y")] == (4,)  # the net itself is as it was
+    assert (other.inputs, other.outputs, other.finals) == (net.inputs, net.outputs, net.finals)
+    assert infer_shapes(with_input_shapes(other, {"b": (4,)})) == infer_shapes(net)
+    assert with_input_shapes(net, {}).layers == net.layers
+
+
+@pytest.mark.parametrize(
+    ("shapes", "what"),
+    [
+        ({"r": (1, 2)}, 'input shape given for "r", which is no input of the net'),
+        ({"data": (1, 0)}, 'input shape [1, 0] of "data" cannot be used'),
+        ({"data": ()}, 'input shape [] of "data" cannot be used'),
+    ],
+)
+def test_a_loaded_net_takes_no_shapes_that_cannot_be_used(
+    shapes: dict[str, tuple[int, ...]], what: str
+) -> None:
+    net = parse_net(INPUT + layer("r", "data", "r"), "net")
+    with pytest.raises(UsageError) as caught:
+        with_input_shapes(net, shapes)
+    assert (caught.value.what, caught.value.where) == (what, "net")
 
 
 DATA = (
