@@ -61,11 +61,17 @@ def describe(
             "stages": list(net.stages),
         },
         "weights": source,
-        "inputs": [{"blob": value.name, "shape": list(value.shape)} for value in graph.inputs],
+        "inputs": [_input(value) for value in graph.inputs],
         "outputs": _outputs(graph),
         "input_contract": _INPUT_CONTRACT,
         "folded": _folded(graph),
     }
+
+
+def _input(value: Value) -> dict[str, Any]:
+    entry: dict[str, Any] = {"blob": value.name, "shape": list(value.shape)}
+    # Where sizes are open, each has a name in the place of a number.
+    return entry | ({"dims": list(value.dims)} if value.dims else {})
 
 
 def _outputs(graph: Graph) -> list[dict[str, Any]]:

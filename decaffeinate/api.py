@@ -8,21 +8,21 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.caffe import lower
 from converters.emitter import Artifact, Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
+from converters.open_sizes import lower_open, other_sizes
 from decaffeinate.plugins import load_plugins
 from decaffeinate.version import __version__
 from ir import Graph
 from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.files import name_of
-from prototxt.load import load_net
+from prototxt.load import load_net, with_input_shapes
 from prototxt.net import Net
 from prototxt.parameters import Parameters, bind_parameters
 from prototxt.shapes import NetShapes, infer_shapes
@@ -58,6 +58,15 @@ class Loaded:
         """What the user should know: unknown fields, drawn parameters, layers of the weights left
         out."""
         return [*self.net.warnings, *self.parameters.notes]
+
+    def resized(self, input_shapes: Mapping[str, Sequence[int]]) -> Loaded:
+        """The same for inputs of other shapes, by blob.
+
+        Raises:
+            NetError: the net does not take them.
+        """
+        net = with_input_shapes(self.net, input_shapes)
+        return replace(self, net=net, shapes=infer_shapes(net))
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,7 @@ def convert(
     output: str | Path = ".",
     name: str | None = None,
     opset: int | None = None,
+    dynamic: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Conversion:
@@ -136,6 +146,8 @@ def convert(
         output: the folder; made if it is missing.
         name: stem of the files; the prototxt's by default.
         opset: ONNX operator set; by default the newest that current runtimes run.
+        dynamic: which sizes the files are to take beside the declared ones: "batch", "spatial" or
+            both; see `converters.open_sizes`.
         progress: told what is being done.
         options: further arguments of `load`.
 
@@ -144,7 +156,7 @@ def convert(
     """
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     stem = _stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
-    graph = lower(loaded.net, loaded.shapes, loaded.parameters)
+    graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
     targets = [to] if isinstance(to, str) else to
     emitters = {
         target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in targets
@@ -166,6 +178,7 @@ def convert(
             described[target] = hashing.submit(target_entry, emitters[target], graph, written)
             files += [folder / artifact for artifact in written]
         content = description.result()
+        content["dynamic"] = sorted(dynamic)
         entries = _kept_targets(folder / f"{stem}.manifest.json", content)
         entries |= {target: entry.result() for target, entry in described.items()}
         content["targets"] = {target: entries[target] for target in sorted(entries)}
@@ -183,6 +196,7 @@ def verify(
     feeds: Mapping[str, Mapping[str, Any]] | None = None,
     tolerance: float | None = None,
     opset: int | None = None,
+    dynamic: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Report:
@@ -198,6 +212,8 @@ def verify(
         feeds: sets of inputs by name, each an array an input blob; by default one of seeded noise.
         tolerance: greatest error as a part of a blob's scale; see `verify.compare.TOLERANCE`.
         opset: as for `convert`.
+        dynamic: as for `convert`.  Files that take other sizes are verified at three: the declared
+            one and two others, which the report names.
         progress: told what is being done.
         options: further arguments of `load`.
 
@@ -215,12 +231,22 @@ def verify(
         feeds = {f"noise (seed {loaded.seed})": noise}
 
     def run(path: Path) -> Report:
+        conversion = read_conversion(path)
         assert feeds is not None
+        report = at_size(loaded, conversion, feeds)
+        for sizes in other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ())):
+            resized = loaded.resized(sizes)
+            label = " ".join(f"{name}={','.join(map(str, n))}" for name, n in sizes.items())
+            noise = seeded_inputs(resized.net, resized.shapes, loaded.seed)
+            report.add(at_size(resized, conversion, {f"noise at {label}": noise}))
+        return report
+
+    def at_size(loaded: Loaded, conversion: Any, feeds: Mapping[str, Any]) -> Report:
         return verify_conversion(
             loaded.net,
             loaded.shapes,
             loaded.parameters,
-            read_conversion(path),
+            conversion,
             backends,
             feeds,
             TOLERANCE if tolerance is None else tolerance,
@@ -230,7 +256,8 @@ def verify(
     if manifest is not None:
         return run(Path(manifest))
     with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
-        done = convert(loaded, to=backends, output=folder, opset=opset, progress=progress)
+        done = convert(loaded, to=backends, output=folder, opset=opset, dynamic=dynamic,
+                       progress=progress)  # fmt: skip
         return run(done.manifest)
 
 
@@ -284,5 +311,5 @@ def _kept_targets(manifest: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     targets = earlier.get("targets") if isinstance(earlier, dict) else None
     if not isinstance(targets, dict):
         return {}
-    same = ("format", "tool", "net", "weights", "inputs", "outputs")
-    return targets if all(earlier.get(key) == content[key] for key in same) else {}
+    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic")
+    return targets if all(earlier.get(key) == content.get(key) for key in same) else {}

@@ -37,7 +37,7 @@ class Value:
         return frozenset(i for i, dim in enumerate(self.dims or ()) if isinstance(dim, str))
 
     def __str__(self) -> str:
-        return f"{self.name} {list(self.shape)}"
+        return f"{self.name} [{', '.join(map(str, self.dims or self.shape))}]"
 
 
 @dataclass(frozen=True)
@@ -126,23 +126,22 @@ class Graph:
 
     def rename(self, names: Mapping[Value, str]) -> None:
         """Give values new names; parameters may be renamed too."""
-        fresh = {value: replace(value, name=name) for value, name in names.items()}
+        self.substitute({value: replace(value, name=name) for value, name in names.items()})
 
-        def renamed(value: Value) -> Value:
+    def substitute(self, fresh: Mapping[Value, Value]) -> None:
+        """Put other values in the place of some, wherever they stand."""
+
+        def of(value: Value) -> Value:
             return fresh.get(value, value)
 
-        self.inputs = [renamed(value) for value in self.inputs]
-        self.outputs = [renamed(value) for value in self.outputs]
+        self.inputs = [of(value) for value in self.inputs]
+        self.outputs = [of(value) for value in self.outputs]
         self.nodes = [
-            replace(
-                node,
-                inputs=tuple(map(renamed, node.inputs)),
-                outputs=tuple(map(renamed, node.outputs)),
-            )
+            replace(node, inputs=tuple(map(of, node.inputs)), outputs=tuple(map(of, node.outputs)))
             for node in self.nodes
         ]
-        self.blobs = {name: renamed(value) for name, value in self.blobs.items()}
-        self.versions = {key: renamed(value) for key, value in self.versions.items()}
+        self.blobs = {name: of(value) for name, value in self.blobs.items()}
+        self.versions = {key: of(value) for key, value in self.versions.items()}
 
     def validate(self) -> None:
         """Check the graph's own rules; run after every pass.

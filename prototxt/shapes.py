@@ -5,8 +5,8 @@ The readers of weights, the fillers, `inspect` and the check of every lowering w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from prototxt.errors import UnsupportedError
@@ -35,12 +35,15 @@ def known_types() -> tuple[str, ...]:
     return tuple(sorted(RULES))
 
 
-def infer_shapes(net: Net, partial: bool = False) -> NetShapes:
+def infer_shapes(
+    net: Net, partial: bool = False, kept: Mapping[int, int] | None = None
+) -> NetShapes:
     """The shapes of the whole net.
 
     Args:
         net: the net.
         partial: leave out what follows from layers of unknown type, instead of refusing the net.
+        kept: by layer index, how many samples a Filter layer passes on; by default all of them.
 
     Raises:
         UnsupportedError: layer types without a rule; all of them, each with the nearest known name.
@@ -54,6 +57,9 @@ def infer_shapes(net: Net, partial: bool = False) -> NetShapes:
         if partial and (layer.type not in RULES or None in bottoms):
             continue
         found = layer_shapes(layer, [shape for shape in bottoms if shape is not None])
+        if kept and layer.index in kept:
+            count = kept[layer.index]
+            found = replace(found, tops=tuple((count, *shape[1:]) for shape in found.tops))
         shapes.blobs.update(zip(layer.tops, found.tops, strict=False))
         shapes.params[layer.index] = found.params
         shapes.macs[layer.index] = found.macs

@@ -90,6 +90,12 @@ class Report:
         """0 equivalent, 1 different or not verified."""
         return 0 if self.passed else 1
 
+    def add(self, other: Report) -> None:
+        """Take in a verification of the same files on inputs of other sizes."""
+        self.results += other.results
+        self.across += other.across
+        self.notes += [note for note in other.notes if note not in self.notes]
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain data for report.json; values that are not finite become None."""
         data = asdict(self)

@@ -113,16 +113,20 @@ class Gather(Op):
         return [(*x[: self.axis], *indices, *x[self.axis + 1 :])]
 
 
+@dataclass(frozen=True)
 class Compress(Op):
     """The entries of x (N, ...) along the first axis where the selector (N,) is not 0, in order.
 
-    Their number is known only when the graph runs; the shape is that of all N.
+    Their number is known only when the graph runs.  `rows` is what shapes say instead, by default
+    N; it is no setting of the operation.
     """
+
+    rows: int | None = None
 
     def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
         self.need(len(shapes) == 2 and len(shapes[0]) >= 1, shapes)
         self.need(shapes[1] == (shapes[0][0],), shapes)
-        return [shapes[0]]
+        return [(shapes[0][0] if self.rows is None else self.rows, *shapes[0][1:])]
 
 
 @dataclass(frozen=True)

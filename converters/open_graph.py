@@ -1,0 +1,191 @@
+"""Several graphs of one net, lowered for different sizes, put together into one of open sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+
+from ir import Graph, Node, Op, Parameter, Shape, Value
+from ir.ops import Compress, Reshape
+from ir.ops.elementwise import Nary, Unary
+
+__all__ = ["SizeFixedError", "merge"]
+
+_SPATIAL = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+class SizeFixedError(Exception):
+    """A layer computes with a size that should be open."""
+
+    def __init__(self, why: str, layer: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.layer = layer
+
+
+def merge(
+    graph: Graph, variants: Mapping[str, Graph], axes: Mapping[str, Mapping[int, str]]
+) -> None:
+    """Mark the sizes that differ between graphs of one net as open, and give each Reshape its
+    pattern.
+
+    Args:
+        graph: the net lowered for its declared sizes; it is changed.
+        variants: the net lowered for others, by a label for messages.
+        axes: the open axes of each input, "batch" or "spatial".
+
+    Raises:
+        SizeFixedError: the graphs differ in more than the sizes of values.
+    """
+    for label, other in variants.items():
+        _compare(graph, other, label)
+    others = list(variants.values())
+    dims: dict[Value, tuple[int | str, ...]] = {}
+    names: dict[tuple[int, ...], str] = {}
+    for index, value in enumerate(graph.inputs):
+        sizes = _sizes(value, [other.inputs[index] for other in others])
+        dims[value] = _input_dims(value, sizes, axes[value.name], names)
+    ops: dict[int, Op] = {}
+    for index, node in enumerate(graph.nodes):
+        alike = [other.nodes[index] for other in others]
+        if isinstance(node.op, Reshape):
+            ops[index] = replace(node.op, pattern=_pattern(node, alike))
+        for place, value in enumerate(node.outputs):
+            sizes = _sizes(value, [other.outputs[place] for other in alike])
+            dims[value] = _output_dims(node, value, sizes, dims, names)
+    graph.nodes = [
+        replace(node, op=ops.get(index, node.op)) for index, node in enumerate(graph.nodes)
+    ]
+    graph.substitute(
+        {
+            value: replace(value, dims=found)
+            for value, found in dims.items()
+            if any(isinstance(dim, str) for dim in found)
+        }
+    )
+
+
+def _compare(graph: Graph, variant: Graph, label: str) -> None:
+    """Refuse a graph whose nodes differ in more than shapes."""
+    places: dict[Value, object] = {
+        value: ("input", index) for index, value in enumerate(graph.inputs)
+    }
+    theirs: dict[Value, object] = {
+        value: ("input", index) for index, value in enumerate(variant.inputs)
+    }
+    for index, node in enumerate(graph.nodes):
+        if index >= len(variant.nodes):
+            raise SizeFixedError(f"at {label} it has fewer steps", node.layer)
+        other = variant.nodes[index]
+        _compare_ops(node, other, label)
+        for value, their in zip(node.inputs, other.inputs, strict=True):
+            if isinstance(value, Parameter) and isinstance(their, Parameter):
+                if not _same_data(value, their):
+                    raise SizeFixedError(
+                        f'its constant "{value.name}" is another at {label}',
+                        node.layer,
+                    )
+            elif places.get(value) != theirs.get(their):
+                raise SizeFixedError(f"at {label} it reads other values", node.layer)
+        for place, (value, their) in enumerate(zip(node.outputs, other.outputs, strict=True)):
+            places[value] = theirs[their] = (index, place)
+    if len(variant.nodes) > len(graph.nodes):
+        last = variant.nodes[len(graph.nodes)]
+        raise SizeFixedError(f"at {label} it has more steps", last.layer)
+
+
+def _same_data(first: Parameter, second: Parameter) -> bool:
+    return first.data is second.data or np.array_equal(first.data, second.data, equal_nan=True)
+
+
+def _compare_ops(node: Node, other: Node, label: str) -> None:
+    if type(node.op) is not type(other.op) or len(node.inputs) != len(other.inputs):
+        raise SizeFixedError(f"it is computed in another way at {label}", node.layer)
+    if isinstance(node.op, (Reshape, Compress)) or node.op == other.op:
+        return
+    for field in fields(node.op):
+        mine, their = getattr(node.op, field.name), getattr(other.op, field.name)
+        if mine != their:
+            raise SizeFixedError(
+                f"{type(node.op).__name__} has {field.name} {_shown(mine)}, and would have "
+                f"{_shown(their)} at {label}",
+                node.layer,
+            )
+
+
+def _shown(setting: object) -> str:
+    return f"{setting:g}" if isinstance(setting, float) else str(setting)
+
+
+def _sizes(value: Value, others: Sequence[Value]) -> list[tuple[int, ...]]:
+    """By axis, the sizes in all graphs."""
+    return list(zip(*(v.shape for v in (value, *others)), strict=True))
+
+
+def _input_dims(
+    value: Value,
+    sizes: Sequence[tuple[int, ...]],
+    axes: Mapping[int, str],
+    names: dict[tuple[int, ...], str],
+) -> tuple[int | str, ...]:
+    """Names for an input's open axes; inputs whose sizes go together share them."""
+    found: list[int | str] = []
+    taken = set(names.values())
+    for axis, by_graph in enumerate(sizes):
+        if axis not in axes:
+            found.append(value.shape[axis])
+            continue
+        spatial = _SPATIAL.get(len(sizes) - 2, ())
+        plain = axes[axis] if axes[axis] == "batch" else spatial[axis - 2]
+        if by_graph not in names:
+            names[by_graph] = plain if plain not in taken else f"{value.name}.{plain}"
+        found.append(names[by_graph])
+    return tuple(found)
+
+
+def _output_dims(
+    node: Node,
+    value: Value,
+    sizes: Sequence[tuple[int, ...]],
+    dims: Mapping[Value, tuple[int | str, ...]],
+    names: Mapping[tuple[int, ...], str],
+) -> tuple[int | str, ...]:
+    """A name is shared only where sizes are equal by what the op is, or follow an input's."""
+    kept: dict[int, int | str] = {}
+    if isinstance(node.op, (Unary, Nary)):
+        for read in node.inputs:
+            if read.shape == value.shape:
+                kept.update(dict(enumerate(dims.get(read, ()))))
+    found: list[int | str] = []
+    for axis, by_graph in enumerate(sizes):
+        if len(set(by_graph)) == 1:
+            found.append(value.shape[axis])
+        elif isinstance(kept.get(axis), str):
+            found.append(kept[axis])
+        else:
+            found.append(names.get(by_graph, f"{value.name}.{axis}"))
+    return tuple(found)
+
+
+def _pattern(node: Node, others: Sequence[Node]) -> Shape | None:
+    """The Reshape's target with 0 where a size is copied and -1 where it is inferred; None where
+    nothing is open."""
+    made = _sizes(node.output, [other.output for other in others])
+    read = _sizes(node.inputs[0], [other.inputs[0] for other in others])
+    pattern = []
+    for axis, by_graph in enumerate(made):
+        if len(set(by_graph)) == 1:
+            pattern.append(by_graph[0])
+        elif axis < len(read) and read[axis] == by_graph:
+            pattern.append(0)
+        else:
+            pattern.append(-1)
+    if pattern.count(-1) > 1:
+        raise SizeFixedError(
+            f"it makes {node.output.shape} of {node.inputs[0].shape}, where more than one size "
+            "would have to follow from the others",
+            node.layer,
+        )
+    return tuple(pattern) if set(pattern) & {0, -1} else None

@@ -1,0 +1,228 @@
+"""Graphs that take more than one size: which sizes may be open, and what that asks of each op.
+
+The net is lowered several times, with other sizes each time, and the graphs are compared node by
+node.  Where they differ in shapes only, the sizes that differ are open.  Where a setting or a
+constant differs, the layer computes with the size, and fixes it: that is an error which names the
+layer.  Weights are the same in all of them: a parameter of another shape fixes the size too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from converters.caffe import lower
+from converters.open_graph import SizeFixedError, merge
+from ir import Graph, Shape
+from prototxt.errors import DecaffeinateError, NetError, UnsupportedError, UsageError
+from prototxt.load import with_input_shapes
+from prototxt.net import Layer, Net
+from prototxt.parameters import Parameters
+from prototxt.shapes import NetShapes, infer_shapes
+
+__all__ = ["DYNAMIC", "lower_open", "other_sizes"]
+
+DYNAMIC = ("batch", "spatial")
+"""What may be open: the first axis of the inputs, and their axes from the third on."""
+
+_Axes = dict[str, dict[int, tuple[str, int]]]
+_STEPS = ((32, 64, 96), (64, 32, 128))
+"""What is added to the spatial sizes: multiples of 32, which nets that halve and double take."""
+_ODD_STEPS = ((37, 22, 51), (3, 10, 5))
+"""The same for sizes that a net may refuse (where it sums maps of two strides, say)."""
+_BATCHES = (1, 4)
+_ODD_BATCHES = (2, 7)
+
+
+def lower_open(
+    net: Net, shapes: NetShapes, parameters: Parameters, dynamic: Sequence[str] = ()
+) -> Graph:
+    """As `lower`, for inputs whose batch or spatial sizes are open.
+
+    A net with a Filter layer has an open number of samples behind it in any case.
+
+    Args:
+        net: the net.
+        shapes: its shapes, for the declared inputs.
+        parameters: its parameters.
+        dynamic: names of DYNAMIC.
+
+    Returns:
+        A validated graph; values of open sizes have `dims`.
+
+    Raises:
+        UnsupportedError: a layer fixes a size that was asked to be open, or layers cannot be
+            lowered.
+        UsageError: a name that is none of DYNAMIC, or inputs without such axes.
+    """
+    graph = lower(net, shapes, parameters)
+    filters = [layer for layer in net if layer.type == "Filter"]
+    if not dynamic and not filters:
+        return graph
+    axes = _open_axes(net, shapes, dynamic)
+    try:
+        others = dict(_variants(net, shapes, parameters, axes))
+        others |= _filtered(net, shapes, parameters, filters)
+        merge(
+            graph, others, {name: {a: k for a, (k, _) in by.items()} for name, by in axes.items()}
+        )
+    except SizeFixedError as fixed:
+        raise _refusal(net, fixed) from None
+    graph.validate()
+    return graph
+
+
+def other_sizes(
+    net: Net, shapes: NetShapes, dynamic: Sequence[str], count: int = 2
+) -> list[dict[str, Shape]]:
+    """Sizes of the inputs, other than the declared ones, that the net takes; odd ones first.
+
+    Raises:
+        UsageError: see `lower_open`.
+    """
+    if not dynamic:
+        return []
+    axes = _open_axes(net, shapes, dynamic)
+    found: list[dict[str, Shape]] = []
+    candidates = list(_resized(net, shapes, axes, mixed=True))
+    for sizes, _ in [*candidates[2:], *candidates[:2]]:
+        if len(found) < count and _accepted(net, sizes):
+            found.append(sizes)
+    return found
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def _open_axes(net: Net, shapes: NetShapes, dynamic: Sequence[str]) -> _Axes:
+    """By input and axis: what kind of size is open there, and which of its steps applies."""
+    unknown = [name for name in dynamic if name not in DYNAMIC]
+    if unknown:
+        raise UsageError(f'unknown kind of open size "{unknown[0]}"', expected=" or ".join(DYNAMIC))
+    declared = {blob.name: shapes.blobs[blob] for blob in net.inputs}
+    first = next((shape[0] for shape in declared.values() if shape), None)
+    axes: _Axes = {name: {} for name in declared}
+    for name, shape in declared.items():
+        if "batch" in dynamic and shape and shape[0] == first:
+            axes[name][0] = ("batch", 0)
+        if "spatial" in dynamic and 3 <= len(shape) <= 5:
+            axes[name].update({axis: ("spatial", axis - 2) for axis in range(2, len(shape))})
+    for kind in dynamic:
+        if not any(kind == found for by_axis in axes.values() for found, _ in by_axis.values()):
+            raise UsageError(
+                f"--dynamic {kind}: no input has such an axis",
+                where=net.path,
+                expected="an input with height and width" if kind == "spatial" else "an input",
+            )
+    return axes
+
+
+def _resized(
+    net: Net,
+    shapes: NetShapes,
+    axes: _Axes,
+    mixed: bool = False,
+) -> Iterator[tuple[dict[str, Shape], bool]]:
+    """Other sizes for the inputs, and whether the net has to take them.
+
+    Batch and spatial sizes change one kind at a time, so that a message can say which is at fault,
+    or `mixed` together.
+    """
+    declared = {blob.name: shapes.blobs[blob] for blob in net.inputs}
+    kinds = dict.fromkeys(kind for by_axis in axes.values() for kind, _ in by_axis.values())
+    sets: list[tuple[str, ...]] = [(kind,) for kind in kinds]
+    if len(sets) > 1:
+        sets = [tuple(kinds)] if mixed else [*sets, tuple(kinds)]
+    rounds = (0, 1, 2, 3)
+    for number in rounds:
+        for changed in sets:
+            resized = {}
+            for name, shape in declared.items():
+                sizes = list(shape)
+                for axis, (kind, place) in axes[name].items():
+                    if kind in changed:
+                        sizes[axis] += _step(kind, place, number)
+                if tuple(sizes) != shape:
+                    resized[name] = tuple(sizes)
+            yield resized, number < 2
+
+
+def _step(kind: str, place: int, number: int) -> int:
+    if kind == "batch":
+        return (*_BATCHES, *_ODD_BATCHES)[number]
+    return (*_STEPS, *_ODD_STEPS)[number][place]
+
+
+def _accepted(net: Net, sizes: Mapping[str, Shape]) -> bool:
+    try:
+        infer_shapes(with_input_shapes(net, sizes))
+    except DecaffeinateError:
+        return False
+    return True
+
+
+# --- variants -------------------------------------------------------------------------------------
+
+
+def _variants(
+    net: Net, shapes: NetShapes, parameters: Parameters, axes: _Axes
+) -> Iterator[tuple[str, Graph]]:
+    """The net lowered for other sizes, each under a label for messages."""
+    for sizes, required in _resized(net, shapes, axes):
+        label = " ".join(f"{name}={','.join(map(str, shape))}" for name, shape in sizes.items())
+        resized = with_input_shapes(net, sizes)
+        try:
+            found = infer_shapes(resized)
+            yield label, _lowered(resized, shapes, found, parameters, label)
+        except NetError as error:
+            if required:
+                raise SizeFixedError(f"at {label}: {error.what}", error.layer or "") from error
+        except UnsupportedError as error:
+            if required:
+                error.what = f"at {label}: {error.what}"
+                raise
+
+
+def _lowered(
+    net: Net, shapes: NetShapes, found: NetShapes, parameters: Parameters, label: str
+) -> Graph:
+    for layer in net:
+        pairs = zip(shapes.params[layer.index], found.params[layer.index], strict=True)
+        for declared, other in pairs:
+            if declared.shape != other.shape:
+                raise SizeFixedError(
+                    f"its {declared.name} has shape {declared.shape}, and would need "
+                    f"{other.shape} at {label}",
+                    layer.name,
+                )
+    return lower(net, found, parameters)
+
+
+def _filtered(
+    net: Net, shapes: NetShapes, parameters: Parameters, filters: Sequence[Layer]
+) -> dict[str, Graph]:
+    """The net with other numbers of samples behind its Filter layers."""
+    graphs = {}
+    for more in _BATCHES if filters else ():
+        kept = {layer.index: shapes.blobs[layer.tops[0]][0] + more for layer in filters}
+        label = f'another number of samples behind the Filter layer "{filters[0].name}"'
+        try:
+            found = infer_shapes(net, kept=kept)
+        except NetError as error:
+            raise SizeFixedError(f"with {label}: {error.what}", error.layer or "") from error
+        graphs[f"{label} ({more})"] = _lowered(net, shapes, found, parameters, label)
+    return graphs
+
+
+def _refusal(net: Net, fixed: SizeFixedError) -> UnsupportedError:
+    layer = next((layer for layer in net if layer.name == fixed.layer), None)
+    filtered = "Filter layer" in fixed.why
+    return UnsupportedError(
+        f"{layer.type if layer else 'a layer'} fixes the size: {fixed.why}",
+        where=layer.where if layer else net.path,
+        layer=fixed.layer or None,
+        expected="layers that take any size",
+        hint="cut the net before the Filter layer, or before this one"
+        if filtered
+        else "leave out the --dynamic that this layer does not allow; convert once for each size "
+        "with --input-shape",
+    )
