@@ -18,7 +18,7 @@ from prototxt.net import Blob, Layer, Net
 from verify.reference import with_phase
 from verify.reference.registry import FUNCTIONS
 
-__all__ = ["discrete_blobs", "settled"]
+__all__ = ["discrete_blobs", "is_exact", "settled"]
 
 Source = tuple[Layer, int]
 """A layer, and which of its tops."""
@@ -33,9 +33,23 @@ def _tops(layer: Layer) -> range:
         return range(1, len(layer.tops))
     if layer.type == "Accuracy":
         return range(len(layer.tops))
-    if layer.type == "ArgMax" and not layer.message.argmax_param.out_max_val:
+    if layer.type == "Threshold":
+        return range(len(layer.tops))
+    if layer.type == "ArgMax" and (not layer.message.argmax_param.out_max_val or _pairs(layer)):
         return range(len(layer.tops))
     return range(0)
+
+
+def _pairs(layer: Layer) -> bool:
+    """Whether an ArgMax gives positions and values in one top."""
+    param = layer.message.argmax_param
+    return layer.type == "ArgMax" and param.out_max_val and not param.HasField("axis")
+
+
+def is_exact(source: Source) -> bool:
+    """Whether a discrete blob allows no error at all; values beside positions have a tolerance,
+    which is less than the step from one position to the next."""
+    return not _pairs(source[0])
 
 
 def discrete_blobs(net: Net) -> dict[Blob, Source]:

@@ -20,7 +20,7 @@ from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import reference
 from verify.compare import TOLERANCE, BlobComparison, compare
-from verify.discrete import discrete_blobs, settled
+from verify.discrete import discrete_blobs, is_exact, settled
 from verify.interface import interface_problem
 from verify.parity import Parity, check_parity
 from verify.report import BackendResult, CrossComparison, Report
@@ -128,7 +128,8 @@ class _Task:
                 want = settled(
                     self.net, discrete[blob], made, want, lambda bottom: got[self.names[bottom]]
                 )
-            rows.append(compare(self.names[blob], made, want, self.tolerance, blob in discrete))
+            whole = blob in discrete and is_exact(discrete[blob])
+            rows.append(compare(self.names[blob], made, want, self.tolerance, whole))
         return rows
 
     def compared_form(self, form: str, outputs: Blobs, got: Blobs) -> list[BlobComparison]:

@@ -24,52 +24,65 @@ IMAGENET_MEAN = (104.0, 117.0, 123.0)
 """Blue, green, red: the mean that Caffe's ImageNet models, SqueezeNet among them, are trained
 with."""
 
-_NOISE_SCALE = 50.0
-"""Standard deviation of the noise: about that of mean-subtracted pixels."""
+_PIXELS = 50.0
+"""Standard deviation of the noise for images: about that of mean-subtracted pixels."""
 
-_LIMITS: Mapping[str, Callable[[Layer, tuple[int, ...]], int]] = {
-    "Accuracy": lambda layer, scores: scores[layer.message.accuracy_param.axis],
-    "HingeLoss": lambda layer, scores: prod(scores[1:]),
-    "InfogainLoss": lambda layer, scores: scores[layer.message.infogain_loss_param.axis],
-    "MultinomialLogisticLoss": lambda layer, scores: prod(scores[1:]),
-    "SoftmaxWithLoss": lambda layer, scores: scores[layer.message.softmax_param.axis],
+_Count = Callable[[Layer, tuple[int, ...]], int]
+_WHOLE: Mapping[str, tuple[int, _Count]] = {
+    "Accuracy": (1, lambda layer, scores: scores[layer.message.accuracy_param.axis]),
+    "BatchReindex": (1, lambda layer, samples: samples[0]),
+    "ContrastiveLoss": (2, lambda layer, features: 2),
+    "Embed": (0, lambda layer, words: layer.message.embed_param.input_dim),
+    "Filter": (-1, lambda layer, samples: 2),
+    "HingeLoss": (1, lambda layer, scores: prod(scores[1:])),
+    "InfogainLoss": (1, lambda layer, scores: scores[layer.message.infogain_loss_param.axis]),
+    "LSTM": (1, lambda layer, sequence: 2),
+    "LSTMUnit": (2, lambda layer, cell: 2),
+    "MultinomialLogisticLoss": (1, lambda layer, scores: prod(scores[1:])),
+    "RNN": (1, lambda layer, sequence: 2),
+    "SigmoidCrossEntropyLoss": (1, lambda layer, scores: 2),
+    "SoftmaxWithLoss": (1, lambda layer, scores: scores[layer.message.softmax_param.axis]),
 }
-"""Layers whose second bottom holds labels: how many classes there are, given the layer and the
-shape of its first bottom."""
+"""Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
+different ones there are, given the layer and the shape of its first bottom."""
 _PASSING = frozenset({"Concat", "Dropout", "Flatten", "Reshape", "Slice", "Split"})
 """Layers whose tops hold the values of their bottoms."""
 
 
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
-    """Noise for every input, as strong as pixels; class labels where a loss or measure reads the
-    input."""
+    """Noise for every input, as strong as pixels where it looks like an image; whole numbers that
+    suit them where layers read labels or indices."""
     generator = np.random.default_rng(seed)
-    classes = _classes(net, shapes)
+    counts = _whole_numbers(net, shapes)
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
-        if blob in classes:
-            drawn = np.asarray(generator.integers(0, classes[blob], shape))
+        if blob in counts:
+            drawn = np.asarray(generator.integers(0, counts[blob], shape))
+            # The first is 1, so that a Filter passes on one sample at least.
+            drawn.flat[0] = min(1, counts[blob] - 1)
         else:
+            image = len(shape) == 4 and shape[1] in (1, 3)
             # NumPy draws a number, not an array, for a shape without axes.
-            drawn = np.asarray(_NOISE_SCALE * generator.standard_normal(shape))
+            drawn = np.asarray((_PIXELS if image else 1.0) * generator.standard_normal(shape))
         inputs[blob.name] = drawn.astype(np.float32)
     return inputs
 
 
-def _classes(net: Net, shapes: NetShapes) -> dict[Blob, int]:
-    """How many classes an input's labels may name: as many as every layer that reads them has."""
+def _whole_numbers(net: Net, shapes: NetShapes) -> dict[Blob, int]:
+    """How many different whole numbers an input may hold: as many as suit all that read it."""
     sources: dict[Blob, set[Blob]] = {blob: {blob} for blob in net.inputs}
-    classes: dict[Blob, int] = {}
+    counts: dict[Blob, int] = {}
     for layer in net:
+        if layer.type in _WHOLE:
+            place, count_of = _WHOLE[layer.type]
+            count = count_of(layer, shapes.blobs[layer.bottoms[0]])
+            for source in sources.get(layer.bottoms[place], ()):
+                counts[source] = min(count, counts.get(source, count))
         if layer.type in _PASSING:
             held = {s for bottom in layer.bottoms for s in sources.get(bottom, ())}
             sources |= {top: held for top in layer.tops if held}
-        if layer.type in _LIMITS:
-            count = _LIMITS[layer.type](layer, shapes.blobs[layer.bottoms[0]])
-            for source in sources.get(layer.bottoms[1], ()):
-                classes[source] = min(count, classes.get(source, count))
-    return classes
+    return counts
 
 
 def read_array(path: Path, name: str, shape: Sequence[int]) -> Array:
