@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from prototxt.geometry import counted, fail
 from prototxt.net import Layer
-from prototxt.shape_rules.rule import LayerShapes, Shape, shape_rule, shown
+from prototxt.shape_rules.rule import (
+    LayerShapes,
+    ParamShape,
+    Shape,
+    constant_filler,
+    shape_rule,
+    shown,
+)
+
+Value = TypeVar("Value")
 
 
 @shape_rule("Input", bottoms=(0, 0), tops=(1, None))
@@ -26,3 +38,53 @@ def input_(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         if min(shape, default=1) < 1:
             raise fail(layer, f"input shape {shown(shape)} cannot be used", "positive sizes", hint)
     return LayerShapes(tuple(declared if len(declared) > 1 else declared * len(layer.tops)))
+
+
+@shape_rule("Parameter", bottoms=(0, 0))
+def parameter(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As declared; the one parameter is the top, 0 where no weights are given."""
+    shape = tuple(layer.message.parameter_param.shape.dim)
+    _check_positive(layer, shape)
+    return LayerShapes((shape,), (ParamShape("value", shape, constant_filler()),))
+
+
+@shape_rule("DummyData", bottoms=(0, 0), tops=(1, None))
+def dummy_data(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As declared, by `shape` or by num, channels, height and width; one for all tops or one
+    each."""
+    param = layer.message.dummy_data_param
+    count = len(layer.tops)
+    _check_given(layer, "data_filler", param.data_filler, (0, 1, count))
+    names = ("num", "channels", "height", "width")
+    if any(getattr(param, name) for name in names):
+        if param.shape:
+            raise fail(layer, "shape with num, channels, height or width", "one or the other")
+        for name in names:
+            _check_given(layer, name, getattr(param, name), (1, count))
+        columns = [_spread(getattr(param, name), count) for name in names]
+        shapes = list(zip(*columns, strict=True))
+    else:
+        _check_given(layer, "shape", param.shape, (1, count))
+        shapes = [tuple(shape.dim) for shape in _spread(param.shape, count)]
+    for shape in shapes:
+        _check_positive(layer, shape)
+    return LayerShapes(tuple(shapes))
+
+
+def _spread(values: Sequence[Value], count: int) -> list[Value]:
+    """One for each top."""
+    return list(values) * count if len(values) == 1 else list(values)
+
+
+def _check_given(
+    layer: Layer, name: str, values: Sequence[object], allowed: tuple[int, ...]
+) -> None:
+    if len(values) not in allowed:
+        often = f"is given {counted(len(values), 'time')}" if values else "is missing"
+        raise fail(layer, f"{name} {often} for {counted(len(layer.tops), 'top')}",
+                   "once, or once a top")  # fmt: skip
+
+
+def _check_positive(layer: Layer, shape: Shape) -> None:
+    if min(shape, default=1) < 1:
+        raise fail(layer, f"shape {shown(shape)} cannot be used", "positive sizes")
