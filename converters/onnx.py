@@ -3,7 +3,6 @@ without a copy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from converters.emitter import Artifact, Provenance
 from converters.onnx_file import records_of, write_array, write_model
+from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
-from ir import Graph, Node, Value
+from ir import Graph, Node, Parameter, Value
 from ir import ops as o
 from prototxt.errors import UsageError
 
@@ -31,7 +31,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(WindowEmitter):
+class OnnxEmitter(WindowEmitter, ShapeEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
@@ -117,6 +117,30 @@ class OnnxEmitter(WindowEmitter):
         """Log."""
         self.same(node, "Log")
 
+    def exp(self, node: Node, op: o.Exp) -> None:
+        """Exp."""
+        self.same(node, "Exp")
+
+    def dropout(self, node: Node, op: o.Dropout) -> None:
+        """No node: at inference ONNX's Dropout copies its input, and its readers can have that.
+
+        What has to have its own name, an output, or that of a stored value, is an Identity.
+        """
+        value = node.inputs[0]
+        if isinstance(value, Parameter) or node.output in self.graph.outputs:
+            self.same(node, "Identity")
+        else:
+            self.values[node.output] = self.values[value]
+
+    def prelu(self, node: Node, op: o.PRelu) -> None:
+        """PRelu, whose slope broadcasts from the last axis: ours lies along the second."""
+        x, slope = self.arguments(node)
+        if node.inputs[1].shape != (1,) and len(node.inputs[0].shape) > 2:
+            axes = range(1, len(node.inputs[0].shape) - 1)
+            after = self.store(node, "axes", axes, np.int64)
+            slope = self.node("Unsqueeze", [slope, after], [self.part(node, "slope")])
+        self.node("PRelu", [x, slope], [node.output.name])
+
     def elu(self, node: Node, op: o.Elu) -> None:
         """Elu."""
         self.same(node, "Elu", alpha=op.alpha)
@@ -127,7 +151,7 @@ class OnnxEmitter(WindowEmitter):
 
     def affine(self, node: Node, op: o.Affine) -> None:
         """Mul and Add by numbers, each only where it does something; scale 0 does not read x."""
-        x = self.values[node.inputs[0]]
+        (x,) = self.arguments(node)
         if op.scale == 0:
             shape = self.node("Shape", [x], [self.part(node, "shape")])
             value = numpy_helper.from_array(np.array([op.shift], np.float32))
@@ -146,10 +170,14 @@ class OnnxEmitter(WindowEmitter):
         self.node("Pow", [*self.arguments(node), exponent], [node.output.name])
 
     def clamp(self, node: Node, op: o.Clamp) -> None:
-        """Max with a number."""
-        self.node(
-            "Max", [*self.arguments(node), self.store(node, "low", op.low)], [node.output.name]
-        )
+        """Min and Max with numbers, in this order; Clip would give `high` where `low` exceeds
+        it."""
+        (x,) = self.arguments(node)
+        if op.high is not None:
+            target = node.output.name if op.low is None else self.part(node, "at_most")
+            x = self.node("Min", [x, self.store(node, "high", op.high)], [target])
+        if op.low is not None:
+            self.node("Max", [x, self.store(node, "low", op.low)], [node.output.name])
 
     def add(self, node: Node, op: o.Add) -> None:
         """Add, or Sum of more than two."""
@@ -187,50 +215,6 @@ class OnnxEmitter(WindowEmitter):
     def _compare(self, node: Node, kind: str) -> None:
         found = self.node(kind, self.arguments(node), [self.part(node, "bool")])
         self.node("Cast", [found], [node.output.name], to=TensorProto.FLOAT)
-
-    # --- shapes and reductions --------------------------------------------------------------------
-
-    def concat(self, node: Node, op: o.Concat) -> None:
-        """Concat."""
-        self.same(node, "Concat", axis=op.axis)
-
-    def flatten(self, node: Node, op: o.Flatten) -> None:
-        """Flatten."""
-        self.same(node, "Flatten", axis=op.axis)
-
-    def reshape(self, node: Node, op: o.Reshape) -> None:
-        """Reshape."""
-        shape = self.store(node, "shape", op.shape, np.int64)
-        self.node("Reshape", [*self.arguments(node), shape], [node.output.name])
-
-    def pick(self, node: Node, op: o.Pick) -> None:
-        """GatherElements along the axis, by whole-number indices."""
-        x, labels = self.arguments(node)
-        axis = self.store(node, "axis", [op.axis], np.int64)
-        whole = self.node("Cast", [labels], [self.part(node, "index")], to=TensorProto.INT64)
-        wide = self.node("Unsqueeze", [whole, axis], [self.part(node, "indices")])
-        found = self.node("GatherElements", [x, wide], [self.part(node, "picked")], axis=op.axis)
-        self.node("Squeeze", [found, axis], [node.output.name])
-
-    def reduce_sum(self, node: Node, op: o.ReduceSum) -> None:
-        """ReduceSum."""
-        self._reduce(node, "ReduceSum", op.axes, op.keep, 13)
-
-    def reduce_mean(self, node: Node, op: o.ReduceMean) -> None:
-        """ReduceMean."""
-        self._reduce(node, "ReduceMean", op.axes, op.keep, 18)
-
-    def _reduce(
-        self, node: Node, kind: str, axes: Sequence[int], keep: bool, as_input: int
-    ) -> None:
-        if not axes:  # ONNX takes "no axes" for "all axes"
-            self.same(node, "Identity")
-        elif self.opset < as_input:
-            self.same(node, kind, axes=axes, keepdims=int(keep))
-        else:
-            wanted = self.store(node, "axes", axes, np.int64)
-            inputs = [*self.arguments(node), wanted]
-            self.node(kind, inputs, [node.output.name], keepdims=int(keep))
 
     # --- the files --------------------------------------------------------------------------------
 
@@ -280,8 +264,12 @@ class OnnxEmitter(WindowEmitter):
         return model
 
     def _named(self) -> list[Value]:
-        return [value for node in self.graph.nodes for value in node.outputs]
+        """What nodes make, but for another name of the same."""
+        made = (value for node in self.graph.nodes for value in node.outputs)
+        return [value for value in made if self.values[value] == value.name]
 
 
 def _info(value: Value) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, value.shape)
+    """Name and shape; a size that is open has a name in its place."""
+    sizes = value.shape if value.dims is None else value.dims
+    return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, sizes)

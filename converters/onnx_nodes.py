@@ -20,6 +20,8 @@ __all__ = ["NodeBuilder"]
 class NodeBuilder(Emitter):
     """An emitter that collects ONNX nodes, and initialisers that are not the net's parameters."""
 
+    opset: int
+
     def __init__(self, graph: Graph, name: str, provenance: Provenance) -> None:
         super().__init__(graph, name, provenance)
         self.nodes: list[onnx.NodeProto] = []
@@ -36,6 +38,14 @@ class NodeBuilder(Emitter):
     def same(self, node: Node, kind: str, **settings: Any) -> None:
         """One node that does just what the op does."""
         self.node(kind, self.arguments(node), [node.output.name], **settings)
+
+    def sizes(self, node: Node, role: str, x: str, start: int, stop: int) -> str:
+        """The sizes of x's axes [start, stop), as int64, when the graph runs."""
+        if self.opset >= 15:  # the first in which Shape takes a range
+            return self.node("Shape", [x], [self.part(node, role)], start=start, end=stop)
+        every = self.node("Shape", [x], [self.part(node, f"{role}_of_all")])
+        ends = (self.store(node, f"{role}_{i}", [i], np.int64) for i in (start, stop))
+        return self.node("Slice", [every, *ends], [self.part(node, role)])
 
     def part(self, node: Node, role: str) -> str:
         """A name for a value that exists only on the way to a node's output."""

@@ -10,6 +10,7 @@ from onnx import TensorProto
 from converters.onnx_nodes import NodeBuilder
 from ir import Node
 from ir import ops as o
+from prototxt.errors import UnsupportedError
 
 __all__ = ["WindowEmitter"]
 
@@ -31,6 +32,18 @@ class WindowEmitter(NodeBuilder):
             group=op.group,
         )
 
+    def conv_transpose(self, node: Node, op: o.ConvTranspose) -> None:
+        """ConvTranspose, whose sizes are ours where nothing is asked for besides pads."""
+        self.same(
+            node,
+            "ConvTranspose",
+            kernel_shape=node.inputs[1].shape[2:],
+            strides=op.stride,
+            pads=op.pad * 2,
+            dilations=op.dilation,
+            group=op.group,
+        )
+
     def max_pool(self, node: Node, op: o.MaxPool) -> None:
         """MaxPool with padding spelt out at both ends, so that no runtime's rounding rule is
         asked."""
@@ -41,44 +54,53 @@ class WindowEmitter(NodeBuilder):
     def max_pool_mask(self, node: Node, op: o.MaxPoolMask) -> None:
         """MaxPool's Indices run over the whole tensor; Caffe's run over one map, and are -1 for an
         empty window."""
-        x, pads = self._padded(node, op)
+        (x,) = self.arguments(node)
+        y, pads = self._padded(node, op)
         best, found = self.part(node, "max"), self.part(node, "indices")
         self.node(
-            "MaxPool", [x], [best, found], kernel_shape=op.kernel, strides=op.stride, pads=pads
+            "MaxPool", [y], [best, found], kernel_shape=op.kernel, strides=op.stride, pads=pads
         )
-        height, width = node.inputs[0].shape[2:]
-        inside = x == self.values[node.inputs[0]]
-        if not inside:
-            top, left = op.pad
-            height += top + max(op.pad[0] + op.overhang(node.inputs[0].shape)[0], 0)
-            wide = width + left + max(op.pad[1] + op.overhang(node.inputs[0].shape)[1], 0)
-        plane = height * (width if inside else wide)
-        size = self.store(node, "plane", plane, np.int64)
-        index = self.node("Mod", [found, size], [self.part(node, "index")])
-        if inside:
+        if y == x:
+            size = self._plane(node, "plane", x, (0, 0))
+            index = self.node("Mod", [found, size], [self.part(node, "index")])
             self.node("Cast", [index], [node.output.name], to=TensorProto.FLOAT)
             return
-        # Indices of the padded map: back to rows and columns, less the padding.
-        row_size = self.store(node, "padded_width", wide, np.int64)
+        # The map is padded after its end only: where a pooling has padding, `ends` are below its
+        # kernel.  So indices change with the width alone.
+        more = _end_pads(node, op)
+        size = self._plane(node, "plane", y, more)
+        index = self.node("Mod", [found, size], [self.part(node, "index")])
+        row_size = self._width(node, "padded_width", y, more[1])
         row = self.node("Div", [index, row_size], [self.part(node, "row")])
         column = self.node("Mod", [index, row_size], [self.part(node, "column")])
-        base = self.node("Mul", [row, self.store(node, "width", width, np.int64)],
-                         [self.part(node, "row_start")])  # fmt: skip
-        moved = self.node("Add", [base, column], [self.part(node, "padded_index")])
-        offset = self.store(node, "offset", top * width + left, np.int64)
-        plain = self.node("Sub", [moved, offset], [self.part(node, "plain_index")])
+        width = self._width(node, "width", x, 0)
+        base = self.node("Mul", [row, width], [self.part(node, "row_start")])
+        plain = self.node("Add", [base, column], [self.part(node, "plain_index")])
         number = self.node("Cast", [plain], [self.part(node, "number")], to=TensorProto.FLOAT)
         lowest = self.shared("lowest", -_FLT_MAX)
         empty = self.node("Equal", [best, lowest], [self.part(node, "empty")])
         none = self.store(node, "none", -1.0)
         self.node("Where", [empty, none, number], [node.output.name])
 
+    def _width(self, node: Node, role: str, x: str, more: int) -> str:
+        """The width of a map x, which is `more` than that of the node's input, as int64."""
+        if 3 in node.inputs[0].open_axes:
+            return self.sizes(node, role, x, 3, 4)
+        return self.store(node, role, node.inputs[0].shape[3] + more, np.int64)
+
+    def _plane(self, node: Node, role: str, x: str, more: Sequence[int]) -> str:
+        """Height times width of a map x, which are `more` than the input's, as int64."""
+        if not node.inputs[0].open_axes & {2, 3}:
+            height, width = node.inputs[0].shape[2:]
+            return self.store(node, role, (height + more[0]) * (width + more[1]), np.int64)
+        both = self.sizes(node, f"{role}_sizes", x, 2, 4)
+        return self.node("ReduceProd", [both], [self.part(node, role)], keepdims=0)
+
     def _padded(self, node: Node, op: o.Pool) -> tuple[str, list[int]]:
         """The input of a max pooling and its `pads`; padded by a node where runtimes refuse such
         pads."""
-        shape = node.inputs[0].shape
-        ends = [max(p + over, 0) for p, over in zip(op.pad, op.overhang(shape), strict=True)]
-        x = self.values[node.inputs[0]]
+        (x,) = self.arguments(node)
+        ends = _end_pads(node, op)
         if all(end < kernel for end, kernel in zip(ends, op.kernel, strict=True)):
             return x, [*op.pad, *ends]
         # onnxruntime wants pads smaller than the kernel; a window of nothing but padding yields
@@ -102,17 +124,21 @@ class WindowEmitter(NodeBuilder):
         (0).  So padding is counted where nothing overhangs; else it becomes part of the input, and
         the overhang is not counted.
         """
-        over = [max(n, 0) for n in op.overhang(node.inputs[0].shape)]
-        x = self.values[node.inputs[0]]
-        if any(over):
+        (x,) = self.arguments(node)
+        ends = _end_pads(node, op)
+        over = [end - pad for end, pad in zip(ends, op.pad, strict=True)]
+        if any(over[axis - 2] >= op.kernel[axis - 2] for axis in node.inputs[0].open_axes - {0}):
+            raise UnsupportedError(
+                f"an average with kernel {op.kernel} and stride {op.stride} fixes the size: at "
+                "some sizes a window lies outside the map, and Caffe divides by zero",
+                layer=node.layer,
+                hint="convert for sizes that are fixed",
+            )
+        if any(n > 0 for n in over):
             if any(op.pad):
                 x = self._pad(node, x, op.pad * 2, 0.0)
-            pads, include = [0] * len(over) + over, 0
+            pads, include = [0] * len(over) + [max(n, 0) for n in over], 0
         else:
-            ends = [
-                max(p + n, 0)
-                for p, n in zip(op.pad, op.overhang(node.inputs[0].shape), strict=True)
-            ]
             pads, include = [*op.pad, *ends], 1
         self.node(
             "AveragePool",
@@ -131,3 +157,14 @@ class WindowEmitter(NodeBuilder):
     def global_average_pool(self, node: Node, op: o.GlobalAveragePool) -> None:
         """GlobalAveragePool."""
         self.same(node, "GlobalAveragePool")
+
+
+def _end_pads(node: Node, op: o.Pool) -> list[int]:
+    """Padding after each axis with which windows that fit wholly are Caffe's: just what this size
+    takes, or what every size does where it is open."""
+    (x,) = node.inputs
+    sized = zip(op.pad, op.overhang(x.shape), op.end_pad(), strict=True)
+    return [
+        end if axis in x.open_axes else max(pad + over, 0)
+        for axis, (pad, over, end) in enumerate(sized, 2)
+    ]
