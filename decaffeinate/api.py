@@ -155,7 +155,7 @@ def convert(
         DecaffeinateError: see `prototxt.errors`; nothing has been written then.
     """
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
-    stem = _stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
+    stem = file_stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
     targets = [to] if isinstance(to, str) else to
     emitters = {
@@ -294,7 +294,7 @@ _TAKEN = frozenset(("mxnet", "numpy", "pathlib", "safetensors", "torch", "typing
 """Modules that emitted files import; a file of such a name would stand in for them."""
 
 
-def _stem(name: str) -> str:
+def file_stem(name: str) -> str:
     """A name for files: also a valid module name, since Python files are imported by it."""
     stem = re.sub(r"\W", "_", name, flags=re.ASCII)
     if not stem or stem[0].isdigit():
