@@ -1,0 +1,224 @@
+"""What each primitive op means, in NumPy and float64, so that a graph can be run without a target.
+
+Written from the docstrings of `ir.ops` alone.  It takes inputs of other sizes than the declared
+ones where the graph allows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ir import Graph, Value
+from ir import ops as o
+
+Array = npt.NDArray[Any]
+Sizes = tuple[int, ...]
+FLT_MAX = float(np.finfo(np.float32).max)
+
+
+def run(graph: Graph, inputs: Mapping[str, npt.ArrayLike]) -> dict[Value, Array]:
+    """Every value of the graph, inputs and parameters included."""
+    values: dict[Value, Array] = {p: p.data.astype(np.float64) for p in graph.parameters()}
+    for value in graph.inputs:
+        values[value] = np.asarray(inputs[value.name], np.float64)
+    with np.errstate(all="ignore"):
+        for node in graph.nodes:
+            arrays = [values[value] for value in node.inputs]
+            made = np.asarray(MEANINGS[type(node.op)](node.op, *arrays))
+            exact = not isinstance(node.op, o.Compress)
+            own = not isinstance(node.op, o.Reshape)
+            if exact and own:
+                assert [made.shape] == node.op.infer([array.shape for array in arrays])
+            if exact and all(values[v].shape == v.shape for v in node.inputs):
+                assert made.shape == node.output.shape
+            values[node.output] = made
+    return values
+
+
+def blobs(graph: Graph, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+    """The last version of every blob, by name, as a runner returns them."""
+    values = run(graph, inputs)
+    return {name: values[value] for name, value in graph.blobs.items()}
+
+
+def _taps(x: Array, op: Any, kernel: Sizes, out: Sizes, fill: float) -> Iterator[tuple[Any, Array]]:
+    """Yields a tap of the window, and what all windows see there: (N, C, *out)."""
+    dilation = getattr(op, "dilation", (1,) * len(kernel))
+    ends = [max(0, (n - 1) * s + d * (k - 1) + 1 - size - p) for n, s, d, k, size, p in
+            zip(out, op.stride, dilation, kernel, x.shape[2:], op.pad, strict=True)]  # fmt: skip
+    padded = np.pad(x, [(0, 0), (0, 0), *zip(op.pad, ends, strict=True)], constant_values=fill)
+    for tap in product(*map(range, kernel)):
+        yield tap, padded[(..., *_strided(tap, dilation, op.stride, out))]
+
+
+def _strided(tap: Sizes, dilation: Sizes, stride: Sizes, counts: Iterable[int]) -> Sequence[slice]:
+    """Where one tap of the windows lies."""
+    starts = [t * d for t, d in zip(tap, dilation, strict=True)]
+    spans = zip(starts, stride, counts, strict=True)
+    return [slice(start, start + (n - 1) * s + 1, s) for start, s, n in spans]
+
+
+def _biased(y: Array, bias: tuple[Array, ...]) -> Array:
+    return np.asarray(y + bias[0].reshape(-1, *[1] * (y.ndim - 2))) if bias else y
+
+
+def _conv(op: o.Conv, x: Array, weight: Array, *bias: Array) -> Array:
+    ((n, outputs, *out),) = o.Conv.infer(op, [x.shape, weight.shape])
+    x = x.reshape(n, op.group, -1, *x.shape[2:])
+    weight = weight.reshape(op.group, -1, *weight.shape[1:])
+    y = np.zeros((n, op.group, outputs // op.group, *out))
+    for group in range(op.group):
+        for tap, seen in _taps(x[:, group], op, weight.shape[3:], tuple(out), 0):
+            y[:, group] += np.einsum("oc,nc...->no...", weight[group][(..., *tap)], seen)
+    return _biased(y.reshape(n, outputs, *out), bias)
+
+
+def _conv_transpose(op: o.ConvTranspose, x: Array, weight: Array, *bias: Array) -> Array:
+    ((n, outputs, *out),) = o.ConvTranspose.infer(op, [x.shape, weight.shape])
+    full = [size + 2 * p for size, p in zip(out, op.pad, strict=True)]
+    y = np.zeros((n, op.group, outputs // op.group, *full))
+    x = x.reshape(n, op.group, -1, *x.shape[2:])
+    weight = weight.reshape(op.group, -1, *weight.shape[1:])
+    for tap in product(*map(range, weight.shape[3:])):
+        where = (..., *_strided(tap, op.dilation, op.stride, x.shape[3:]))
+        y[where] += np.einsum("gco,ngc...->ngo...", weight[(..., *tap)], x)
+    inside = tuple(slice(p, p + size) for p, size in zip(op.pad, out, strict=True))
+    return _biased(y[(..., *inside)].reshape(n, outputs, *out), bias)
+
+
+def _windows(op: o.Pool, x: Array, fill: float) -> Array:
+    """(N, C, *out, taps)."""
+    return np.stack([seen for _, seen in _taps(x, op, op.kernel, op.pooled(x.shape), fill)], -1)
+
+
+def _max_pool(op: o.MaxPool, x: Array) -> Array:
+    return np.asarray(np.maximum(_windows(op, x, -FLT_MAX).max(-1), -FLT_MAX))
+
+
+def _max_pool_mask(op: o.MaxPoolMask, x: Array) -> Array:
+    plane = np.broadcast_to(np.arange(x[0, 0].size).reshape(x.shape[2:]), x.shape)
+    seen, places = _windows(op, x, -np.inf), _windows(op, plane, -1)
+    best = np.where(places < 0, -np.inf, seen).argmax(-1)[..., None]
+    return np.asarray(np.take_along_axis(places, best, -1)[..., 0], np.float64)
+
+
+def _average_pool(op: o.AveragePool, x: Array) -> Array:
+    inside = np.ones((1, 1, *(n + 2 * p for n, p in zip(x.shape[2:], op.pad, strict=True))))
+    whole = o.AveragePool(op.kernel, op.stride, (0, 0), op.ceil)
+    out = op.pooled(x.shape)
+    counts = sum(seen for _, seen in _taps(inside, whole, op.kernel, out, 0))
+    return np.asarray(_windows(op, x, 0).sum(-1) / counts)
+
+
+def _spatial(x: Array) -> tuple[int, ...]:
+    return tuple(range(2, x.ndim))
+
+
+def _reshape(op: o.Reshape, x: Array) -> Array:
+    if op.pattern is None:
+        return x.reshape(op.shape)
+    return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(op.pattern)])
+
+
+def _prelu(op: o.PRelu, x: Array, slope: Array) -> Array:
+    y: Array = np.maximum(x, 0) + slope.reshape(-1, *[1] * (x.ndim - 2)) * np.minimum(x, 0)
+    return y
+
+
+def _clamp(op: o.Clamp, x: Array) -> Array:
+    x = x if op.high is None else np.minimum(x, op.high)
+    return x if op.low is None else np.maximum(x, op.low)
+
+
+def _batch_norm(op: o.BatchNorm, x: Array, mean: Array, variance: Array) -> Array:
+    across = (-1, *[1] * (x.ndim - 2))
+    return np.asarray((x - mean.reshape(across)) / np.sqrt(variance.reshape(across) + op.eps))
+
+
+def _lrn(op: o.LocalResponseNorm, x: Array) -> Array:
+    total = np.zeros_like(x)
+    for channel in range(x.shape[1]):
+        first = max(0, channel - (op.size - 1) // 2)
+        window = x[:, first : channel + op.size // 2 + 1]
+        total[:, channel] = (window * window).sum(1)
+    return np.asarray(x / (op.k + op.alpha / op.size * total) ** op.beta)
+
+
+def _softmax(op: o.Softmax, x: Array) -> Array:
+    e = np.exp(x - x.max(op.axis, keepdims=True))
+    return np.asarray(e / e.sum(op.axis, keepdims=True))
+
+
+def _slice(op: o.Slice, x: Array) -> Array:
+    return x[(slice(None),) * op.axis + (slice(op.start, op.stop),)]
+
+
+def _crop_like(op: o.CropLike, x: Array, like: Array) -> Array:
+    sizes = zip(op.offsets, like.shape[op.axis :], strict=True)
+    return x[(slice(None),) * op.axis + tuple(slice(start, start + n) for start, n in sizes)]
+
+
+def _top(op: Any, x: Array) -> Array:
+    """Positions, greatest first; of equal values the later first."""
+    order = np.flip(np.argsort(x, op.axis, kind="stable"), op.axis)
+    return np.asarray(np.take(order, range(op.k), op.axis))
+
+
+def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
+    places = np.expand_dims(indices.astype(np.int64), op.axis)
+    return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
+
+
+MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
+    o.Identity: lambda op, x: x,
+    o.Dropout: lambda op, x: x,
+    o.Relu: lambda op, x: np.maximum(x, 0) + op.slope * np.minimum(x, 0),
+    o.PRelu: _prelu,
+    o.Sigmoid: lambda op, x: 1 / (1 + np.exp(-x)),
+    o.Tanh: lambda op, x: np.tanh(x),
+    o.Abs: lambda op, x: np.abs(x),
+    o.Log: lambda op, x: np.log(x),
+    o.Exp: lambda op, x: np.exp(x),
+    o.Elu: lambda op, x: np.where(x > 0, x, op.alpha * np.expm1(np.minimum(x, 0))),
+    o.Softplus: lambda op, x: np.logaddexp(0, x),
+    o.Affine: lambda op, x: op.scale * x + op.shift if op.scale else np.full_like(x, op.shift),
+    o.Pow: lambda op, x: np.power(x, op.exponent),
+    o.Clamp: _clamp,
+    o.Add: lambda op, *xs: reduce(np.add, xs),
+    o.Mul: lambda op, *xs: reduce(np.multiply, xs),
+    o.Maximum: lambda op, *xs: reduce(np.maximum, xs),
+    o.Sub: lambda op, x, y: x - y,
+    o.Div: lambda op, x, y: x / y,
+    o.Equal: lambda op, x, y: (x == y).astype(float),
+    o.GreaterEqual: lambda op, x, y: (x >= y).astype(float),
+    o.Linear: lambda op, x, w, b=0.0: x @ (w if op.transposed else w.T) + b,
+    o.BatchNorm: _batch_norm,
+    o.LocalResponseNorm: _lrn,
+    o.Softmax: _softmax,
+    o.ReduceSum: lambda op, x: x.sum(op.axes, keepdims=op.keep),
+    o.ReduceMean: lambda op, x: x.mean(op.axes, keepdims=op.keep),
+    o.Conv: _conv,
+    o.ConvTranspose: _conv_transpose,
+    o.MaxPool: _max_pool,
+    o.MaxPoolMask: _max_pool_mask,
+    o.AveragePool: _average_pool,
+    o.GlobalMaxPool: lambda op, x: x.max(_spatial(x), keepdims=True),
+    o.GlobalAveragePool: lambda op, x: x.mean(_spatial(x), keepdims=True),
+    o.Concat: lambda op, *xs: np.concatenate(xs, op.axis),
+    o.Flatten: lambda op, x: x.reshape(o.Flatten.infer(op, [x.shape])[0]),
+    o.Reshape: _reshape,
+    o.Slice: _slice,
+    o.CropLike: _crop_like,
+    o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
+    o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
+    o.Compress: lambda op, x, selector: x[selector != 0],
+    o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),
+    o.TopIndices: lambda op, x: _top(op, x).astype(float),
+    o.Pick: _pick,
+}

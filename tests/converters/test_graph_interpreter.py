@@ -1,0 +1,37 @@
+"""Every lowering against what the original Caffe 1.0 computed, and against the reference, without
+a framework."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from converters.caffe import lower
+from ir.ops import PRIMITIVES
+from tests.converters.graph_interpreter import MEANINGS, blobs
+from tests.converters.test_lowering import LOWERED
+from tests.golden_cases import CASES, Case, assert_blobs_match, assert_matches, case_id
+from verify import reference
+
+ROUNDING = 1e-9
+"""Float64 on both sides; what is folded into parameters is rounded to float32, hence not less."""
+FOLDED = 1e-6
+
+
+def test_every_primitive_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(PRIMITIVES)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED], ids=case_id
+)
+def test_goldens(case: Case) -> None:
+    net, shapes, parameters = case.load()
+    graph = lower(net, shapes, parameters)
+    inputs = {value.name: case.inputs()[value.name] for value in graph.inputs}
+    got = blobs(graph, inputs)
+    assert_blobs_match(got, case.expected(), case)
+    want = reference.run(net, parameters, inputs)
+    tolerance = FOLDED if any(p.change for p in graph.parameters()) else ROUNDING
+    for name, blob in net.finals.items():
+        assert_matches(got[name], want[blob].astype(np.float64), tolerance, name)
