@@ -57,7 +57,7 @@ class Loaded:
     def notes(self) -> list[str]:
         """What the user should know: unknown fields, drawn parameters, layers of the weights left
         out."""
-        return [*self.net.warnings, *self.parameters.notes]
+        return [*self.net.warnings, *self.parameters.notes, *_random_notes(self.net)]
 
     def resized(self, input_shapes: Mapping[str, Sequence[int]]) -> Loaded:
         """The same for inputs of other shapes, by blob.
@@ -259,6 +259,17 @@ def verify(
         done = convert(loaded, to=backends, output=folder, opset=opset, dynamic=dynamic,
                        progress=progress)  # fmt: skip
         return run(done.manifest)
+
+
+def _random_notes(net: Net) -> list[str]:
+    """What is random in training, and so cannot be compared."""
+    dropped = [f'"{layer.name}"' for layer in net if layer.type == "Dropout"]
+    if net.phase != "TRAIN" or not dropped:
+        return []
+    return [
+        f"Dropout is random at TRAIN ({', '.join(dropped)}): PyTorch and MXNet drop while they "
+        "train; what is verified, and what ONNX computes, is the expectation, which is the input"
+    ]
 
 
 def _emitter(

@@ -15,6 +15,7 @@ __all__ = [
     "InputFile",
     "InputShape",
     "TargetOption",
+    "dynamic_option",
     "failing_cleanly",
     "net_options",
 ]
@@ -154,6 +155,16 @@ def net_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, **kwargs)
 
     return with_options
+
+
+dynamic_option = click.option(
+    "--dynamic",
+    type=click.Choice(["batch", "spatial"]),
+    multiple=True,
+    help="Let the files take other batch sizes, or other heights and widths, than the net declares; "
+    "may be given twice. A layer that fixes a size is named. Verified at three sizes.",
+)
+"""Which sizes are to be open; passed on as `convert` and `verify` take it."""
 
 
 def failing_cleanly(command: Callable[..., None]) -> Callable[..., None]:

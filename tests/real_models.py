@@ -35,7 +35,30 @@ FILES = {
         "cifar10_full_v1_binary/cifar10_full_iter_70000.caffemodel",
     ),
     "yoloface_50k": ("yoloface/yoloface-50k.prototxt", "yoloface/yoloface-50k.caffemodel"),
+    "landmark106": ("yoloface/landmark106.prototxt", "yoloface/landmark106.caffemodel"),
+    "mtcnn_det1": ("mtcnn/det1.prototxt", "mtcnn/det1.caffemodel"),
+    "mtcnn_det2": ("mtcnn/det2.prototxt", "mtcnn/det2.caffemodel"),
+    "mtcnn_det3": ("mtcnn/det3.prototxt", "mtcnn/det3.caffemodel"),
+    "mtcnn_variant_bn": ("mtcnn_variants/det1_.prototxt", "mtcnn_variants/det1_.caffemodel"),
+    "wechat_qr_sr": ("wechat_qr/sr.prototxt", "wechat_qr/sr.caffemodel"),
+    "retinaface_mnet": (
+        "retinaface_mnet/mnet-deconv-0517.prototxt",
+        "retinaface_mnet/mnet-deconv-0517.caffemodel",
+    ),
 }
+"""Models whose blobs Caffe's were recorded for."""
+
+HDF5_CIFAR = (
+    "arm_cifar10_hdf5/cifar10_m4_train_test.prototxt",
+    "arm_cifar10_hdf5/cifar10_m4_iter_70000.caffemodel.h5",
+)
+"""A training net and HDF5 weights; there is no recording of it."""
+
+
+def definitions() -> list[Path]:
+    """Every net definition among the models, solvers left out."""
+    found = sorted(MODELS.rglob("*.prototxt")) if MODELS.is_dir() else []
+    return [path for path in found if "solver" not in path.name]
 
 
 def existing(path: Path) -> Path:

@@ -3,14 +3,17 @@ computed."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import decaffeinate
+from decaffeinate.inspection import inspect_net
+from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import NET_TOLERANCE, assert_matches
-from tests.real_models import FILES, paths, recorded
+from tests.real_models import FILES, HDF5_CIFAR, MODELS, definitions, existing, paths, recorded
 from tests.verify.test_backends import PACKAGES
 from verify import reference
 from verify.harness import BACKENDS
@@ -60,3 +63,50 @@ def test_conversion_to_all_targets_verifies(model: str, tmp_path: Path) -> None:
     assert len(report.across) == 3
     if model.startswith("squeezenet"):
         assert report.parameters == 1_248_424
+
+
+def test_hdf5_weights_of_a_training_net_convert_and_verify() -> None:
+    for package in PACKAGES.values():
+        require(package)
+    net, weights = (existing(MODELS / name) for name in HDF5_CIFAR)
+    report = decaffeinate.verify(
+        net, weights, backends=list(BACKENDS), input_shapes={"data": (7, 3, 32, 32)}
+    )
+    assert report.passed
+    assert not report.drawn
+
+
+TRAIN_VALS = ["dsd", "residual", "v1.0", "v1.1"]
+
+
+@pytest.mark.parametrize("phase", ["TEST", "TRAIN"])
+@pytest.mark.parametrize("name", TRAIN_VALS)
+def test_training_nets_convert_in_both_phases(name: str, phase: str, tmp_path: Path) -> None:
+    require("onnx")
+    net = existing(MODELS / "squeezenet_definitions" / f"{name}.train_val.prototxt")
+    done = decaffeinate.convert(
+        net, to=list(BACKENDS), output=tmp_path, phase=phase, input_shapes={"data": (2, 3, 67, 67)}
+    )
+    shapes = {value.name: value.shape for value in done.graph.inputs}
+    assert shapes == {"data": (2, 3, 67, 67), "label": (2,)}
+    (entry,) = json.loads(done.manifest.read_text())["preprocessing"]
+    assert entry["transform"]["crop_size"] in (224, 227)
+
+
+@pytest.mark.parametrize("phase", ["TEST", "TRAIN"])
+def test_every_definition_is_inspected(phase: str) -> None:
+    existing(MODELS)
+    for path in definitions():
+        table = inspect_net(path, phase=phase)
+        assert table.layers
+        assert table.to_json()["layers"]
+
+
+def test_all_published_models_convert_in_one_call(tmp_path: Path) -> None:
+    require("onnx")
+    arguments: list[str] = []
+    for model in FILES:
+        arguments += map(str, paths(model))
+    result = invoke("convert", *arguments, "--to", "all", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.rglob("*.manifest.json"))) == len(FILES)
