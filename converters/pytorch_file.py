@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from converters.emitter import Provenance
 from converters.python_names import safe_text, wrapped
 from converters.python_source import WIDTH, Call, layout
+from converters.pytorch_functions import FUNCTIONS
+from ir import Value
 
-__all__ = ["LOCALS", "MAX_POOL_MASK", "TYPES", "Source"]
+__all__ = ["LOCALS", "TYPES", "Source", "blob", "sizes"]
 
 TYPES = frozenset({"F", "Path", "NamedTuple"})
 """Capitalised names of the file, which its classes must not take."""
-LOCALS = frozenset({"annotations", "load", "load_file", "max_pool_mask", "nn", "torch"})
+
+LOCALS = frozenset({"annotations", "load", "load_file", "nn", "torch", *FUNCTIONS})
 """Other names of the file, which variables must not take."""
 
 _CONTRACT = (
     "as the net was trained; Caffe's image models take BGR channels, 0 to 255, "
     "with the training set's mean subtracted"
 )
-
-MAX_POOL_MASK = '''\
-def max_pool_mask(
-    x: torch.Tensor,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int, int, int],
-) -> torch.Tensor:
-    """Index in its map of the greatest value of each window, -1 where a window has none.
-
-    The map is padded by left, right, top and bottom.
-    """
-    padded = F.pad(x, padding, value=-torch.inf)
-    _, index = F.max_pool2d(padded, kernel_size, stride, return_indices=True)
-    height, width = x.shape[2:]
-    row = index // padded.shape[3] - padding[2]
-    column = index % padded.shape[3] - padding[0]
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    return torch.where(inside, row * width + column, -1).float()
-'''
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,8 @@ class Source:
     def text(self) -> str:
         """The whole file."""
         body = "\n".join(self.forward)
-        functions = [MAX_POOL_MASK] if "max_pool_mask(" in body else []
+        called = set(re.findall(r"(?<![\w.])\w+(?=\()", body))
+        functions = [text for name, text in FUNCTIONS.items() if name in called]
         parts = [self._head(body + "".join(functions)), *self._output_class(), *functions]
         return "\n\n".join([*parts, self._module(), self._load()])
 
@@ -76,11 +61,13 @@ class Source:
             "Net": self.provenance.net,
             "Weights": self.provenance.weights,
             "Parameters": f"{self.count:,}",
-            "Input": "; ".join(description for _, description in self.inputs),
-            "Input values": _CONTRACT,
+            "Input": "; ".join(description for _, description in self.inputs) or "none",
+            "Input values": _CONTRACT if self.inputs else "",
             "Output": "; ".join(description for _, description in self.outputs),
         }
         for name, fact in facts.items():
+            if not fact:
+                continue
             lines += wrapped(f"{name}: {fact}", WIDTH, "", "    ")
         lines += ['"""', "", "from __future__ import annotations", "", "from pathlib import Path"]
         lines += ["from typing import NamedTuple"] if self.output_class else []
@@ -136,6 +123,12 @@ def load(weights_path: str | Path | None = None) -> {self.class_name}:
 '''
 
 
-def blob(name: str, shape: tuple[int, ...]) -> str:
+def sizes(value: Value) -> str:
+    """A value's shape as a tuple, with names in the place of sizes that are open."""
+    dims = value.shape if value.dims is None else value.dims
+    return f"({', '.join(safe_text(str(size)) for size in dims)}{',' * (len(dims) == 1)})"
+
+
+def blob(value: Value) -> str:
     """How the head of a file describes a blob."""
-    return f"{safe_text(name)} {shape}"
+    return f"{safe_text(value.name)} {sizes(value)}"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from converters.python_names import Identifiers
-from converters.python_source import Call, Expression, layout, number, one_or_tuple, statement
+from converters.python_source import Call, Expression, layout, number, statement
+from converters.pytorch_modules import Kind, held_inputs, kind_of
 from ir import Graph, Node, Parameter, Value
 from ir import ops as o
 
-__all__ = ["State", "conv_settings", "pool_settings"]
-
-OpT = TypeVar("OpT", bound=o.Op)
+__all__ = ["State"]
 
 # Of torch.nn.Module: an attribute of one of these names would replace a method.
 _MODULE_NAMES = """
@@ -31,110 +30,6 @@ _MODULE_NAMES = """
 """
 
 
-def conv_settings(op: o.Conv) -> list[str]:
-    """Stride, padding, dilation and groups, where they are not PyTorch's defaults."""
-    sizes = {"stride": (op.stride, 1), "padding": (op.pad, 0), "dilation": (op.dilation, 1)}
-    settings = [
-        f"{name}={one_or_tuple(size)}"
-        for name, (size, default) in sizes.items()
-        if size and set(size) != {default}
-    ]
-    return settings + ([f"groups={op.group}"] if op.group != 1 else [])
-
-
-def pool_settings(op: o.Pool, padded: bool = True) -> list[str]:
-    """Kernel, stride, padding and rounding as PyTorch's pooling takes them."""
-    settings = [f"kernel_size={one_or_tuple(op.kernel)}", f"stride={one_or_tuple(op.stride)}"]
-    if padded and any(op.pad):
-        settings.append(f"padding={one_or_tuple(op.pad)}")
-    if op.ceil and set(op.stride) != {1}:
-        settings.append("ceil_mode=True")
-    return settings
-
-
-def pytorch_windows(op: o.Pool, shape: o.Shape) -> o.Shape | None:
-    """How many windows PyTorch's pooling makes on each axis; None where it refuses the padding.
-
-    Its formula: like Caffe's, but with rounding up it drops a last window that starts at or after
-    size + pad whether or not there is padding, and padding may be at most half the kernel.
-    """
-    counts = []
-    for size, kernel, stride, pad in zip(shape[2:], op.kernel, op.stride, op.pad, strict=True):
-        if pad > kernel // 2:
-            return None
-        span = size + 2 * pad - kernel
-        last = -(-span // stride) if op.ceil else span // stride
-        if op.ceil and last * stride >= size + pad:
-            last -= 1
-        counts.append(last + 1)
-    return tuple(counts)
-
-
-def pools_alike(op: o.Pool, shape: o.Shape) -> bool:
-    """Whether PyTorch's own pooling has the windows of this op on an input shape."""
-    return pytorch_windows(op, shape) == op.pooled(shape)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How a node becomes a submodule: its constructor, and the names of its state, by input."""
-
-    constructor: Call
-    state: tuple[str, ...] = ()
-
-
-def _conv(node: Node, op: o.Conv) -> _Kind | None:
-    rank = len(op.stride)
-    if rank not in (1, 2, 3):
-        return None
-    weight = node.inputs[1].shape
-    settings = [
-        str(weight[1] * op.group),
-        str(weight[0]),
-        f"kernel_size={one_or_tuple(weight[2:])}",
-    ]
-    settings += conv_settings(op) + ([] if len(node.inputs) == 3 else ["bias=False"])
-    return _Kind(Call(f"nn.Conv{rank}d", tuple(settings)), ("weight", "bias"))
-
-
-def _linear(node: Node, op: o.Linear) -> _Kind | None:
-    if op.transposed:
-        return None
-    outputs, inputs = node.inputs[1].shape
-    settings = [str(inputs), str(outputs)] + ([] if len(node.inputs) == 3 else ["bias=False"])
-    return _Kind(Call("nn.Linear", tuple(settings)), ("weight", "bias"))
-
-
-def _batch_norm(node: Node, op: o.BatchNorm) -> _Kind | None:
-    ranks = {2: 1, 3: 1, 4: 2, 5: 3}
-    shape = node.inputs[0].shape
-    if len(shape) not in ranks:
-        return None
-    settings = (str(shape[1]), f"eps={number(op.eps)}", "affine=False")
-    constructor = Call(f"nn.BatchNorm{ranks[len(shape)]}d", settings)
-    return _Kind(constructor, ("running_mean", "running_var"))
-
-
-def _pool(node: Node, op: o.Pool) -> _Kind | None:
-    if not pools_alike(op, node.inputs[0].shape):
-        return None
-    name = f"nn.{'Max' if isinstance(op, o.MaxPool) else 'Avg'}Pool{len(op.kernel)}d"
-    return _Kind(Call(name, tuple(pool_settings(op))))
-
-
-def _local_response_norm(node: Node, op: o.LocalResponseNorm) -> _Kind:
-    settings = (f"{name}={number(getattr(op, name))}" for name in ("alpha", "beta", "k"))
-    return _Kind(Call("nn.LocalResponseNorm", (str(op.size), *settings)))
-
-
-_KINDS: dict[type[o.Op], Callable[[Node, Any], _Kind | None]] = {
-    o.Conv: _conv,
-    o.Linear: _linear,
-    o.BatchNorm: _batch_norm,
-    o.MaxPool: _pool,
-    o.AveragePool: _pool,
-    o.LocalResponseNorm: _local_response_norm,
-}
 # Ops into which a scalar constant is written as a literal, and whether it may be the first input.
 _TAKES_LITERAL: dict[type[o.Op], bool] = {
     o.Add: True,
@@ -188,17 +83,16 @@ class State:
         self.buffers = [name for name, param in self._own.items() if self._is_buffer(param)]
         self.names = {param: self.names[param] for param in parameters if param in self.names}
 
-    def _submodules(self) -> tuple[dict[Node, Node], dict[Node, tuple[_Kind, list[Parameter]]]]:
+    def _submodules(self) -> tuple[dict[Node, Node], dict[Node, tuple[Kind, list[Parameter]]]]:
         """By node, the node whose submodule it uses; by such a node, its kind and stored values."""
         shared: dict[Node, Node] = {}
-        kinds: dict[Node, tuple[_Kind, list[Parameter]]] = {}
+        kinds: dict[Node, tuple[Kind, list[Parameter]]] = {}
         alike: dict[Any, Node] = {}
         taken: set[Value] = set()
         for node in self.graph.nodes:
-            make = _KINDS.get(type(node.op))
-            kind = make(node, node.op) if make else None
-            values = [value for value in node.inputs[1:] if isinstance(value, Parameter)]
-            if kind is None or len(values) != len(node.inputs) - 1 or len({*values}) != len(values):
+            kind, held = kind_of(node), held_inputs(node)
+            values = [value for value in held if isinstance(value, Parameter)]
+            if kind is None or len(values) != len(held) or len({*values}) != len(values):
                 continue
             key = (node.op, *values) if values else node
             if key not in alike and not taken.intersection(values):

@@ -66,7 +66,9 @@ class PyTorchRunner:
         # Outputs are what a caller gets, not what was recorded on the way.
         outputs = self._part["outputs"]
         returned = result if isinstance(result, tuple) else (result,)
-        blobs.update(zip(outputs, returned, strict=True))
+        # Copied, because a net may return one of its parameters as it is.
+        copies = (value.detach().clone() for value in returned)
+        blobs.update(zip(outputs, copies, strict=True))
         return {blob: value.numpy() for blob, value in blobs.items()}
 
     def interface(self) -> tuple[list[str], list[str]]:
