@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from prototxt import caffe_pb2 as pb
-from prototxt.errors import UnsupportedError
+from prototxt.infogain import read_infogain
 from prototxt.net import Layer
 from verify.reference.registry import Array, caffe_layer, canonical_axis, integers
 from verify.reference.softmax import scores_and_labels, softmax_over
@@ -36,6 +36,16 @@ def normalizer(layer: Layer, outer: int, inner: int, valid: int, default: int) -
     return float(max(1, sizes[Mode.Name(mode)]))
 
 
+def scalar(layer: Layer, value: float) -> list[Array]:
+    """The loss as the top, of which there need not be one."""
+    return [np.asarray(value)][: len(layer.tops)]
+
+
+def samples(x: Array) -> Array:
+    """(N, ...) as N rows, of which there may be none behind a Filter."""
+    return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+
+
 @caffe_layer("SoftmaxWithLoss")
 def softmax_with_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """-sum of log(max(probability of the label, FLT_MIN)) / normalizer; the second top is the
@@ -53,19 +63,15 @@ def softmax_with_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, .
 @caffe_layer("InfogainLoss")
 def infogain_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """-sum over rows and classes l of H[label, l] * log(max(p[l], 1e-20)) / normalizer, where p is
-    the softmax over `axis` and H (classes, classes) the third bottom (infogain_loss_layer.cpp)."""
-    if len(bottoms) < 3:
-        raise UnsupportedError(
-            "the infogain matrix is in a file of its own",
-            where=layer.where,
-            layer=layer.name,
-            expected="the matrix as a third bottom",
-        )
-    scores, labels, matrix = bottoms
+    the softmax over `axis` and H (classes, classes) the third bottom or in the file `source`
+    (infogain_loss_layer.cpp)."""
+    scores, labels = bottoms[:2]
     axis = canonical_axis(layer.message.infogain_loss_param.axis, scores.ndim, layer)
     prob = softmax_over(scores, axis)
     rows, whole, (outer, inner) = scores_and_labels(layer, prob, labels, axis, ignored(layer))
-    weights = matrix.reshape(rows.shape[1], rows.shape[1])[whole]
+    classes = rows.shape[1]
+    matrix = bottoms[2] if len(bottoms) > 2 else read_infogain(layer, classes)
+    weights = matrix.reshape(classes, classes)[whole]
     count = normalizer(layer, outer, inner, len(whole), Mode.Value("VALID"))
     loss = -(weights * np.log(np.maximum(rows, LOG_THRESHOLD))).sum() / count
     return [np.asarray(loss), prob][: len(layer.tops)]
@@ -83,7 +89,7 @@ def sigmoid_cross_entropy_loss(
         x, target = x[counted], target[counted]
     outer, inner = bottoms[0].shape[0], int(np.prod(bottoms[0].shape[1:]))
     count = normalizer(layer, outer, inner, len(x), Mode.Value("BATCH_SIZE"))
-    return [np.asarray((np.logaddexp(0, x) - target * x).sum() / count)]
+    return scalar(layer, (np.logaddexp(0, x) - target * x).sum() / count)
 
 
 @caffe_layer("MultinomialLogisticLoss")
@@ -91,30 +97,30 @@ def multinomial_logistic_loss(
     layer: Layer, bottoms: list[Array], params: tuple[Array, ...]
 ) -> list[Array]:
     """-mean of log(max(p[label], 1e-20)), p being given (multinomial_logistic_loss_layer.cpp)."""
-    rows = bottoms[0].reshape(bottoms[0].shape[0], -1)
+    rows = samples(bottoms[0])
     labels = integers(bottoms[1].reshape(-1), rows.shape[1], layer, "label")
     own = np.take_along_axis(rows, labels[:, None], 1)
-    return [np.asarray(-np.log(np.maximum(own, LOG_THRESHOLD)).sum() / len(rows))]
+    return scalar(layer, -np.log(np.maximum(own, LOG_THRESHOLD)).sum() / len(rows))
 
 
 @caffe_layer("EuclideanLoss")
 def euclidean_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """sum of (a - b)^2 / (2 N) (euclidean_loss_layer.cpp)."""
     difference = bottoms[0].reshape(-1) - bottoms[1].reshape(-1)
-    return [np.asarray(difference @ difference / (2 * bottoms[0].shape[0]))]
+    return scalar(layer, difference @ difference / (2 * bottoms[0].shape[0]))
 
 
 @caffe_layer("HingeLoss")
 def hinge_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """sum of m or, with norm L2, of m^2 / N, where m = max(0, 1 - x) for the label and max(0, 1 +
     x) for the other classes (hinge_loss_layer.cpp)."""
-    rows = bottoms[0].reshape(bottoms[0].shape[0], -1)
-    labels = integers(bottoms[1].reshape(-1), rows.shape[1], layer, "label")
+    rows = samples(bottoms[0])
+    labels = integers(bottoms[1].reshape(-1)[: len(rows)], rows.shape[1], layer, "label")
     own = np.arange(rows.shape[1]) == labels[:, None]
     margin = np.maximum(0, 1 + np.where(own, -rows, rows))
     if layer.message.hinge_loss_param.norm == pb.HingeLossParameter.L2:
         margin = margin * margin
-    return [np.asarray(margin.sum() / len(rows))]
+    return scalar(layer, margin.sum() / len(rows))
 
 
 @caffe_layer("ContrastiveLoss")
@@ -124,9 +130,10 @@ def contrastive_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ..
     (contrastive_loss_layer.cpp)."""
     param = layer.message.contrastive_loss_param
     pairs = bottoms[0].shape[0]
-    squared = ((bottoms[0] - bottoms[1]) ** 2).reshape(pairs, -1).sum(1)
+    first, second = (samples(blob) for blob in bottoms[:2])
+    squared = ((first - second) ** 2).sum(1)
     apart = np.maximum(param.margin - np.sqrt(squared), 0) ** 2
     if param.legacy_version:
         apart = np.maximum(param.margin - squared, 0)
-    similar = bottoms[2].reshape(-1).astype(np.int64) != 0
-    return [np.asarray(np.where(similar, squared, apart).sum() / (2 * pairs))]
+    similar = bottoms[2].reshape(-1)[:pairs].astype(np.int64) != 0
+    return scalar(layer, np.where(similar, squared, apart).sum() / (2 * pairs))

@@ -75,14 +75,15 @@ def reshape(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
 @caffe_layer("Crop")
 def crop(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """The first bottom cut to the second's sizes from `axis` on, beginning at `offset` (none: 0;
-    one: for all those axes; else one each) (crop_layer.cpp)."""
+    one: for all those axes; else one each); further axes of the second are not read
+    (crop_layer.cpp)."""
     x, like = bottoms
     param = layer.message.crop_param
     axis = canonical_axis(param.axis, x.ndim, layer)
     offsets = list(param.offset) or [0]
     offsets = offsets * (x.ndim - axis) if len(offsets) == 1 else offsets
     place = [slice(None)] * axis
-    for offset, size, full in zip(offsets, like.shape[axis:], x.shape[axis:], strict=True):
+    for offset, size, full in zip(offsets, like.shape[axis : x.ndim], x.shape[axis:], strict=True):
         if offset + size > full:
             raise NetError(
                 f"the crop {offset} + {size} reaches past {full}",
