@@ -1,1 +1,116 @@
-"""Lowerings of recurrent layers, unrolled over time."""
+"""Lowerings of recurrent layers, unrolled over time, which is the first axis.
+
+Caffe keeps the states from one forward pass for the next unless they are exposed; a graph keeps
+nothing, so its states begin at 0, as Caffe's do in the first pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from converters.lowering import Lowering, lowers
+from ir import Op, Value
+from ir.ops import Add, Concat, Flatten, Linear, Mul, Sigmoid, Slice, Tanh
+
+_RECURRENT = {"LSTM": -1, "RNN": -3}
+"""Which parameter the state is multiplied by."""
+
+
+@lowers("LSTM")
+def lstm(step: Lowering) -> Sequence[Value]:
+    """Caffe: gates = W_hc (cont * h') + W_xc x + b_c (+ W_xc_static x_static), then a step of
+    LSTMUnit; the tops are all h, and the last h and c where exposed."""
+    drive, cont, states = _inputs(step, 2)
+    hidden, cell = states or (None, None)
+    outputs = []
+    for t in range(drive.shape[0]):
+        go_on = step.add(Slice(0, t, t + 1), cont) if hidden else None
+        gates = _driven(step, _at(step, drive, t), hidden, go_on)
+        cell, hidden = _unit(step, gates, cell, go_on)
+        outputs.append(hidden)
+    top = outputs[0] if len(outputs) == 1 else step.add(Concat(0), *outputs)
+    assert hidden is not None
+    assert cell is not None
+    return [top, hidden, cell][: len(step.tops)]
+
+
+@lowers("RNN")
+def rnn(step: Lowering) -> Sequence[Value]:
+    """Caffe: h = tanh(W_hh (cont * h') + W_xh x + b_h (+ W_xh_static x_static)), and the top
+    tanh(W_ho h + b_o); the last h where exposed."""
+    drive, cont, states = _inputs(step, 1)
+    hidden = states[0] if states else None
+    outputs = []
+    for t in range(drive.shape[0]):
+        go_on = step.add(Slice(0, t, t + 1), cont) if hidden else None
+        hidden = step.add(Tanh(), _driven(step, _at(step, drive, t), hidden, go_on))
+        outputs.append(hidden)
+    # What follows from the states is computed for all steps at once.
+    every = outputs[0] if len(outputs) == 1 else step.add(Concat(0), *outputs)
+    assert hidden is not None
+    top = _product(step, every, *step.params[-2:])
+    return [step.add(Tanh(), top), hidden][: len(step.tops)]
+
+
+@lowers("LSTMUnit")
+def lstm_unit(step: Lowering) -> Sequence[Value]:
+    """Caffe: c = cont * sigmoid(f) * c' + sigmoid(i) * tanh(g);  h = sigmoid(o) * tanh(c)."""
+    cell, gates, cont = step.inputs
+    return _unit(step, gates, cell, step.reshape(cont, (*cont.shape, 1)))
+
+
+def _inputs(step: Lowering, count: int) -> tuple[Value, Value, list[Value]]:
+    """What drives all steps, (T, N, gates); cont, (T, N, 1); and the first states, each (1, N, D),
+    or none where they are 0."""
+    exposed = count if step.layer.message.recurrent_param.expose_hidden else 0
+    x, cont = step.inputs[:2]
+    drive = _product(step, x, *step.params[:2])
+    if len(step.inputs) > 2 + exposed:
+        static = step.inputs[2]
+        matrix = static if len(static.shape) == 2 else step.add(Flatten(1), static)
+        drive = step.add(Add(), drive, step.add(Linear(), matrix, step.params[2]))
+    if not exposed and x.shape[0] == 1:
+        # Nothing goes on from a step before, so neither cont nor the weight of the state is read.
+        step.fold(_RECURRENT[step.layer.type] % len(step.params), "multiplies a state that is 0")
+        return drive, cont, []
+    states = step.inputs[-exposed:] if exposed else []
+    return drive, step.reshape(cont, (*cont.shape, 1)), states
+
+
+def _product(step: Lowering, x: Value, *params: Value) -> Value:
+    """W x + b for x (T, N, ...): (T, N, outputs)."""
+    y = step.add(Linear(), step.add(Flatten(2), x), *params)
+    return step.reshape(y, (*x.shape[:2], y.shape[1]))
+
+
+def _at(step: Lowering, x: Value, t: int) -> Value:
+    """One time step, (1, N, ...)."""
+    return x if x.shape[0] == 1 else step.add(Slice(0, t, t + 1), x)
+
+
+def _driven(step: Lowering, drive: Value, hidden: Value | None, go_on: Value | None) -> Value:
+    """W (cont * h') + drive, (1, N, gates); just the drive while the state is 0."""
+    if hidden is None or go_on is None:
+        return drive
+    weight = step.params[_RECURRENT[step.layer.type]]
+    kept = step.add(Flatten(2), step.add(Mul(), hidden, go_on))
+    return step.add(Add(), step.add(Linear(), kept, weight), drive)
+
+
+def _unit(
+    step: Lowering, gates: Value, cell: Value | None, go_on: Value | None
+) -> tuple[Value, Value]:
+    """The next cell and hidden state, (1, N, D); gates (1, N, 4 D) are input, forget, output and
+    candidate.
+
+    Caffe takes cont * f for 0 where cont is 0, which is what the product gives.
+    """
+    size = gates.shape[2] // 4
+
+    def gate(index: int, op: Op) -> Value:
+        return step.add(op, step.add(Slice(2, index * size, (index + 1) * size), gates))
+
+    new = step.add(Mul(), gate(0, Sigmoid()), gate(3, Tanh()))
+    if cell is not None and go_on is not None:
+        new = step.add(Add(), step.add(Mul(), go_on, gate(1, Sigmoid()), cell), new)
+    return new, step.add(Mul(), gate(2, Sigmoid()), step.add(Tanh(), new))
