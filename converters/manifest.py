@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.emitter import Artifact, Emitter
+from converters.preprocessing import described
 from ir import Graph, Parameter, Value
 from prototxt.blob_keys import BlobKeys
 from prototxt.files import name_of
@@ -64,6 +65,7 @@ def describe(
         "inputs": [_input(value) for value in graph.inputs],
         "outputs": _outputs(graph),
         "input_contract": _INPUT_CONTRACT,
+        "preprocessing": [described(entry) for entry in net.preprocessing],
         "folded": _folded(graph),
     }
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from decaffeinate.plugins import load_plugins
+from converters.lowering import LOWERINGS
+from decaffeinate.plugins import read_with_plugins
+from prototxt import caffe_pb2 as pb
+from prototxt.errors import NetError
 from prototxt.load import load_net
-from prototxt.shapes import infer_shapes, known_types
+from prototxt.net import Layer, Net
+from prototxt.shape_rules.rule import rule_of
+from prototxt.shapes import NetShapes, in_caffe, infer_shapes
 
 __all__ = ["Inspection", "LayerRow", "inspect_net"]
 
@@ -18,7 +24,12 @@ __all__ = ["Inspection", "LayerRow", "inspect_net"]
 @dataclass(frozen=True)
 class LayerRow:
     """One layer; `shapes` are None where they are not known, `macs` are multiply-accumulates a
-    forward pass."""
+    forward pass.
+
+    `known` says whether there is a rule for the type's shapes, `status` is "" for what converts,
+    "not converted" for types of Caffe that take part in no conversion, and "unknown".  `reads` is
+    the type of the data layer that an input stands in the place of.
+    """
 
     name: str
     type: str
@@ -28,6 +39,8 @@ class LayerRow:
     parameters: int | None
     macs: int | None
     known: bool
+    status: str = ""
+    reads: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,34 +78,15 @@ def inspect_net(
     Raises:
         DecaffeinateError: the net cannot be read, or Caffe would refuse its shapes.
     """
-    load_plugins(plugins)
-    net = load_net(path, phase, stages, level, input_shapes, input_layers)
-    shapes = infer_shapes(net, partial=True)
-    known = set(known_types())
-    seen: set[str] = set()
-    rows = []
-    for layer in net:
-        params = shapes.params.get(layer.index)
-        count = None
-        if params is not None:
-            count = 0
-            for index, param in enumerate(params):
-                specs = layer.message.param
-                name = specs[index].name if index < len(specs) else ""
-                count += 0 if name in seen else prod(param.shape)
-                seen |= {name} if name else set()
-        rows.append(
-            LayerRow(
-                layer.name,
-                layer.type,
-                tuple(map(str, layer.bottoms)),
-                tuple(map(str, layer.tops)),
-                tuple(shapes.blobs.get(top) for top in layer.tops),
-                count,
-                shapes.macs.get(layer.index),
-                layer.type in known,
-            )
-        )
+    net, _ = read_with_plugins(
+        plugins, lambda: load_net(path, phase, stages, level, input_shapes, input_layers)
+    )
+    notes = [f'{u.where}: layer "{u.layer}": {u.what}; {u.hint}' for u in net.unsized]
+    shapes, problem = _shapes(net, input_shapes or {})
+    notes += [problem] if problem else []
+    counts = _parameter_counts(net, shapes)
+    import_module("converters.layers")  # registers every lowering
+    rows = [_row(net, layer, shapes, counts.get(layer.index)) for layer in net]
     return Inspection(
         net.name,
         net.path,
@@ -103,5 +97,70 @@ def inspect_net(
         sum(row.parameters or 0 for row in rows),
         sum(row.macs or 0 for row in rows),
         all(row.parameters is not None for row in rows),
-        net.warnings,
+        (*net.warnings, *notes),
+    )
+
+
+def _shapes(net: Net, given: Mapping[str, Sequence[int]]) -> tuple[NetShapes, str]:
+    """The shapes, and a note where those of data layers, as the net tells them, do not fit."""
+    try:
+        return infer_shapes(net, partial=True), ""
+    except NetError as error:
+        reads = [entry.blob for entry in net.preprocessing if entry.blob not in given]
+        if not reads:
+            raise
+        unsized = _without_shapes(net, reads)
+        layer = f'layer "{error.layer}": ' if error.layer is not None else ""
+        flags = " ".join(f"--input-shape {blob}=..." for blob in reads)
+        note = f"{error.where}: {layer}{error.what}, with the shapes of data that the net states"
+        return infer_shapes(unsized, partial=True), f"{note}; for others give {flags}"
+
+
+def _without_shapes(net: Net, blobs: Sequence[str]) -> Net:
+    """The net with some Input layers of unknown shape."""
+    layers = []
+    for layer in net:
+        if layer.type == "Input" and layer.tops[0].name in blobs:
+            message = pb.LayerParameter()
+            message.CopyFrom(layer.message)
+            message.ClearField("input_param")
+            layer = replace(layer, message=message)
+        layers.append(layer)
+    return replace(net, layers=tuple(layers))
+
+
+def _parameter_counts(net: Net, shapes: NetShapes) -> dict[int, int]:
+    """Parameters by layer index, where the shapes are known."""
+    seen: set[str] = set()
+    counts = {}
+    for layer in net:
+        if layer.index not in shapes.params:
+            continue
+        counts[layer.index] = 0
+        for index, param in enumerate(shapes.params[layer.index]):
+            specs = layer.message.param
+            name = specs[index].name if index < len(specs) else ""
+            counts[layer.index] += 0 if name in seen else prod(param.shape)
+            seen |= {name} if name else set()
+    return counts
+
+
+def _row(net: Net, layer: Layer, shapes: NetShapes, count: int | None) -> LayerRow:
+    reads = {entry.blob: entry.type for entry in net.preprocessing}
+    known = rule_of(layer) is not None
+    converts = layer.type == "Input" or (known and layer.type in LOWERINGS)
+    is_input = layer.type == "Input" and bool(layer.tops)
+    if layer.type == "Input":
+        count = 0  # even where no shape is known
+    return LayerRow(
+        layer.name,
+        layer.type,
+        tuple(map(str, layer.bottoms)),
+        tuple(map(str, layer.tops)),
+        tuple(shapes.blobs.get(top) for top in layer.tops),
+        count,
+        0 if layer.type == "Input" else shapes.macs.get(layer.index),
+        known,
+        "" if converts else "not converted" if in_caffe(layer.type) else "unknown",
+        reads.get(layer.tops[0].name, "") if is_input else "",
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from prototxt import caffe_pb2 as pb
 from prototxt.blobs import Origin, resolve_blobs
+from prototxt.data_layers import DataInputs, inputs_for_data, refuse_data_layers
 from prototxt.errors import FileError, NetError, PrototxtError, UsageError, Where
-from prototxt.fields import UnknownField, fill
+from prototxt.fields import UNREAD, UnknownField, fill
 from prototxt.files import read_start, what_it_is
-from prototxt.net import DATA_LAYERS, Field, Net
+from prototxt.input_layer import declaring
+from prototxt.net import Field, Layer, Net
 from prototxt.rules import included
 from prototxt.text import parse_fields
 from prototxt.upgrade import Upgraded, upgrade
@@ -37,13 +39,18 @@ def load_net(
         stages: stages of the net state, added to those that the file itself sets.
         level: level of the net state.
         input_shapes: shapes to use instead of the declared ones, by input blob.
-        input_layers: what becomes of layers that read data from files: "input" or "error".
+        input_layers: what becomes of layers that read data from files, or draw it anew each pass:
+            "input" makes them inputs, "error" refuses them.
+
+    A data layer's shapes follow from the net as far as it tells them; where it does not, and
+    `input_shapes` does not either, the net holds it in `unsized`, and `infer_shapes` refuses it.
 
     Raises:
         FileError: the file is missing, empty, or evidently something else.
         PrototxtError: the text is not a network definition; line and column.
         NetError: Caffe would refuse the definition.
         UsageError: an input shape for a blob that is no input.
+        UnsupportedError: data layers, where `input_layers` is "error".
     """
     return parse_net(
         _read_text(Path(path)), str(path), phase, stages, level, input_shapes, input_layers
@@ -60,6 +67,9 @@ def parse_net(
     input_layers: str = "input",
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
+    if input_layers not in ("input", "error"):
+        raise UsageError(f'unknown choice "{input_layers}" for data layers',
+                         expected="input or error")  # fmt: skip
     wanted = _wanted_state(phase, stages, level)
     _check_sizes(input_shapes or {}, path)
     parsed = _parse(text, path, input_shapes or {})
@@ -67,8 +77,9 @@ def parse_net(
     state.CopyFrom(parsed.message.state)
     state.MergeFrom(wanted)
     kept, left_out = _filtered(parsed.layers, state, path)
-    kept = _with_input_shapes(kept, input_shapes or {}, path)
-    layers, outputs, finals = resolve_blobs(kept, left_out)
+    read = _with_inputs(kept, input_shapes or {}, path, input_layers)
+    layers, outputs, finals = resolve_blobs(read.layers, left_out)
+    unknown = _unread(parsed.unknown, layers, left_out)
     return Net(
         name=parsed.message.name,
         path=path,
@@ -78,8 +89,10 @@ def parse_net(
         phase=phase,
         level=level,
         stages=tuple(state.stage),
-        warnings=(*parsed.notes, *_unknown_warnings(parsed.unknown)),
+        warnings=(*parsed.notes, *_unknown_warnings(unknown), *read.notes),
         finals=finals,
+        preprocessing=tuple(read.preprocessing),
+        unsized=tuple(read.unsized),
     )
 
 
@@ -96,12 +109,13 @@ def with_input_shapes(net: Net, shapes: Mapping[str, Sequence[int]]) -> Net:
     _check_sizes(shapes, net.path)
     _check_names(shapes, [blob.name for blob in net.inputs], net.path)
     layers = tuple(
-        replace(layer, message=_declaring(layer.message, shapes))
+        replace(layer, message=declaring(layer.message, layer.where, shapes))
         if layer.type == "Input"
         else layer
         for layer in net
     )
-    return replace(net, layers=layers)
+    unsized = tuple(u for u in net.unsized if not any(blob in shapes for blob in u.blobs))
+    return replace(net, layers=layers, unsized=unsized)
 
 
 def _wanted_state(phase: str, stages: Sequence[str], level: int) -> pb.NetState:
@@ -223,12 +237,29 @@ def _add_layer(
     found: list[UnknownField] = []
     fill(layer, field.value, found)
     fork_type = None
+    kept = []
     for item in found:
         if item.path == "type" and isinstance(item.field.value, str):
             fork_type = item.field.value  # a V1 enum value that only a fork knows
         else:
-            unknown.append(item)
-    return field.where, tuple(item.field for item in found), fork_type
+            kept.append(item)
+    unknown += kept
+    return field.where, _tree(kept), fork_type
+
+
+def _tree(found: list[UnknownField]) -> tuple[Field, ...]:
+    """Unknown fields in the messages that they stand in, so that their names are not mixed up."""
+    messages: dict[str, list[UnknownField]] = {}
+    tree = []
+    for item in found:
+        outer, dot, inner = item.path.partition(".")
+        if dot:
+            messages.setdefault(outer, []).append(replace(item, path=inner))
+        else:
+            tree.append(item.field)
+    for name, items in messages.items():
+        tree.append(Field(name, _tree(items), items[0].field.where))
+    return tuple(tree)
 
 
 def _no_layers(fields: tuple[Field, ...], path: str) -> NetError:
@@ -245,6 +276,31 @@ def _no_layers(fields: tuple[Field, ...], path: str) -> NetError:
         expected="at least one `layer { ... }`",
         hint="check that this is the net's definition and that the download is complete",
     )
+
+
+def _unread(
+    unknown: list[UnknownField], layers: Sequence[Layer], left_out: Sequence[Origin]
+) -> list[UnknownField]:
+    """The unknown fields less those that a plugin reads, or would in another phase."""
+    if not UNREAD:
+        return unknown
+    read: set[int] = set()
+    rest: list[UnknownField] = []
+    for layer in layers:
+        found = UNREAD[layer.type](layer) if layer.type in UNREAD else None
+        if found is not None:
+            read |= _ids(layer.unknown)
+            rest += found
+    for origin in left_out:
+        if origin.message.type in UNREAD:
+            read |= _ids(origin.unknown)
+    rest += [item for item in unknown if id(item.field) not in read]
+    return sorted(rest, key=lambda item: (item.field.where.line, item.field.where.column))
+
+
+def _ids(fields: Sequence[Field]) -> set[int]:
+    inner = (_ids(field.value) for field in fields if not isinstance(field.value, str))
+    return {id(field) for field in fields}.union(*inner)
 
 
 def _unknown_warnings(unknown: list[UnknownField]) -> list[str]:
@@ -288,54 +344,13 @@ def _check_names(names: Iterable[str], inputs: Sequence[str], path: str) -> None
             )
 
 
-def _with_input_shapes(
-    layers: list[Origin], shapes: Mapping[str, Sequence[int]], path: str
-) -> list[Origin]:
-    layers = [_as_input(origin, shapes) for origin in layers]
-    inputs = [
-        top for origin in layers if origin.message.type == "Input" for top in origin.message.top
-    ]
-    _check_names(shapes, inputs, path)
-    return [_reshaped(o, shapes) if o.message.type == "Input" else o for o in layers]
-
-
-def _as_input(origin: Origin, shapes: Mapping[str, Sequence[int]]) -> Origin:
-    message = origin.message
-    if message.type not in DATA_LAYERS or not any(top in shapes for top in message.top):
-        return origin
-    lacking = [top for top in message.top if top not in shapes]
-    if lacking:
-        raise UsageError(
-            f"no shape is given for {', '.join(lacking)}",
-            where=str(origin.where),
-            expected="shapes for all tops of a data layer that is to become an input",
-            hint=" ".join(f"--input-shape {top}=..." for top in message.top),
-        )
-    changed = pb.LayerParameter(name=message.name, type="Input", top=message.top)
-    changed.input_param.SetInParent()
-    return replace(origin, message=changed)
-
-
-def _reshaped(origin: Origin, shapes: Mapping[str, Sequence[int]]) -> Origin:
-    changed = _declaring(origin.message, shapes)
-    return origin if changed is origin.message else replace(origin, message=changed)
-
-
-def _declaring(
-    message: pb.LayerParameter, shapes: Mapping[str, Sequence[int]]
-) -> pb.LayerParameter:
-    """An Input layer that declares these shapes, and otherwise what it declares now."""
-    if not any(top in shapes for top in message.top):
-        return message
-    declared = list(message.input_param.shape)
-    changed = pb.LayerParameter()
-    changed.CopyFrom(message)
-    del changed.input_param.shape[:]
-    for index, top in enumerate(message.top):
-        dims: Sequence[int] = ()
-        if top in shapes:
-            dims = shapes[top]
-        elif declared:
-            dims = declared[index if len(declared) > 1 else 0].dim
-        changed.input_param.shape.add().dim.extend(dims)
-    return changed
+def _with_inputs(
+    layers: list[Origin], shapes: Mapping[str, Sequence[int]], path: str, input_layers: str
+) -> DataInputs:
+    """The layers with inputs in the place of data layers, and the user's shapes."""
+    if input_layers == "error":
+        refuse_data_layers(layers)
+    found = inputs_for_data(layers, shapes, path)
+    sized = [o for o in found.layers if o.message.type in ("Input", "DummyData")]
+    _check_names(shapes, [top for origin in sized for top in origin.message.top], path)
+    return found

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import Where
 
-__all__ = ["DATA_LAYERS", "Blob", "Field", "Layer", "Net"]
+__all__ = ["DATA_LAYERS", "Blob", "Field", "Layer", "Net", "Preprocessing", "Unsized"]
 
 
 DATA_LAYERS = frozenset(
     ("AnnotatedData", "Data", "HDF5Data", "ImageData", "MemoryData", "VideoData", "WindowData")
 )
-"""Layers that read data from files; with the shapes of their tops given, they become inputs."""
+"""Layers that read data from files, or are handed it; the net that is loaded has Input layers in
+their places."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,48 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """What a data layer does to the images it reads, before they are the input `blob`.
+
+    Caffe crops (at random at TRAIN, the centre at TEST), subtracts the mean, mirrors and multiplies
+    by `scale`, in this order; a mean image is cropped as the image.
+    """
+
+    blob: str
+    others: tuple[str, ...]
+    """Further tops of the layer, such as labels; they are fed as they are."""
+    layer: str
+    type: str
+    scale: float = 1.0
+    mirror: bool = False
+    """Whether every second image, at random, is mirrored; in Caffe this holds at TEST as well."""
+    resize: tuple[int, int] | None = None
+    """Height and width in pixels to which images are resized before they are cropped."""
+    crop: tuple[int, int] | None = None
+    """Height and width in pixels."""
+    mean_file: str = ""
+    mean_values: tuple[float, ...] = ()
+    """One a channel, or one for all."""
+    force_color: bool = False
+    force_gray: bool = False
+    """Whether images are read in one channel; ImageData's `is_color: false` too."""
+    augmentation: tuple[str, ...] = ()
+    """Names of further fields that change images at random, as SSD has them."""
+
+
+@dataclass(frozen=True)
+class Unsized:
+    """An Input layer in the place of a data layer, the shapes of whose tops cannot be known."""
+
+    blobs: tuple[str, ...]
+    layer: str
+    where: Where
+    what: str
+    hint: str
+    """The `--input-shape` to give."""
+
+
+@dataclass(frozen=True)
 class Net:
     """A net as Caffe would build it for one phase, level and set of stages.
 
@@ -85,6 +128,10 @@ class Net:
     finals: dict[str, Blob] = field(default_factory=dict)
     """The last version of each blob, by name: what Caffe's `net.blobs[name]` holds after a forward
     pass."""
+    preprocessing: tuple[Preprocessing, ...] = ()
+    """One a data layer that has become an input, in layer order."""
+    unsized: tuple[Unsized, ...] = ()
+    """The data layers of unknown shape; such a net can be inspected, but not converted."""
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)

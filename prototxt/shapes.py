@@ -14,8 +14,18 @@ from prototxt.fields import nearest
 from prototxt.geometry import counted, fail
 from prototxt.net import DATA_LAYERS, Blob, Layer, Net
 from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
+from prototxt.shape_rules.rule import rule_of
 
-__all__ = ["LayerShapes", "NetShapes", "ParamShape", "infer_shapes", "known_types", "layer_shapes"]
+__all__ = [
+    "LayerShapes",
+    "NetShapes",
+    "ParamShape",
+    "in_caffe",
+    "infer_shapes",
+    "known_types",
+    "lacks_shape",
+    "layer_shapes",
+]
 
 _MOST_VALUES = 2**31 - 1
 """Caffe counts the values of a blob in a signed 32-bit integer."""
@@ -35,6 +45,11 @@ def known_types() -> tuple[str, ...]:
     return tuple(sorted(RULES))
 
 
+def in_caffe(name: str) -> bool:
+    """Whether BVLC Caffe has a layer type, be it converted here or not."""
+    return name in RULES or name in _OF_CAFFE or name in DATA_LAYERS or name == "Python"
+
+
 def infer_shapes(
     net: Net, partial: bool = False, kept: Mapping[int, int] | None = None
 ) -> NetShapes:
@@ -42,19 +57,22 @@ def infer_shapes(
 
     Args:
         net: the net.
-        partial: leave out what follows from layers of unknown type, instead of refusing the net.
+        partial: leave out what follows from layers of unknown type, and from inputs of unknown
+            shape, instead of refusing the net.
         kept: by layer index, how many samples a Filter layer passes on; by default all of them.
 
     Raises:
         UnsupportedError: layer types without a rule; all of them, each with the nearest known name.
+            Or data layers whose shapes cannot be known.
         NetError: shapes that Caffe would refuse, at the layer that would.
     """
     if not partial:
         _refuse_unknown(net)
+        _refuse_unsized(net)
     shapes = NetShapes()
     for layer in net:
         bottoms = [shapes.blobs.get(blob) for blob in layer.bottoms]
-        if partial and (layer.type not in RULES or None in bottoms):
+        if partial and (rule_of(layer) is None or None in bottoms or lacks_shape(layer)):
             continue
         found = layer_shapes(layer, [shape for shape in bottoms if shape is not None])
         if kept and layer.index in kept:
@@ -66,11 +84,16 @@ def infer_shapes(
     return shapes
 
 
+def lacks_shape(layer: Layer) -> bool:
+    """Whether a layer is an input that no shape is known of."""
+    return layer.type == "Input" and not layer.message.input_param.shape
+
+
 def layer_shapes(layer: Layer, bottoms: Sequence[Shape]) -> LayerShapes:
     """The shapes of one layer; see `infer_shapes`."""
     entry = RULES[layer.type]
-    _check_count(layer, "bottom", len(layer.bottoms), entry.bottoms)
-    _check_count(layer, "top", len(layer.tops), entry.tops)
+    check_count(layer, "bottom", len(layer.bottoms), entry.bottoms)
+    check_count(layer, "top", len(layer.tops), entry.tops)
     found = entry.function(layer, list(bottoms))
     _check_sizes(layer, found)
     specs = len(layer.message.param)
@@ -80,7 +103,8 @@ def layer_shapes(layer: Layer, bottoms: Sequence[Shape]) -> LayerShapes:
     return found
 
 
-def _check_count(layer: Layer, what: str, count: int, allowed: tuple[int, int | None]) -> None:
+def check_count(layer: Layer, what: str, count: int, allowed: tuple[int, int | None]) -> None:
+    """Refuse a layer with fewer or more bottoms or tops than its type allows."""
     low, high = allowed
     if count < low or (high is not None and count > high):
         wanted = (
@@ -111,7 +135,7 @@ _OF_CAFFE = (
     "ArgMax", "BatchReindex", "Bias", "Clip", "ContrastiveLoss", "Crop", "Deconvolution",
     "DummyData", "Embed", "EuclideanLoss", "Exp", "Filter", "Flatten", "HDF5Output", "HingeLoss",
     "Im2col", "InfogainLoss", "LSTM", "LSTMUnit", "Log", "MVN", "MultinomialLogisticLoss",
-    "PReLU", "Parameter", "Python", "RNN", "Reduction", "Reshape", "SPP",
+    "PReLU", "Parameter", "RNN", "Reduction", "Reshape", "SPP",
     "SigmoidCrossEntropyLoss", "Silence", "Slice", "Swish", "Threshold", "Tile",
 )  # fmt: skip
 
@@ -121,30 +145,58 @@ def _unknown_type(name: str, layers: list[Layer]) -> str:
     found = f'"{name}", layer "{layers[0].name}" ({layers[0].where}){more}: '
     if name in _OF_CAFFE:
         return found + "Caffe has it, this version does not convert it"
-    meant = nearest(name, [*RULES, *_OF_CAFFE])
+    meant = nearest(name, [*RULES, *_OF_CAFFE, *DATA_LAYERS, "Python"])
     return found + "unknown" + (f'; the nearest known is "{meant}"' if meant else "")
 
 
+def _python_layer(layer: Layer) -> str:
+    param = layer.message.python_param
+    return (
+        f'"Python", layer "{layer.name}" ({layer.where}): it runs your own code, '
+        f'class "{param.layer}" of module "{param.module}"'
+    )
+
+
 def _refuse_unknown(net: Net) -> None:
-    readers = [layer for layer in net if layer.type in DATA_LAYERS]
-    if readers:
-        tops = [top.name for layer in readers for top in layer.tops]
-        raise UnsupportedError(
-            f"{readers[0].type} reads data from files; its tops have no known shape",
-            where=readers[0].where,
-            layer=readers[0].name,
-            hint="make them inputs: " + " ".join(f"--input-shape {top}=..." for top in tops),
-        )
     unknown: dict[str, list[Layer]] = {}
     for layer in net:
-        if layer.type not in RULES:
+        if rule_of(layer) is None:
             unknown.setdefault(layer.type, []).append(layer)
     if not unknown:
         return
+    details = [_python_layer(layer) for layer in unknown.get("Python", ())]
+    for name, layers in sorted(unknown.items()):
+        if name != "Python":
+            details.append(_unknown_type(name, layers))
     raise UnsupportedError(
         f"{counted(len(unknown), 'layer type')} cannot be converted",
         where=net.path,
-        details=[_unknown_type(name, layers) for name, layers in sorted(unknown.items())],
+        details=details,
         expected="one of " + ", ".join(known_types()),
-        hint="correct the names, or remove the layers if the outputs you need come before them",
+        hint="; ".join(_what_to_do(unknown)),
+    )
+
+
+def _what_to_do(unknown: dict[str, list[Layer]]) -> list[str]:
+    hints = ["correct the names"] if unknown.keys() - {"Python"} else []
+    hints.append("give a plugin that lowers them (--plugin)")
+    sources = [layer for layers in unknown.values() for layer in layers if not layer.bottoms]
+    if sources:
+        # Most layers without bottoms read data: FCN's Python layers, SegNet's dense images.
+        flags = [f"--input-shape {top}=..." for layer in sources for top in layer.tops]
+        hints.append(f"make inputs of what reads data: {' '.join(flags)}")
+    return [*hints, "or remove the layers if the outputs you need come before them"]
+
+
+def _refuse_unsized(net: Net) -> None:
+    if not net.unsized:
+        return
+    first = net.unsized[0]
+    if len(net.unsized) == 1:
+        raise UnsupportedError(first.what, where=first.where, layer=first.layer, hint=first.hint)
+    raise UnsupportedError(
+        f"the shapes of {len(net.unsized)} layers that read data are not known",
+        where=net.path,
+        details=[f'layer "{u.layer}" ({u.where}): {u.what}; {u.hint}' for u in net.unsized],
+        expected="the shapes that the net is fed",
     )

@@ -244,29 +244,6 @@ def test_a_loaded_net_takes_no_shapes_that_cannot_be_used(
     assert (caught.value.what, caught.value.where) == (what, "net")
 
 
-DATA = (
-    'layer { name: "d" type: "Data" top: "data" top: "label" include { phase: TEST } '
-    'data_param { source: "db" batch_size: 4 } }\n' + layer("r", "data", "r")
-)
-
-
-def test_data_layers_become_inputs_where_shapes_are_given() -> None:
-    net = parse_net(DATA, input_shapes={"data": (4, 3), "label": (4,)})
-    assert [(one.name, one.type) for one in net] == [("d", "Input"), ("r", "ReLU")]
-    assert net.inputs == (Blob("data"), Blob("label"))
-    assert infer_shapes(net).blobs[Blob("label")] == (4,)
-
-
-def test_data_layers_need_shapes_for_all_their_tops() -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_net(DATA, "net", input_shapes={"data": (4, 3)})
-    assert str(caught.value) == (
-        "net:1:1: no shape is given for label\n"
-        "  expected: shapes for all tops of a data layer that is to become an input\n"
-        "  to do: --input-shape data=... --input-shape label=..."
-    )
-
-
 # --- what is only reported ------------------------------------------------------------------------
 
 
@@ -286,9 +263,10 @@ def test_unknown_fields_are_grouped_with_the_nearest_name() -> None:
 
 def test_repeated_augmentation_is_reported() -> None:
     twice = "transform_param { resize_param { } resize_param { } } data_param"
-    text = DATA.replace("data_param", twice)
+    data = 'layer { name: "d" type: "Data" top: "data" data_param { } }'
+    text = data.replace("data_param", twice)
     column = text.rindex("resize_param") + 1
-    assert parse_net(text, "net", input_shapes={"data": (1,), "label": (1,)}).warnings == (
+    assert parse_net(text, "net", input_shapes={"data": (1,)}).warnings == (
         (
             f'net:1:{column}: "transform_param.resize_param" is given again, as a fork allows; '
             "the first counts"
