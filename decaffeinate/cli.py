@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from decaffeinate.options import (
+    CONTEXT,
     BackendOption,
     InputFile,
     TargetOption,
+    dynamic_option,
     failing_cleanly,
     net_options,
+    nets_argument,
+    reading_options,
 )
+from decaffeinate.progress import Progress
+from decaffeinate.ref_cli import ref
 from decaffeinate.version import __version__
 
-__all__ = ["convert_main", "main", "verify_main"]
+if TYPE_CHECKING:
+    from decaffeinate.jobs import Job
+    from decaffeinate.pairing import Gathered
 
-_CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
+__all__ = ["convert_main", "main", "verify_main"]
 
 _COMPLETION = """
 Shell completion: add to your shell's start-up file
@@ -34,11 +42,12 @@ Shell completion: add to your shell's start-up file
 (likewise with CONVERT and VERIFY for the commands of these names).
 
 Exit codes: 0 done (and equivalent, where verified), 1 different, 2 wrong usage or input; then
-nothing is written.
+nothing is written. Of several nets: 2 if any failed, else 1 if any differs, else 0; the others'
+files are written all the same. 130 after Ctrl-C.
 """
 
 
-@click.group(context_settings=_CONTEXT, epilog=_COMPLETION)
+@click.group(context_settings=CONTEXT, epilog=_COMPLETION)
 @click.version_option(__version__, prog_name="decaffeinate")
 def main() -> None:
     """Get Caffe models out of Caffe, provably intact.
@@ -49,9 +58,8 @@ def main() -> None:
     """
 
 
-@main.command(context_settings=_CONTEXT)
-@click.argument("net", type=click.Path(path_type=Path))
-@click.argument("weights", required=False, type=click.Path(path_type=Path))
+@main.command(context_settings=CONTEXT)
+@nets_argument
 @click.option(
     "--to",
     "targets",
@@ -80,11 +88,12 @@ def main() -> None:
     is_flag=True,
     help="Verify the written files; exit with 1 if they differ.",
 )
+@dynamic_option
 @net_options
 @failing_cleanly
 def convert(
-    net: Path,
-    weights: Path | None,
+    nets: Sequence[Path],
+    jobs: int | None,
     targets: Sequence[Sequence[str]],
     output: Path,
     name: str | None,
@@ -98,16 +107,39 @@ def convert(
     Without WEIGHTS, parameters are drawn from the fillers that NET states, and every output says
     so.
 
+    Several nets, each perhaps followed by its weights, and folders are converted in parallel; one
+    that fails does not stop the others, and a summary ends it. In a folder, and the folders below
+    it, each net definition takes the weights beside it: those of the same stem, else the only ones
+    that fit. Files go to one folder, or to folders that mirror those of the nets where names would
+    be the same.
+
+    Exit code: 2 if any net failed, else 1 if any differs, else 0; 130 after Ctrl-C.
+
     \b
     Examples:
       convert deploy.prototxt model.caffemodel --to onnx
       convert deploy.prototxt model.caffemodel --to all -o converted --verify
       convert train_val.prototxt --input-shape data=1,3,227,227 --input-shape label=1
+      convert a.prototxt a.caffemodel b.prototxt b.caffemodel --to all -o converted
+      convert models --to onnx -o converted --jobs 2
     """
     from decaffeinate import api
+    from decaffeinate.jobs import ConvertJob, conversion_json
+    from decaffeinate.pairing import gather, places
 
     wanted = _flat(targets)
-    with _progress(as_json) as progress:
+    _refuse_opset(opset, wanted)
+    gathered = gather(nets)
+    if gathered.several:
+        _refuse_for_several({"--name": name})
+        placed = places([found.net for found in gathered.nets])
+        work = [
+            ConvertJob(found, output / folder, stem, tuple(wanted), opset, verified, options)
+            for found, (folder, stem) in zip(gathered.nets, placed, strict=True)
+        ]
+        sys.exit(_run(gathered, work, [job.output for job in work], jobs, as_json))
+    net, weights = gathered.nets[0].net, gathered.nets[0].weights
+    with Progress(as_json) as progress:
         done = api.convert(net, weights, to=wanted, output=output, name=name, opset=opset,
                            progress=progress, **options)  # fmt: skip
         report = None
@@ -116,7 +148,7 @@ def convert(
                 done.loaded, backends=wanted, manifest=done.manifest, progress=progress
             )
     if as_json:
-        click.echo(json.dumps(_conversion_json(done, report), indent=1))
+        click.echo(json.dumps(conversion_json(done, report), indent=1))
     else:
         _show_conversion(done)
         if report is not None:
@@ -126,9 +158,8 @@ def convert(
     sys.exit(report.exit_code if report is not None else 0)
 
 
-@main.command(context_settings=_CONTEXT)
-@click.argument("net", type=click.Path(path_type=Path))
-@click.argument("weights", required=False, type=click.Path(path_type=Path))
+@main.command(context_settings=CONTEXT)
+@nets_argument
 @click.option("--backend", "backends", type=BackendOption(), multiple=True,
               help="onnx, pytorch, mxnet or all; may be given several times. One that is asked for "
               "and cannot run is a failure. Default: those that are installed.")  # fmt: skip
@@ -142,8 +173,9 @@ def convert(
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE",
               help="Feed this image to the net's image input: resized, BGR, 0 to 255, "
  "--mean subtracted.")  # fmt: skip
-@click.option("--mean", metavar="B,G,R|FILE", default="104,117,123", show_default=True,
-              help="Mean for --image: numbers a channel, or a .binaryproto; 0: none.")  # fmt: skip
+@click.option("--mean", metavar="B,G,R|FILE",
+              help="Mean for --image: numbers a channel, or a .binaryproto; 0: none. "
+              "Default: 104,117,123.")  # fmt: skip
 @click.option("--input", "arrays", type=InputFile(), multiple=True, metavar="BLOB=FILE.npy",
               help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
 @click.option(
@@ -152,20 +184,25 @@ def convert(
     help="Greatest error allowed, as a part of a blob's greatest magnitude. Default: 1e-4.",
 )
 @click.option(
-    "--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.json there."
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write report.json there; of several nets each in a folder of its own.",
 )
+@dynamic_option
 @net_options
 @failing_cleanly
 def verify(
-    net: Path,
-    weights: Path | None,
+    nets: Sequence[Path],
+    jobs: int | None,
     backends: Sequence[Sequence[str]],
     converted: Path | None,
     image: Path | None,
-    mean: str,
+    mean: str | None,
     arrays: Sequence[tuple[str, Path]],
     tolerance: float | None,
     report: Path | None,
+    dynamic: Sequence[str],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -175,22 +212,48 @@ def verify(
     The reference executes Caffe's layers in float64, straight from NET, without the converter. The
     files are read back from disk as they were written.
 
+    Several nets and folders are taken as `convert` takes them, and give one summary.
+
+    Exit code: 2 if any net failed, else 1 if any differs, else 0; 130 after Ctrl-C.
+
     \b
     Examples:
       verify deploy.prototxt model.caffemodel --image cat.jpg
       verify deploy.prototxt model.caffemodel --converted out/deploy.manifest.json --backend onnx
+      verify models --backend onnx --report reports
     """
     from decaffeinate import api
-    from decaffeinate.feeds import make_feeds
+    from decaffeinate.feeds import MEAN, make_feeds
+    from decaffeinate.jobs import VerifyJob, write_json
+    from decaffeinate.pairing import gather, places
 
+    if mean is not None and image is None:
+        raise _usage("--mean is given without --image", "an image that it is subtracted from")
+    if dynamic and converted is not None:
+        raise _usage("--dynamic is given with --converted", "one of them: the manifest tells "
+                     "which sizes the files take")  # fmt: skip
+    mean = MEAN if mean is None else mean
+    gathered = gather(nets)
     chosen = _flat(backends) or _default_backends(converted)
-    with _progress(as_json) as progress:
+    if gathered.several:
+        _refuse_for_several({"--converted": converted, "--input": arrays})
+        folders: list[Path | None] = [None] * len(gathered.nets)
+        if report is not None:
+            placed = places([found.net for found in gathered.nets])
+            folders = [report / folder / stem for folder, stem in placed]
+        work = [
+            VerifyJob(found, tuple(chosen), image, mean, tolerance, dynamic, folder, options)
+            for found, folder in zip(gathered.nets, folders, strict=True)
+        ]
+        sys.exit(_run(gathered, work, [f for f in folders if f is not None], jobs, as_json))
+    net, weights = gathered.nets[0].net, gathered.nets[0].weights
+    with Progress(as_json) as progress:
         loaded = api.load(net, weights, **options)
         feeds = make_feeds(loaded, dict(arrays), image, mean)
         outcome = api.verify(loaded, backends=chosen, manifest=converted, feeds=feeds,
-                             tolerance=tolerance, progress=progress)  # fmt: skip
+                             tolerance=tolerance, dynamic=dynamic, progress=progress)  # fmt: skip
     if report is not None:
-        _write_json(report / "report.json", outcome.to_json())
+        write_json(report / "report.json", outcome.to_json())
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=1))
     else:
@@ -200,19 +263,24 @@ def verify(
     sys.exit(outcome.exit_code)
 
 
-@main.command(context_settings=_CONTEXT)
+@main.command(context_settings=CONTEXT)
 @click.argument("net", type=click.Path(path_type=Path))
-@net_options
+@reading_options
 @failing_cleanly
 def inspect(net: Path, as_json: bool, **options: Any) -> None:
     """Print the layers of NET: name, type, output shapes, parameters, multiply-accumulates, with
     totals.
 
-    Layers of unknown type are shown without shapes, and so is what follows from them.
+    Layers of unknown type are shown without shapes, and so is what follows from them; likewise
+    layers that read data whose shape NET does not tell.
+
+    \b
+    Examples:
+      inspect deploy.prototxt
+      inspect train_val.prototxt --phase TRAIN --input-shape data=1,3,227,227
     """
     from decaffeinate.inspection import inspect_net
 
-    options.pop("seed")
     table = inspect_net(net, **options)
     if as_json:
         click.echo(json.dumps(table.to_json(), indent=1))
@@ -222,63 +290,7 @@ def inspect(net: Path, as_json: bool, **options: Any) -> None:
         show_inspection(table)
 
 
-@main.group(context_settings=_CONTEXT)
-def ref() -> None:
-    """The reference family: SqueezeNet definitions, seeded weights, and the published weights."""
-
-
-@ref.command(name="list", context_settings=_CONTEXT)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@failing_cleanly
-def list_(as_json: bool) -> None:
-    """List the definitions that `write` makes and the published weights that `fetch` gets."""
-    from decaffeinate.reference_family import catalogue
-
-    content = catalogue()
-    if as_json:
-        click.echo(json.dumps(content, indent=1))
-        return
-    for title, rows in content.items():
-        click.echo(f"{title}:")
-        width = max(map(len, rows))
-        for name, text in rows.items():
-            click.echo(f"  {name:<{width}}  {text}")
-
-
-@ref.command(context_settings=_CONTEXT)
-@click.argument("name")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
-              help="Folder for the two files. Default: the current one.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights.")
-@click.option(
-    "--input-size", type=int, help="Height and width of the input. Default: the published one."
-)
-@click.option("--batch", type=int, help="Batch size. Default: the published one.")
-@failing_cleanly
-def write(name: str, output: Path, seed: int, input_size: int | None, batch: int | None) -> None:
-    """Write the definition NAME and seeded weights: the same bits on every machine. For names see
-    `ref list`."""
-    from decaffeinate.reference_family import write_reference
-
-    for path in write_reference(name, output, seed, input_size, batch):
-        click.echo(str(path))
-
-
-@ref.command(context_settings=_CONTEXT)
-@click.argument("name")
-@click.option(
-    "--mirror", metavar="URL", help="Fetch from this base address instead of the authors' own."
-)
-@failing_cleanly
-def fetch(name: str, mirror: str | None) -> None:
-    """Download the published weights NAME into the cache, checked against their hash. For names see
-    `ref list`."""
-    from decaffeinate.reference_family import fetch_published
-
-    with _progress(False) as progress:
-        paths = fetch_published(name, mirror, progress)
-    for path in paths:
-        click.echo(str(path))
+main.add_command(ref)
 
 
 def convert_main() -> None:
@@ -292,35 +304,6 @@ def verify_main() -> None:
 
 
 # --- output ---------------------------------------------------------------------------------------
-
-
-class _Progress:
-    """Says on a terminal what is being done; quiet when piped."""
-
-    def __init__(self, show: bool) -> None:
-        self._show = show
-        self._status: Any = None
-
-    def __enter__(self) -> Callable[[str], None]:
-        return self
-
-    def __call__(self, text: str) -> None:
-        if not self._show:
-            return
-        if self._status is None:
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status(text)
-            self._status.start()
-        self._status.update(text)
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-
-def _progress(as_json: bool) -> _Progress:
-    return _Progress(sys.stderr.isatty() and not as_json)
 
 
 def _flat(choices: Sequence[Sequence[str]]) -> list[str]:
@@ -350,21 +333,50 @@ def _show_conversion(done: Any) -> None:
         click.echo(f"  {path}  {path.stat().st_size:,} bytes")
 
 
-def _conversion_json(done: Any, report: Any) -> dict[str, Any]:
-    return {
-        "name": done.name,
-        "files": [str(path) for path in done.files],
-        "manifest": str(done.manifest),
-        "parameters": done.loaded.parameters.count,
-        "weights": done.loaded.parameters.source,
-        "drawn": done.loaded.parameters.drawn,
-        "notes": done.notes,
-        "report": report.to_json() if report is not None else None,
-    }
+# --- several nets ---------------------------------------------------------------------------------
 
 
-def _write_json(path: Path, content: object) -> None:
-    from prototxt.atomic import atomic_file
+def _usage(what: str, expected: str) -> Exception:
+    from prototxt.errors import UsageError
 
-    with atomic_file(path) as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
+    return UsageError(what, expected=expected)
+
+
+def _refuse_for_several(given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise _usage(
+                f"{option} is for one net, and several nets or a folder are given",
+                "one net, with or without its weights",
+            )
+
+
+def _refuse_opset(opset: int | None, targets: Sequence[str]) -> None:
+    if opset is not None and "onnx" not in targets:
+        raise _usage("--opset is given, and ONNX is no target", "--to onnx or --to all")
+
+
+def _run(
+    gathered: Gathered,
+    work: Sequence[Job],
+    folders: Sequence[Path],
+    processes: int | None,
+    as_json: bool,
+) -> int:
+    """Do the jobs, print the summary, return the exit code."""
+    from decaffeinate.batch import processors, run_jobs
+    from decaffeinate.jobs import output_folders
+    from decaffeinate.progress import BatchProgress
+    from decaffeinate.summary import Summary
+
+    nets = [found.net for found in gathered.nets]
+    with output_folders(folders), BatchProgress(nets, as_json) as progress:
+        outcomes, interrupted = run_jobs(work, processes or processors(), progress)
+    summary = Summary(gathered, outcomes, interrupted)
+    if as_json:
+        click.echo(json.dumps(summary.to_json(), indent=1))
+    else:
+        from decaffeinate.terminal import show_summary
+
+        show_summary(summary)
+    return summary.exit_code

@@ -15,9 +15,12 @@ from prototxt.errors import UnsupportedError, UsageError
 from prototxt.mean import read_mean
 from verify.inputs import image_input, read_array, seeded_inputs
 
-__all__ = ["installed_backends", "make_feeds"]
+__all__ = ["MEAN", "installed_backends", "make_feeds"]
 
 Array = NDArray[np.float32]
+
+MEAN = "104,117,123"
+"""The mean of an image where none is given, as `--mean` takes it: `verify.inputs.IMAGENET_MEAN`."""
 
 _PACKAGES = {"onnx": "onnxruntime", "pytorch": "torch", "mxnet": "mxnet"}
 
@@ -50,7 +53,8 @@ def make_feeds(
     """One set of inputs, under a name that says what it is.
 
     Raises:
-        UsageError: an array for a blob that is no input, or no input that could take the image.
+        UsageError: an array for a blob that is no input, or with values that are not finite; or no
+            input that could take the image.
         FileError: a file that cannot be read.
     """
     shapes = {blob.name: loaded.shapes.blobs[blob] for blob in loaded.net.inputs}
@@ -60,16 +64,32 @@ def make_feeds(
                 f'"{name}" is no input of the net', expected="one of " + ", ".join(shapes)
             )
     inputs = seeded_inputs(loaded.net, loaded.shapes, loaded.seed)
-    inputs |= {name: read_array(path, name, shapes[name]) for name, path in arrays.items()}
+    for name, path in arrays.items():
+        with np.errstate(over="ignore"):  # said below, as an error
+            array = read_array(path, name, shapes[name])
+        inputs[name] = _finite(array, f'input "{name}"', path)
     title = "given arrays" if arrays else f"noise (seed {loaded.seed})"
     if image is not None:
         fits = [n for n, s in shapes.items() if len(s) == 4 and s[1] in (1, 3) and n not in arrays]
         if not fits:
             raise UsageError("no input of the net takes an image", where=str(image),
                              expected="an input of shape (N, 1 or 3, H, W)")  # fmt: skip
-        inputs[fits[0]] = image_input(image, shapes[fits[0]], _mean(mean, shapes[fits[0]]))
+        pixels = image_input(image, shapes[fits[0]], _mean(mean, shapes[fits[0]]))
+        inputs[fits[0]] = _finite(pixels, "the image less its mean", image)
         title = image.name
     return {title: inputs}
+
+
+def _finite(array: Array, what: str, path: Path) -> Array:
+    """The array, which must not be blamed on a backend later."""
+    wrong = int((~np.isfinite(array)).sum())
+    if wrong:
+        raise UsageError(
+            f"{wrong:,} of {array.size:,} values for {what} are not finite in float32",
+            where=str(path),
+            expected="numbers: no NaN, no infinity, none beyond 3.4e38",
+        )
+    return array
 
 
 def _mean(text: str, shape: tuple[int, ...]) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 __all__ = [
+    "CONTEXT",
     "BackendOption",
     "InputFile",
     "InputShape",
@@ -18,12 +19,17 @@ __all__ = [
     "dynamic_option",
     "failing_cleanly",
     "net_options",
+    "nets_argument",
+    "reading_options",
 ]
 
 if TYPE_CHECKING:
     _Parameter = click.ParamType[Any]
 else:  # generic since click 8.4 only
     _Parameter = click.ParamType
+
+CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
+"""Settings of every command."""
 
 _TARGETS = ("onnx", "pytorch", "mxnet")
 
@@ -97,9 +103,23 @@ class InputFile(_Parameter):
         return blob, Path(path)
 
 
+_SEED = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of drawn parameters and of noise.",
+)
+
+
 def net_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say which net of the file is meant, and how to print; passed on as `load` takes
-    them."""
+    """Options that say which net of the file is meant, what is drawn for it, and how to print;
+    passed on as `load` takes them."""
+    return reading_options(_SEED(command))
+
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same without a seed, for commands that draw nothing."""
 
     @click.option(
         "--phase",
@@ -125,13 +145,6 @@ def net_options(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         metavar="BLOB=1,3,227,227",
         help="Shape of an input, instead of the declared one; may be given several times.",
-    )
-    @click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Seed of drawn parameters and of noise.",
     )
     @click.option(
         "--input-layers",
@@ -161,10 +174,28 @@ dynamic_option = click.option(
     "--dynamic",
     type=click.Choice(["batch", "spatial"]),
     multiple=True,
-    help="Let the files take other batch sizes, or other heights and widths, than the net declares; "
-    "may be given twice. A layer that fixes a size is named. Verified at three sizes.",
+    help="Let the files take other batch sizes, or other heights and widths, than the net "
+    "declares; may be given twice. A layer that fixes a size is named. Verified at three sizes.",
 )
 """Which sizes are to be open; passed on as `convert` and `verify` take it."""
+
+
+def nets_argument(command: Callable[..., None]) -> Callable[..., None]:
+    """The nets to work on, as `nets`, and in how many processes, as `jobs`."""
+    argument = click.argument(
+        "nets",
+        nargs=-1,
+        required=True,
+        metavar="NET [WEIGHTS] ...",
+        type=click.Path(path_type=Path),
+    )
+    option = click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Processes for several nets. Default: the number of processors.",
+    )
+    return argument(option(command))
 
 
 def failing_cleanly(command: Callable[..., None]) -> Callable[..., None]:

@@ -11,12 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from decaffeinate.inspection import Inspection
+from decaffeinate.summary import Summary
 from verify.report import BackendResult, Report
 
-__all__ = ["show_inspection", "show_report"]
+__all__ = ["show_inspection", "show_report", "show_summary"]
 
 _WORST_SHOWN = 5
 _PIPED_WIDTH = 160
+_UNBROKEN = 100_000
 
 
 def _console(stderr: bool = False) -> Console:
@@ -160,6 +162,37 @@ def _show_faults(console: Console, result: BackendResult) -> None:
                 console.print(f"[red]{where}: {escape(text)}", soft_wrap=True)
 
 
+def show_summary(summary: Summary) -> None:
+    """A batch: a line a net, on standard output; what is said of it at length follows it on
+    standard error."""
+    console = _console()
+    if not console.is_terminal:
+        console.width = _UNBROKEN  # a line a net, for whoever reads it by lines
+    table = Table(box=None, pad_edge=False)
+    for title in ("net", "weights"):
+        table.add_column(title, overflow="fold")
+    table.add_column("parameters", justify="right")
+    table.add_column("result", overflow="fold")
+    table.add_column("seconds", justify="right")
+    rows = summary.rows
+    for row in rows:
+        colour = "green" if row.good else "red"
+        table.add_row(
+            escape(row.net),
+            escape(row.weights),
+            "" if row.parameters is None else f"{row.parameters:,}",
+            f"[{colour}]{escape(row.result)}[/{colour}]",
+            f"{row.seconds:.1f}",
+        )
+    console.print(table)
+    console.print(escape(summary.total))
+    console.file.flush()
+    beside = _console(stderr=True)
+    for row in rows:
+        for text in row.messages:
+            beside.print(escape(text), soft_wrap=True)
+
+
 def show_inspection(table: Inspection) -> None:
     """A net's layers with totals."""
     console = _console()
@@ -177,7 +210,9 @@ def show_inspection(table: Inspection) -> None:
         shapes = ", ".join(
             "?" if s is None else "x".join(map(str, s)) or "scalar" for s in row.shapes
         )
-        kind = escape(row.type) if row.known else f"[yellow]{escape(row.type)} (unknown)[/yellow]"
+        kind = escape(f"{row.type} ({row.reads})" if row.reads else row.type)
+        if row.status:
+            kind = f"[yellow]{kind} ({row.status})[/yellow]"
         rows.add_row(
             escape(row.name),
             kind,

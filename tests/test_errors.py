@@ -50,6 +50,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("folder").mkdir()
     np.save("small.npy", np.zeros((1, 3, 5, 5), np.float32))
     np.save("words.npy", np.array(["a", "b"]))
+    values = np.zeros((2, 3, 51, 51))
+    values[1, 2, 3, :2] = np.nan, 1e39
+    np.save("nan.npy", values)
     with h5py.File("weights.h5", "w") as file:
         file.create_group("data")
     return tmp_path

@@ -1,0 +1,182 @@
+"""What a batch does with one net: plain data that goes to another process, and plain data that
+comes back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from decaffeinate import api
+from decaffeinate.feeds import make_feeds
+from decaffeinate.pairing import Found, choose_weights
+from prototxt.atomic import Staging, atomic_file
+
+if TYPE_CHECKING:
+    from verify.report import Report
+
+__all__ = ["ConvertJob", "Job", "VerifyJob", "conversion_json", "output_folders", "write_json"]
+
+Progress = Callable[[str], None]
+
+
+class Job(Protocol):
+    """A piece of work that can be pickled."""
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Do it, and return what is to be told of it, as JSON takes it.
+
+        Raises:
+            DecaffeinateError: the user's mistake.
+        """
+
+    def clean_up(self) -> None:
+        """Remove what a process that died in `run` may have left; called in another process."""
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """Convert a net; verify the files where `verified`.
+
+    `options` are those of `decaffeinate.load`, and further ones of `decaffeinate.convert`.
+    """
+
+    found: Found
+    output: Path
+    name: str
+    targets: tuple[str, ...]
+    opset: int | None
+    verified: bool
+    options: Mapping[str, Any]
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """See `Job`."""
+        progress("reading")
+        weights = choose_weights(self.found, self.options)
+        done = api.convert(
+            self.found.net,
+            weights,
+            to=self.targets,
+            output=self.output,
+            name=self.name,
+            opset=self.opset,
+            progress=progress,
+            **self.options,
+        )
+        report = None
+        if self.verified:
+            report = api.verify(
+                done.loaded, backends=self.targets, manifest=done.manifest, progress=progress
+            )
+        return conversion_json(done, report) | _verdict(report)
+
+    def clean_up(self) -> None:
+        """See `Job`; files that were being written have hidden names until they are complete."""
+        part = re.compile(rf"\.{re.escape(self.name)}(_gluon)?[.-].*\.[0-9a-f]{{8}}\.part")
+        with suppress(OSError):
+            for path in self.output.iterdir():
+                if part.fullmatch(path.name):
+                    path.unlink()
+
+
+@dataclass(frozen=True)
+class VerifyJob:
+    """Verify a net; `report` is the folder for report.json.  `options` are those of
+    `decaffeinate.load`."""
+
+    found: Found
+    backends: tuple[str, ...]
+    image: Path | None
+    mean: str
+    tolerance: float | None
+    dynamic: Sequence[str]
+    report: Path | None
+    options: Mapping[str, Any]
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """See `Job`."""
+        progress("reading")
+        weights = choose_weights(self.found, self.options)
+        loaded = api.load(self.found.net, weights, **self.options)
+        feeds = make_feeds(loaded, {}, self.image, self.mean)
+        report = api.verify(loaded, backends=self.backends, feeds=feeds, tolerance=self.tolerance,
+                            dynamic=self.dynamic, progress=progress)  # fmt: skip
+        content = report.to_json()
+        if self.report is not None:
+            write_json(self.report / "report.json", content)
+        return {
+            "parameters": loaded.parameters.count,
+            "weights": loaded.parameters.source,
+            "drawn": loaded.parameters.drawn,
+            "notes": loaded.notes,
+            "report": content,
+        } | _verdict(report)
+
+    def clean_up(self) -> None:
+        """See `Job`."""
+        with suppress(OSError):
+            for path in self.report.iterdir() if self.report is not None else ():
+                if re.fullmatch(r"\.report\.json\.[0-9a-f]{8}\.part", path.name):
+                    path.unlink()
+
+
+def _verdict(report: Report | None) -> dict[str, Any]:
+    """What the summary says of a verification; `worst` is an error over what is allowed."""
+    if report is None:
+        return {"exit_code": 0, "verdict": None, "worst": None}
+    ratios = [blob.ratio for result in report.results for blob in result.blobs if not blob.problem]
+    worst = max(ratios, default=None)
+    if worst == float("inf"):  # which JSON cannot say
+        worst = None
+    return {"exit_code": report.exit_code, "verdict": report.verdict, "worst": worst}
+
+
+def conversion_json(done: api.Conversion, report: Report | None) -> dict[str, Any]:
+    """A conversion as `convert --json` prints it."""
+    return {
+        "name": done.name,
+        "files": [str(path) for path in done.files],
+        "manifest": str(done.manifest),
+        "parameters": done.loaded.parameters.count,
+        "weights": done.loaded.parameters.source,
+        "drawn": done.loaded.parameters.drawn,
+        "notes": done.notes,
+        "report": report.to_json() if report is not None else None,
+    }
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file, complete or not at all; folders are made.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    with atomic_file(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+@contextmanager
+def output_folders(folders: Iterable[Path]) -> Iterator[None]:
+    """Folders that are there while several processes write into them; those that were made and
+    stayed empty are removed.
+
+    Else a job that fails would remove a folder as the next one begins to write there.
+
+    Raises:
+        FileError: a folder cannot be made.
+    """
+    made: dict[Path, None] = {}
+    try:
+        for folder in dict.fromkeys(folders):
+            made.update((path, None) for path in (folder, *folder.parents) if not path.exists())
+            with Staging(folder):
+                pass
+        yield
+    finally:
+        for path in sorted(made, key=lambda path: -len(path.parts)):
+            with suppress(OSError):
+                path.rmdir()
