@@ -17,27 +17,11 @@ from tests.golden_cases import CASES, Case, assert_matches, case_id
 onnx = require("onnx")
 
 from onnx.reference import ReferenceEvaluator  # noqa: E402
-from onnx.reference.op_run import OpRun  # noqa: E402
 
 from converters import onnx as target  # noqa: E402
+from tests.converters.onnx_conversion import CORRECTED  # noqa: E402
 
 CONVERTIBLE = [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED]
-
-
-class LRN(OpRun):
-    """LRN as ONNX specifies it: the sum runs over channels.
-
-    ONNX's own (1.23 and before) loops over the batch instead, which
-    `test_the_evaluators_lrn_is_still_wrong` proves.
-    """
-
-    op_domain = ""
-
-    def _run(self, x: Any, alpha: float, beta: float, bias: float, size: int) -> tuple[Any]:
-        half = (size - 1) // 2
-        squares = np.pad(x * x, ((0, 0), (half, size - 1 - half), (0, 0), (0, 0)))
-        total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
-        return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
 
 
 def convert(case: Case, folder: Path, **options: Any) -> tuple[decaffeinate.Conversion, Any]:
@@ -63,7 +47,7 @@ def test_goldens_pass_the_checker_and_the_reference_evaluator(case: Case, tmp_pa
         model, check_type=True, strict_mode=True, data_prop=True
     )
     assert [v.name for v in inferred.graph.output] == [value.name for value in done.graph.outputs]
-    got = evaluate(case, model, [LRN])
+    got = evaluate(case, model, CORRECTED)
     blob_of = {value.name: name for name, value in done.graph.blobs.items()}
     for name, array in got.items():
         blob = blob_of[name]
@@ -71,7 +55,7 @@ def test_goldens_pass_the_checker_and_the_reference_evaluator(case: Case, tmp_pa
 
 
 def test_the_evaluators_lrn_is_still_wrong(tmp_path: Path) -> None:
-    """When this fails, ONNX has mended its evaluator, and the LRN above can go."""
+    """When this fails, ONNX has mended its evaluator, and the LRN of onnx_conversion.py can go."""
     case = Case("lrn/across5")
     _, model = convert(case, tmp_path)
     with pytest.raises(AssertionError, match="elements mismatch"):
