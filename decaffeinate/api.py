@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from converters.emitter import Artifact, Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
 from converters.open_sizes import lower_open, other_sizes
-from decaffeinate.plugins import load_plugins
+from decaffeinate.plugins import Plugin, read_with_plugins, use_plugins
 from decaffeinate.version import __version__
 from ir import Graph
 from prototxt.atomic import Staging
@@ -52,6 +52,8 @@ class Loaded:
     parameters: Parameters
     weights: Path | None
     seed: int
+    plugins: tuple[Plugin, ...] = ()
+    """Those that have layers in the net."""
 
     @property
     def notes(self) -> list[str]:
@@ -117,12 +119,14 @@ def load(
     """
     if seed < 0:
         raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
-    load_plugins(plugins)
-    parsed = load_net(net, phase, stages, level, input_shapes, input_layers)
+    parsed, used = read_with_plugins(
+        plugins, lambda: load_net(net, phase, stages, level, input_shapes, input_layers)
+    )
     shapes = infer_shapes(parsed)
     stored = read_weights(weights, parsed, shapes) if weights is not None else None
     parameters = bind_parameters(parsed, shapes, stored, seed)
-    return Loaded(parsed, shapes, parameters, Path(weights) if weights is not None else None, seed)
+    source = Path(weights) if weights is not None else None
+    return Loaded(parsed, shapes, parameters, source, seed, used)
 
 
 def convert(
@@ -155,6 +159,7 @@ def convert(
         DecaffeinateError: see `prototxt.errors`; nothing has been written then.
     """
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    use_plugins(loaded.plugins)
     stem = file_stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
     targets = [to] if isinstance(to, str) else to
@@ -178,6 +183,8 @@ def convert(
             described[target] = hashing.submit(target_entry, emitters[target], graph, written)
             files += [folder / artifact for artifact in written]
         content = description.result()
+        if loaded.plugins:
+            content["plugins"] = [plugin.to_json() for plugin in loaded.plugins]
         content["dynamic"] = sorted(dynamic)
         entries = _kept_targets(folder / f"{stem}.manifest.json", content)
         entries |= {target: entry.result() for target, entry in described.items()}
@@ -226,6 +233,7 @@ def verify(
     from verify.runners.runner import read_conversion
 
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    use_plugins(loaded.plugins)
     if feeds is None:
         noise = seeded_inputs(loaded.net, loaded.shapes, loaded.seed)
         feeds = {f"noise (seed {loaded.seed})": noise}
@@ -322,5 +330,5 @@ def _kept_targets(manifest: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     targets = earlier.get("targets") if isinstance(earlier, dict) else None
     if not isinstance(targets, dict):
         return {}
-    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic")
+    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic", "plugins")
     return targets if all(earlier.get(key) == content.get(key) for key in same) else {}

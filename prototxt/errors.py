@@ -6,7 +6,8 @@ DecaffeinateError      anything the user can mend; the command line prints it an
 ├── PrototxtError      text that is not a network definition: file, line, column
 ├── NetError           what Caffe itself would refuse: dangling bottoms, no inputs, bad shapes
 ├── WeightsError       weights that are damaged, or belong to another net
-└── UnsupportedError   something valid that this tool does not convert, by name and with the reason
+├── UnsupportedError   something valid that this tool does not convert, by name and with the reason
+└── PluginError        a user's plugin that cannot be loaded, or fails, or makes what does not fit
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = [
     "DecaffeinateError",
     "FileError",
     "NetError",
+    "PluginError",
     "PrototxtError",
     "UnsupportedError",
     "UsageError",
@@ -108,3 +110,7 @@ class WeightsError(DecaffeinateError):
 
 class UnsupportedError(DecaffeinateError):
     """Something valid that this tool does not convert."""
+
+
+class PluginError(DecaffeinateError):
+    """A user's plugin that cannot be loaded, or fails, or makes what does not fit."""

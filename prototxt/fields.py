@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,9 +11,9 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from prototxt.errors import PrototxtError
-from prototxt.net import Field
+from prototxt.net import Field, Layer
 
-__all__ = ["UnknownField", "fill", "nearest"]
+__all__ = ["UNREAD", "UnknownField", "check_single", "fill", "nearest", "scalar"]
 
 _REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",)
 """Single in the schema, but repeated in a fork: augmentation only, which no conversion looks at."""
@@ -31,6 +31,11 @@ class UnknownField:
     field: Field
     nearest: str | None = None
     again: bool = False
+
+
+UNREAD: dict[str, Callable[[Layer], list[UnknownField] | None]] = {}
+"""By the type of layers that a plugin brings: which of a layer's unknown fields it does not read;
+None for a layer that is none of its own."""
 
 
 class _Convert(Protocol):
@@ -67,7 +72,7 @@ def fill(
             if first is not item and kind.full_name in _REPEATED_IN_FORKS:
                 unknown.append(UnknownField(path + item.name, item, again=True))
                 continue
-            _check_single(item, first)
+            check_single(item, first)
         if kind.message_type is not None:
             _fill_message(message, item, kind, repeated, unknown, path)
         elif kind.enum_type is not None and _is_unknown_v1_type(item, kind.enum_type):
@@ -85,7 +90,12 @@ def _is_repeated(kind: FieldDescriptor) -> bool:
     return bool(getattr(kind, "label", None) == 3)
 
 
-def _check_single(item: Field, first: Field) -> None:
+def check_single(item: Field, first: Field) -> None:
+    """Refuse a field that is no list when it is given a second time, or as one.
+
+    Raises:
+        PrototxtError: `item` is not `first`, or stands between brackets.
+    """
     if first is not item:
         raise PrototxtError(
             f'"{item.name}" is given twice (first on line {first.where.line})',
@@ -254,3 +264,13 @@ _CONVERT: dict[int, _Convert] = {
     FieldDescriptor.CPPTYPE_ENUM: _enum,
     FieldDescriptor.CPPTYPE_STRING: _string,
 }
+
+
+def scalar(item: Field, message: type[Message], name: str) -> Any:
+    """The value of a field as the field `name` of a message of the schema would take it.
+
+    Raises:
+        PrototxtError: a value of the wrong type, or out of range.
+    """
+    kind: Any = message.DESCRIPTOR.fields_by_name[name]
+    return _CONVERT[kind.cpp_type](item, kind)

@@ -18,6 +18,7 @@ __all__ = [
     "constant_filler",
     "need_equal",
     "need_rank",
+    "rule_of",
     "shape_rule",
     "shown",
 ]
@@ -55,10 +56,18 @@ class Rule:
     function: Function
     bottoms: Count
     tops: Count
+    takes: Callable[[Layer], bool] = lambda layer: True
+    """Whether the rule is for this layer of its type: Python layers are as many types in one."""
 
 
 RULES: dict[str, Rule] = {}
 """The rules by layer type."""
+
+
+def rule_of(layer: Layer) -> Rule | None:
+    """The rule of a layer, None where its type is not known."""
+    rule = RULES.get(layer.type)
+    return rule if rule is not None and rule.takes(layer) else None
 
 
 def shape_rule(
