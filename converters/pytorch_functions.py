@@ -31,11 +31,12 @@ def average_pool(
     stride: tuple[int, int],
     padding: tuple[int, int],
 ) -> torch.Tensor:
-    """Mean of each window within the padded map; none starts after the end of the map itself."""
+    """Mean of each window within the padded map; no window starts past the map itself."""
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     rows = (x.shape[2] + padding[0] - 1) // stride[0] + 1
     columns = (x.shape[3] + padding[1] - 1) // stride[1] + 1
-    return F.avg_pool2d(padded, kernel_size, stride, ceil_mode=True)[:, :, :rows, :columns]
+    pooled = F.avg_pool2d(padded, kernel_size, stride, ceil_mode=True)
+    return pooled[:, :, :rows, :columns]
 '''
 
 _LAST_ARGMAX = '''\
@@ -46,7 +47,7 @@ def last_argmax(x: torch.Tensor, dim: int) -> torch.Tensor:
 
 _TOP_INDICES = '''\
 def top_indices(x: torch.Tensor, k: int, dim: int) -> torch.Tensor:
-    """Indices of the k greatest values, greatest first; of equal values the later comes first."""
+    """Indices of the k greatest values, greatest first, of equals the later one first."""
     order = torch.sort(x.flip(dim), dim=dim, descending=True, stable=True).indices
     return (x.shape[dim] - 1 - order.narrow(dim, 0, k)).float()
 '''
