@@ -9,7 +9,7 @@ from converters.emitter import Provenance
 from converters.gluon_calls import expression, literal
 from converters.gluon_layers import layers_of
 from converters.mxnet_fusion import keeps_values
-from converters.mxnet_symbol import VARIABLE, Symbol
+from converters.mxnet_symbol import SELECTION, VARIABLE, Symbol
 from converters.python_names import Identifiers, class_name, safe_text, wrapped
 from converters.python_source import WIDTH, Call, Expression, layout, statement
 from ir import Graph, Parameter
@@ -25,6 +25,12 @@ _BLOCK_NAMES = """
 BLOCK_NAMES = frozenset(_BLOCK_NAMES.split())
 """What HybridBlock of MXNet 1.9.1 calls its own, and what the emitted class adds."""
 _LOCAL_NAMES = ("mx", "nn", "stored")
+_ON_SELECTIONS = (
+    "boolean_mask has as many rows as it selects, which MXNet knows only once it has run: Module "
+    "and simple_bind refuse the symbol; this source and SymbolBlock run it.  Where nothing is "
+    "selected, SymbolBlock needs mx.util.np_shape(True), and some operators behind (convolution, "
+    "pooling, ReLU, reductions) fail"
+)
 _FUSED_WITH_SUMS = frozenset({"BatchNorm", "Convolution"})
 _MANY = 8
 """From so many gradients of one value on, MXNet adds them up one after another."""
@@ -82,7 +88,8 @@ class GluonSource:
         body = [f"class {name}(nn.HybridBlock):", f'    """{self._summary()}"""', ""]
         if self.attributes or self.loose:
             body += [*self._init(), ""]
-        body += [*self._forward(), "", *self._stored(), "", "", *self._load(name)]
+        body += [*self._hybrid_forward(), "", *self._forward()]
+        body += [*self._stored(), "", "", *self._load(name)]
         return "\n".join([*heading, *body]) + "\n"
 
     def _imports(self) -> list[str]:
@@ -111,6 +118,10 @@ class GluonSource:
             add("Output", f"{symbol.value.name}, {_shape(symbol)} float32")
         if any(symbol.value is not None and not symbol.value.shape for symbol in self.outputs):
             add("Note", "MXNet has no rank 0; a single number has shape (1,)")
+        if any(symbol.op == SELECTION for symbol in self.calls):
+            add("Note", _ON_SELECTIONS)
+        if not self.inputs:
+            add("Note", "without inputs, hybridize() changes nothing and export() cannot work")
         count = sum(p.data.size for p in self.stored if p.origin is not None)
         add("Parameters", f"{count:,}, in {self.name}-0000.params")
         return [*lines, '"""']
@@ -136,7 +147,7 @@ class GluonSource:
         assert isinstance(symbol.value, Parameter)
         return self.stored[symbol.value].startswith("aux:")
 
-    def _forward(self) -> list[str]:
+    def _hybrid_forward(self) -> list[str]:
         arguments = ["self", "F", *(self.locals[symbol] for symbol in self.inputs)]
         if self.loose:
             arguments.append("**stored")
@@ -162,6 +173,25 @@ class GluonSource:
         if len(line) <= WIDTH or len(outputs) == 1:
             return [line]
         return layout(f"{indent}return ", Call("", tuple(outputs)))
+
+    def _forward(self) -> list[str]:
+        """An override where HybridBlock's own does not do."""
+        selects = any(symbol.op == SELECTION for symbol in self.calls)
+        if self.inputs and not selects:
+            return []
+        lines = [f"    def forward(self{', *inputs' if self.inputs else ''}):"]
+        if self.inputs:
+            lines.append('        """The outputs, with NumPy\'s shapes: there may be 0 rows."""')
+            made = ["return super().forward(*inputs)"]
+        else:
+            lines.append('        """The outputs; a HybridBlock\'s own forward needs an input."""')
+            names = self.loose_names.values()
+            rows = [f'    "{name}": self.{name}.data(),' for name in names]
+            made = ["stored = {", *rows, "}"] if rows else []
+            made.append(f"return self.hybrid_forward(mx.nd{', **stored' if rows else ''})")
+        if selects:
+            made = ["with mx.util.np_shape(True):", *(f"    {line}" for line in made)]
+        return [*lines, *(f"        {line}" for line in made), ""]
 
     def _merged(self) -> dict[Symbol, Symbol]:
         """ReLUs that are written around the call that they alone read, where that fits."""
@@ -281,5 +311,9 @@ def _comment(symbol: Symbol, reads: Sequence[Symbol]) -> str:
 
 
 def _shape(symbol: Symbol) -> str:
-    """The shape of what a symbol holds of the graph."""
-    return str(symbol.value.shape) if symbol.value is not None else ""
+    """The shape of what a symbol holds of the graph; open sizes have names."""
+    value = symbol.value
+    if value is None or value.dims is None:
+        return str(value.shape) if value is not None else ""
+    sizes = ", ".join(map(str, value.dims))
+    return f"({sizes},)" if len(value.dims) == 1 else f"({sizes})"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import frexp
 
-from converters.mxnet_symbol import Setting, Symbol
+from converters.mxnet_symbol import PowerOfTwo, Setting, Symbol
 from converters.python_source import Call, Expression, number
 
 __all__ = ["expression", "literal"]
@@ -16,6 +17,7 @@ _SCALAR = {
     "_div_scalar": "/",
     "_greater_scalar": ">",
 }
+_SCALAR_CALL = {"_maximum_scalar": "maximum", "_minimum_scalar": "minimum"}
 _SAME_SHAPE = {
     "broadcast_add": "+",
     "broadcast_sub": "-",
@@ -23,11 +25,14 @@ _SAME_SHAPE = {
     "broadcast_div": "/",
 }
 _FUNCTIONS = {
+    "Cast": "cast",
     "Concat": "concat",
     "Reshape": "reshape",
     "Flatten": "flatten",
     "Pad": "pad",
     "_arange": "arange",
+    "_contrib_arange_like": "contrib.arange_like",
+    "_contrib_boolean_mask": "contrib.boolean_mask",
 }
 _LEFT_OUT = {"__rank__", "num_args"}
 
@@ -40,6 +45,9 @@ def literal(text: str) -> str:
 
 
 def _source(setting: Setting) -> str:
+    if isinstance(setting, PowerOfTwo):
+        power = f"2.0**{frexp(setting)[1] - 1}"
+        return f"-({power})" if setting < 0 else power
     if isinstance(setting, float):
         return number(setting, 'float("{}")').replace("e+", "e")
     return literal(setting) if isinstance(setting, str) else str(setting)
@@ -47,7 +55,7 @@ def _source(setting: Setting) -> str:
 
 def _same_shape(symbol: Symbol) -> bool:
     values = [entry.value for entry in symbol.inputs]
-    return None not in values and len({value.shape for value in values if value}) == 1
+    return None not in values and len({value.dims or value.shape for value in values if value}) == 1
 
 
 def expression(symbol: Symbol, arguments: Sequence[str], infix: bool = True) -> Expression:
@@ -60,8 +68,8 @@ def expression(symbol: Symbol, arguments: Sequence[str], infix: bool = True) -> 
         return Call(f"F.{settings['act_type']}", tuple(arguments))
     if "scalar" in settings:
         scalar = _source(settings["scalar"])
-        if symbol.op == "_maximum_scalar":
-            return Call("F.maximum", (*arguments, scalar))
+        if symbol.op in _SCALAR_CALL:
+            return Call(f"F.{_SCALAR_CALL[symbol.op]}", (*arguments, scalar))
         if symbol.op == "_power_scalar":
             # Formatters put spaces around a power that is no plain number.
             sign = " ** " if "(" in scalar else "**"

@@ -57,6 +57,7 @@ def _convolution(symbol: Symbol) -> Layer | None:
     if parameters is None:
         return None
     settings, weight = symbol.settings, parameters["weight"].shape
+    transposed = symbol.op == "Deconvolution"
     groups = settings["num_group"]
     assert isinstance(groups, int)
     arguments = [str(settings["num_filter"]), _sizes(settings["kernel"])]
@@ -66,8 +67,9 @@ def _convolution(symbol: Symbol) -> Layer | None:
         arguments.append(f"groups={groups}")
     if settings["no_bias"]:
         arguments.append("use_bias=False")
-    arguments.append(f"in_channels={weight[1] * groups}")
-    return Layer(f"Conv{len(weight) - 2}D", symbol.layer, tuple(arguments), parameters)
+    arguments.append(f"in_channels={weight[0] if transposed else weight[1] * groups}")
+    kind = f"Conv{len(weight) - 2}D{'Transpose' if transposed else ''}"
+    return Layer(kind, symbol.layer, tuple(arguments), parameters)
 
 
 def _fully_connected(symbol: Symbol) -> Layer | None:
@@ -97,6 +99,23 @@ def _batch_norm(symbol: Symbol) -> Layer | None:
     return Layer("BatchNorm", symbol.layer, tuple(arguments), parameters)
 
 
+def _prelu(symbol: Symbol) -> Layer | None:
+    if symbol.settings["act_type"] != "prelu":
+        return None
+    parameters = _parameters(symbol.inputs[1:], ["alpha"])
+    if parameters is None:
+        return None
+    channels = parameters["alpha"].shape[0]
+    arguments = () if channels == 1 else (f"in_channels={channels}",)
+    return Layer("PReLU", symbol.layer, arguments, parameters)
+
+
+def _dropout(symbol: Symbol) -> Layer:
+    ratio = symbol.settings["p"]
+    assert isinstance(ratio, float)
+    return Layer("Dropout", symbol.layer, (number(ratio),))
+
+
 def _pooling(symbol: Symbol) -> Layer:
     settings = symbol.settings
     kind = "Max" if settings["pool_type"] == "max" else "Avg"
@@ -113,8 +132,11 @@ def _pooling(symbol: Symbol) -> Layer:
 
 _LAYERS: dict[str, Callable[[Symbol], Layer | None]] = {
     "Convolution": _convolution,
+    "Deconvolution": _convolution,
+    "Dropout": _dropout,
     "FullyConnected": _fully_connected,
     "BatchNorm": _batch_norm,
+    "LeakyReLU": _prelu,
     "Pooling": _pooling,
 }
 

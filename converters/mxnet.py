@@ -12,17 +12,20 @@ from pathlib import Path
 
 from converters.emitter import Artifact
 from converters.gluon import gluon_source
-from converters.mxnet_fusion import SAME, unfused
+from converters.mxnet_convolution import ConvolutionEmitter
+from converters.mxnet_elementwise import ElementwiseEmitter
+from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
-from converters.mxnet_pooling import WindowEmitter
+from converters.mxnet_pooling import PoolingEmitter
+from converters.mxnet_shape import ShapeEmitter
 from converters.mxnet_symbol import OUTPUT, to_json
-from ir import Node, Parameter, Shape
+from ir import Node, Parameter
 from ir import ops as o
 
 __all__ = ["MXNetEmitter"]
 
 
-class MXNetEmitter(WindowEmitter):
+class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, ShapeEmitter):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""
 
     target = "mxnet"
@@ -89,151 +92,6 @@ class MXNetEmitter(WindowEmitter):
     def softmax(self, node: Node, op: o.Softmax) -> None:
         """softmax."""
         self.same(node, "softmax", axis=op.axis)
-
-    # --- element by element -------------------------------------------------------------------
-
-    def identity(self, node: Node, op: o.Identity) -> None:
-        """Reshape to the same shape: oneDNN's fusions take `_copy` out, and outputs with it."""
-        self.same(node, "Reshape", **SAME)
-
-    def relu(self, node: Node, op: o.Relu) -> None:
-        """Activation, or LeakyReLU where there is a slope."""
-        if op.slope == 0:
-            self.same(node, "Activation", act_type="relu")
-        else:
-            self.same(node, "LeakyReLU", act_type="leaky", slope=op.slope)
-
-    def sigmoid(self, node: Node, op: o.Sigmoid) -> None:
-        """sigmoid."""
-        self.same(node, "sigmoid")
-
-    def tanh(self, node: Node, op: o.Tanh) -> None:
-        """tanh."""
-        self.same(node, "tanh")
-
-    def abs(self, node: Node, op: o.Abs) -> None:
-        """abs."""
-        self.same(node, "abs")
-
-    def log(self, node: Node, op: o.Log) -> None:
-        """log."""
-        self.same(node, "log")
-
-    def elu(self, node: Node, op: o.Elu) -> None:
-        """LeakyReLU of type elu; its slope is alpha."""
-        self.same(node, "LeakyReLU", act_type="elu", slope=op.alpha)
-
-    def softplus(self, node: Node, op: o.Softplus) -> None:
-        """max(x, 0) + log1p(exp(-|x|)), which never overflows.
-
-        oneDNN's softrelu is off by up to 2e-6, so that it can be negative.
-        """
-        (x,) = self.read(node)
-        positive = self.step(node, "relu", "Activation", x, act_type="relu")
-        size = self.step(node, "abs", "abs", x)
-        small = self.step(node, "exp", "exp", self.step(node, "negative", "negative", size))
-        self.end(node, "broadcast_add", positive, self.step(node, "log1p", "log1p", small))
-
-    def affine(self, node: Node, op: o.Affine) -> None:
-        """A product and a sum with numbers; with factor 0, x is not read, as in Caffe's Power."""
-        (x,) = self.read(node)
-        if op.scale == 0:
-            zeros = self.step(node, "zeros", "zeros_like", x)
-            self.end(node, "_plus_scalar", zeros, scalar=op.shift)
-        elif op.shift == 0:
-            self.end(node, "_mul_scalar", x, scalar=op.scale)
-        elif op.scale == 1:
-            self.end(node, "_plus_scalar", x, scalar=op.shift)
-        else:
-            scaled = self.step(node, "scaled", "_mul_scalar", x, scalar=op.scale)
-            self.end(node, "_plus_scalar", scaled, scalar=op.shift)
-
-    def pow(self, node: Node, op: o.Pow) -> None:
-        """_power_scalar."""
-        self.same(node, "_power_scalar", scalar=op.exponent)
-
-    def clamp(self, node: Node, op: o.Clamp) -> None:
-        """_maximum_scalar."""
-        self.same(node, "_maximum_scalar", scalar=op.low)
-
-    def _chain(self, node: Node, op: str) -> None:
-        first, *middle, last = self.read(node)
-        for index, symbol in enumerate(middle):
-            first = self.step(node, f"part{index}", op, first, symbol)
-        self.end(node, op, first, last)
-
-    def add(self, node: Node, op: o.Add) -> None:
-        """broadcast_add, from left to right."""
-        self._chain(node, "broadcast_add")
-
-    def mul(self, node: Node, op: o.Mul) -> None:
-        """broadcast_mul, from left to right."""
-        self._chain(node, "broadcast_mul")
-
-    def maximum(self, node: Node, op: o.Maximum) -> None:
-        """broadcast_maximum."""
-        self._chain(node, "broadcast_maximum")
-
-    def sub(self, node: Node, op: o.Sub) -> None:
-        """broadcast_sub."""
-        self.same(node, "broadcast_sub")
-
-    def div(self, node: Node, op: o.Div) -> None:
-        """broadcast_div."""
-        self.same(node, "broadcast_div")
-
-    def equal(self, node: Node, op: o.Equal) -> None:
-        """broadcast_equal, whose result has the type of its inputs."""
-        self.same(node, "broadcast_equal")
-
-    def greater_equal(self, node: Node, op: o.GreaterEqual) -> None:
-        """broadcast_greater_equal, whose result has the type of its inputs."""
-        self.same(node, "broadcast_greater_equal")
-
-    # --- shape --------------------------------------------------------------------------------
-
-    def concat(self, node: Node, op: o.Concat) -> None:
-        """Concat."""
-        self.same(node, "Concat", dim=op.axis, num_args=len(node.inputs))
-
-    def flatten(self, node: Node, op: o.Flatten) -> None:
-        """Flatten, or Reshape from another axis than 1."""
-        shape = node.inputs[0].shape
-        if op.axis == 1 and len(shape) > 1:
-            self.same(node, "Flatten")
-        else:
-            self.same(node, "Reshape", shape=_target(shape, node.output.shape))
-
-    def reshape(self, node: Node, op: o.Reshape) -> None:
-        """Reshape."""
-        self.same(node, "Reshape", shape=_target(node.inputs[0].shape, op.shape))
-
-    def pick(self, node: Node, op: o.Pick) -> None:
-        """Pick, which cuts an index down to a whole number as a C cast does, and clips it."""
-        self.same(node, "pick", axis=op.axis)
-
-    def _reduce(self, node: Node, op: o.ReduceSum | o.ReduceMean, kind: str) -> None:
-        if op.axes:
-            self.same(node, kind, axis=op.axes, **({"keepdims": True} if op.keep else {}))
-        else:  # no axes mean all of them to MXNet
-            self.same(node, "Reshape", **SAME)
-
-    def reduce_sum(self, node: Node, op: o.ReduceSum) -> None:
-        """Sum."""
-        self._reduce(node, op, "sum")
-
-    def reduce_mean(self, node: Node, op: o.ReduceMean) -> None:
-        """Mean."""
-        self._reduce(node, op, "mean")
-
-
-def _target(source: Shape, target: Shape) -> tuple[int, ...]:
-    """The target shape, its first size left open (0 copies it, -1 infers it) for other batches."""
-    if not target:
-        return (1,)
-    if source and source[0] == target[0]:
-        return (0, *target[1:])
-    return (-1, *target[1:])
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -7,12 +7,13 @@ binding fails (sources: `mkldnn_conv_property.h`, `mkldnn_fc_property.h`).
 
 An operator in between that changes nothing prevents it.  `_copy` would not do: it is taken out
 before (`mkldnn_identity_property.h`).  `Reshape` to (-2), "all sizes as they are", stays; it keeps
-every bit, -0 and NaN included, and hands gradients on.
+every bit, -0 and NaN included, and hands gradients on.  `Dropout`, taken out likewise, counts as if
+its readers read what it reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from converters.mxnet_symbol import Setting, Symbol
@@ -23,8 +24,8 @@ SAME: Mapping[str, Setting] = {"shape": (-2,)}
 """Settings of the `Reshape` that changes nothing."""
 
 _FIRST = {"BatchNorm", "Convolution", "FullyConnected"}
-# What MXNet fuses with them, as far as the emitter writes it (no elemwise_add, no clip).
-_LATER = {"Activation", "BatchNorm", "LeakyReLU", "abs", "exp", "sqrt", "square"}
+# What MXNet fuses with them, as far as the emitter writes it (no elemwise_add).
+_LATER = {"Activation", "BatchNorm", "LeakyReLU", "abs", "clip", "exp", "sqrt", "square"}
 
 
 def keeps_values(symbol: Symbol) -> bool:
@@ -54,7 +55,7 @@ def unfused(
     for call in calls:
         inputs = tuple(made[entry] for entry in call.inputs)
         last = call if inputs == call.inputs else replace(call, inputs=inputs)
-        if _endangered(call, readers.get(call, []), call in returned):
+        if call.op in _FIRST and _endangered(*_beyond_dropout(call, readers, returned)):
             first, last = _split(last, free(f"{call.name}/value"))
             found.append(first)
         found.append(last)
@@ -62,10 +63,25 @@ def unfused(
     return found, [made[output] for output in outputs]
 
 
-def _endangered(call: Symbol, readers: Sequence[Symbol], returned: bool) -> bool:
-    if call.op not in _FIRST or not any(reader.op in _LATER for reader in readers):
+def _beyond_dropout(
+    call: Symbol, readers: Mapping[Symbol, Sequence[Symbol]], returned: Collection[Symbol]
+) -> tuple[str, list[Symbol], bool]:
+    """The operator, its readers and whether it is returned, as if there were no Dropout."""
+    found, out = [], call in returned
+    for reader in readers.get(call, []):
+        if reader.op == "Dropout":
+            _, behind, returns = _beyond_dropout(reader, readers, returned)
+            found += behind
+            out = out or returns
+        else:
+            found.append(reader)
+    return call.op, found, out
+
+
+def _endangered(op: str, readers: Sequence[Symbol], returned: bool) -> bool:
+    if not any(reader.op in _LATER for reader in readers):
         return False
-    return returned or (call.op == "FullyConnected" and len(readers) > 1)
+    return returned or (op == "FullyConnected" and len(readers) > 1)
 
 
 def _split(call: Symbol, name: str) -> tuple[Symbol, Symbol]:

@@ -1,9 +1,12 @@
-"""Convolution and pooling in MXNet's operators.
+"""Pooling in MXNet's operators.
 
 MXNet's `Pooling` counts windows as (size + 2 pad - kernel) / stride, rounded down ("valid") or up
 ("full"), + 1, on all axes alike.  It refuses a kernel larger than size + 2 pad, and clips a window
 to size + pad when it averages, as Caffe does.  Caffe also drops a last window, lets a kernel be
 larger, and may keep a MAX window that covers nothing.
+
+Where a size is open, the windows have to be Caffe's for all sizes that Caffe takes.  (MXNet still
+refuses a map smaller than the kernel where "full" is written: it says so when it runs.)
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from converters.mxnet_symbol import Setting, Symbol, SymbolEmitter
-from ir import Node, Shape
+from ir import Node, Shape, Value
 from ir import ops as o
 from ir.ops import AveragePool, Pool
 from prototxt.errors import UnsupportedError
 
-__all__ = ["WindowEmitter"]
+__all__ = ["PoolingEmitter"]
 
 _FLT_MAX = float(np.finfo(np.float32).max)
 
@@ -80,46 +83,90 @@ def _average_window(op: AveragePool, shape: Shape) -> _Window:
     return _Window(kernel, op.pad, True, keep=wanted)
 
 
-class WindowEmitter(SymbolEmitter):
-    """Emits the ops that slide a window."""
+def _any_size(op: Pool, value: Value) -> _Window | None:
+    """The window without padding around it, if there is one that is Caffe's for all sizes.
 
-    def conv(self, node: Node, op: o.Conv) -> None:
-        """Convolution, of 1 to 3 spatial axes; without any it is one over an axis of size 1."""
-        weight = node.inputs[1].shape
-        rank = len(op.stride)
-        settings: dict[str, Setting] = {
-            "num_filter": weight[0],
-            "num_group": op.group,
-            "no_bias": len(node.inputs) == 2,
-        }
-        if rank == 0:
-            x, w, *bias = self.read(node)
-            wide = self.step(node, "wide", "Reshape", x, shape=(0, 0, 1))
-            filters = self.step(node, "filters", "Reshape", w, shape=(0, 0, 1))
-            y = self.step(
-                node, "conv", "Convolution", wide, filters, *bias, kernel=(1,), **settings
-            )
-            self.end(node, "Reshape", y, shape=(0, 0))
-            return
-        if rank > 3:
-            raise UnsupportedError(
-                f"MXNet convolves over 1 to 3 spatial axes, not {rank}", layer=node.layer
-            )
-        self.same(node, "Convolution", kernel=weight[2:], stride=op.stride, pad=op.pad,
-                  dilate=op.dilation, **settings)  # fmt: skip
+    Rounded down, no window starts past size + pad, as pad < kernel; rounded up, the last starts at
+    most stride - 1 after size + 2 pad - kernel.
+    """
+    axes = list(zip(op.kernel, op.stride, op.pad, strict=True))
+    sizes = [None if i in value.open_axes else n for i, n in enumerate(value.shape)][2:]
+    if any(n is not None and n + 2 * p < k for n, (k, _, p) in zip(sizes, axes, strict=True)):
+        return None
+    if not op.ceil or all(stride == 1 for _, stride, _ in axes):
+        return _Window(op.kernel, op.pad, False)
+    if all(k >= s + p for k, s, p in axes):
+        return _Window(op.kernel, op.pad, True)
+    return None
+
+
+def _around(op: Pool) -> tuple[tuple[int, int], ...]:
+    """Padding with which windows that are rounded down are Caffe's for all sizes."""
+    return tuple(zip(op.pad, op.end_pad(), strict=True))
+
+
+def _open(node: Node) -> bool:
+    return any(axis > 1 for axis in node.inputs[0].open_axes)
+
+
+class PoolingEmitter(SymbolEmitter):
+    """Emits pooling."""
 
     def max_pool(self, node: Node, op: o.MaxPool) -> None:
         """Pooling, over padding of -FLT_MAX where its conventions do not give Caffe's windows."""
-        self._pooling(node, op, _max_window(op, node.inputs[0].shape), pool_type="max")
+        value = node.inputs[0]
+        if _open(node):
+            unpadded = (0,) * len(op.kernel)
+            window = _any_size(op, value) or _Window(op.kernel, unpadded, False, _around(op))
+        else:
+            window = _max_window(op, value.shape)
+        self._pooling(node, op, window, pool_type="max")
 
     def average_pool(self, node: Node, op: o.AveragePool) -> None:
         """Pooling that counts padding and not the overhang; what Caffe drops is sliced off."""
-        window = _average_window(op, node.inputs[0].shape)
+        value = node.inputs[0]
+        if not _open(node):
+            window = _average_window(op, value.shape)
+        else:
+            found = _any_size(op, value)
+            if found is None:
+                self._average_of_parts(node, op)
+                return
+            window = found
         self._pooling(node, op, window, pool_type="avg", count_include_pad=True)
+
+    def _average_of_parts(self, node: Node, op: o.AveragePool) -> None:
+        """The mean over padding and overhang as zeros, over the share that is not overhang."""
+        axes = zip(op.kernel, op.stride, strict=True)
+        outside = [axis for axis, (k, s) in enumerate(axes, 2) if s > k and not any(op.pad)]
+        if node.inputs[0].open_axes.intersection(outside) or op.leaves_map(node.inputs[0].shape):
+            raise UnsupportedError(
+                f"AVE pooling fixes the size: with kernel {op.kernel} and stride {op.stride}, some "
+                "sizes have a window outside the map, which Caffe divides by zero",
+                layer=node.layer,
+            )
+        (x,) = self.read(node)
+        end = [(0, last - pad) for pad, last in zip(op.pad, op.end_pad(), strict=True)]
+        settings: dict[str, Setting] = {
+            "kernel": op.kernel, "stride": op.stride, "pad": (0,) * len(op.kernel),
+            "pooling_convention": "valid", "pool_type": "avg",
+        }  # fmt: skip
+        around = self._padded(node, x, _around(op), 0.0)
+        mean = self.step(node, "mean", "Pooling", around, **settings)
+        one = self.step(node, "ones", "ones_like", self._first_map(node, x))
+        inside = self._padded(node, one, tuple((p, p) for p in op.pad), 1.0, "inside")
+        edged = self._padded(node, inside, tuple(end), 0.0, "edged")
+        share = self.step(node, "share", "Pooling", edged, **settings)
+        self.end(node, "broadcast_div", mean, share)
+
+    def _first_map(self, node: Node, x: Symbol) -> Symbol:
+        """The first sample's first channel, (1, 1, spatial...)."""
+        rest = (None,) * (len(node.inputs[0].shape) - 2)
+        return self.step(node, "map", "slice", x, begin=(0, 0, *rest), end=(1, 1, *rest))
 
     def _pooling(self, node: Node, op: o.Pool, window: _Window, **settings: Setting) -> None:
         (x,) = self.read(node)
-        if window.outer is not None and any(map(any, window.outer)):
+        if window.outer is not None:
             x = self._padded(node, x, window.outer)
         settings |= {
             "kernel": window.kernel,
@@ -134,10 +181,19 @@ class WindowEmitter(SymbolEmitter):
         nothing: tuple[None, ...] = (None,) * (len(window.keep) + 2)
         self.end(node, "slice", y, begin=nothing, end=(None, None, *window.keep))
 
-    def _padded(self, node: Node, x: Symbol, sides: tuple[tuple[int, int], ...]) -> Symbol:
+    def _padded(
+        self,
+        node: Node,
+        x: Symbol,
+        sides: tuple[tuple[int, int], ...],
+        value: float = -_FLT_MAX,
+        role: str = "pad",
+    ) -> Symbol:
+        if not any(map(any, sides)):
+            return x
         width = (0, 0, 0, 0, *(n for side in sides for n in side))
         return self.step(
-            node, "pad", "Pad", x, mode="constant", pad_width=width, constant_value=-_FLT_MAX
+            node, role, "Pad", x, mode="constant", pad_width=width, constant_value=value
         )
 
     def max_pool_mask(self, node: Node, op: o.MaxPoolMask) -> None:
@@ -147,39 +203,62 @@ class WindowEmitter(SymbolEmitter):
         """
         shape = node.inputs[0].shape
         (x,) = self.read(node)
-        sides = _padding(op, shape)
-        if any(map(any, sides)):
-            x = self._padded(node, x, sides)
-        stacked = self._stacked(node, op, x)
+        around = self._padded(node, x, _around(op) if _open(node) else _padding(op, shape))
+        stacked = self._stacked(node, op, around)
         first = self.step(node, "argmax", "argmax", stacked, axis=0)
-        wide = op.kernel[1]
-        over = self.step(node, "over_width", "_div_scalar", first, scalar=wide)
-        row = self.step(node, "in_row", "floor", over)
-        # first = row * wide + column; the position is row * W + column past the window's corner.
-        down = self.step(node, "down", "_mul_scalar", row, scalar=shape[3] - wide)
-        inside = self.step(node, "inside", "broadcast_add", first, down)
-        corner = self._corners(node, op)
-        if not _empty_windows(op, shape):
-            self.end(node, "broadcast_add", inside, corner)
-            return
-        index = self.step(node, "index", "broadcast_add", inside, corner)
+        if _open(node):
+            index = self._looked_up(node, op, x, stacked, first)
+        else:
+            parts = self._computed(node, op, first)
+            if not _empty_windows(op, shape):
+                self.end(node, "broadcast_add", *parts)
+                return
+            index = self.step(node, "index", "broadcast_add", *parts)
         best = self.step(node, "max", "max", stacked, axis=0)
         filled = self.step(node, "filled", "_greater_scalar", best, scalar=-_FLT_MAX)
         above = self.step(node, "above", "_plus_scalar", index, scalar=1.0)
         kept = self.step(node, "kept", "broadcast_mul", above, filled)
         self.end(node, "_minus_scalar", kept, scalar=1.0)
 
-    def _stacked(self, node: Node, op: o.MaxPoolMask, x: Symbol) -> Symbol:
+    def _stacked(self, node: Node, op: o.MaxPoolMask, x: Symbol, role: str = "") -> Symbol:
         """The elements of all windows: axis 0 runs over a window, row by row."""
         counts = op.pooled(node.inputs[0].shape)
         ends = [(n - 1) * s + 1 for n, s in zip(counts, op.stride, strict=True)]
+
+        def end(axis: int, first: int) -> int | None:
+            if _open(node):  # counted from the end of the map, where the last window fits
+                return first + 1 - op.kernel[axis] or None
+            return first + ends[axis]
+
         parts = [
-            self.step(node, f"{i},{j}", "slice", x, begin=(None, None, i, j),
-                      end=(None, None, i + ends[0], j + ends[1]), step=(None, None, *op.stride))
+            self.step(node, f"{role}{i},{j}", "slice", x, begin=(None, None, i, j),
+                      end=(None, None, end(0, i), end(1, j)), step=(None, None, *op.stride))
             for i in range(op.kernel[0])
             for j in range(op.kernel[1])
         ]  # fmt: skip
-        return self.step(node, "windows", "stack", *parts, axis=0, num_args=len(parts))
+        return self.step(node, f"{role}windows", "stack", *parts, axis=0, num_args=len(parts))
+
+    def _looked_up(
+        self, node: Node, op: o.MaxPoolMask, x: Symbol, stacked: Symbol, first: Symbol
+    ) -> Symbol:
+        """The position of each window's greatest element, read from a map of positions."""
+        one = self._first_map(node, x)
+        positions = self.step(node, "positions", "_contrib_arange_like", one)
+        around = self._padded(node, positions, _around(op), 0.0, "positions/pad")
+        windows = self._stacked(node, op, around, "positions/")
+        wide = self.step(node, "positions/all", "broadcast_like", windows, stacked)
+        return self.step(node, "index", "pick", wide, first, axis=0)
+
+    def _computed(self, node: Node, op: o.MaxPoolMask, first: Symbol) -> tuple[Symbol, Symbol]:
+        """The same as two summands, where the map's size is fixed."""
+        wide = op.kernel[1]
+        over = self.step(node, "over_width", "_div_scalar", first, scalar=wide)
+        row = self.step(node, "in_row", "floor", over)
+        # first = row * wide + column; the position is row * W + column past the window's corner.
+        width = node.inputs[0].shape[3]
+        down = self.step(node, "down", "_mul_scalar", row, scalar=width - wide)
+        inside = self.step(node, "inside", "broadcast_add", first, down)
+        return inside, self._corners(node, op)
 
     def _corners(self, node: Node, op: o.MaxPoolMask) -> Symbol:
         """The position h * W + w of each window's first element, (1, 1, windows...) float32."""

@@ -14,15 +14,20 @@ import numpy as np
 
 from converters.emitter import Emitter, Provenance
 from converters.python_source import number
-from ir import Graph, Node, Shape, Value, constant
+from ir import Graph, Node, Parameter, Shape, Value, constant
 from ir.ops import BatchNorm
 
-__all__ = ["OUTPUT", "VARIABLE", "Setting", "Symbol", "SymbolEmitter", "clean", "to_json"]
+__all__ = [
+    "OUTPUT", "SELECTION", "VARIABLE", "PowerOfTwo", "Setting", "Symbol", "SymbolEmitter", "clean",
+    "to_json",
+]  # fmt: skip
 
 Setting = bool | int | float | str | tuple[int | None, ...]
 
 VARIABLE = "null"
 """The operator of inputs and parameters."""
+SELECTION = "_contrib_boolean_mask"
+"""The operator whose shape MXNet knows only once it has run."""
 OUTPUT = "_output"
 """What `get_internals()` appends to a node's name; variables go by their own."""
 
@@ -31,6 +36,10 @@ _UNTRAINED: Mapping[str, Setting] = {"__lr_mult__": 0.0, "__wd_mult__": 0.0}
 _VERSION = 10901
 # Outputs that an operator has, hidden ones included, where it has more than one.
 _OUTPUTS = {"BatchNorm": 3, "LRN": 2}
+
+
+class PowerOfTwo(float):
+    """A setting for float64 arrays, plus or minus a power of two: other numbers are float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +65,8 @@ def clean(name: str) -> str:
 
 
 def _text(setting: Setting) -> str:
+    if isinstance(setting, PowerOfTwo):
+        return float.__repr__(setting)
     if isinstance(setting, float):
         return number(setting, "{}")  # MXNet rounds to float32 what it reads
     return str(setting)
@@ -138,6 +149,7 @@ class SymbolEmitter(Emitter):
             value
             for node in self.graph.nodes
             if isinstance(node.op, BatchNorm)
+            and all(isinstance(value, Parameter) for value in node.inputs[1:])
             for value in node.inputs[1:]
         }
         for param in self.graph.parameters():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module, util
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.errors import UnsupportedError
+from prototxt.errors import FileError, UnsupportedError
 from verify.runners.runner import Conversion
 
 __all__ = ["MXNetRunner"]
 
 _PARAMS = "-0000.params"
 _SYMBOL = "-symbol.json"
+_SELECTION = '"_contrib_boolean_mask"'
+"""In a symbol's text: the operator whose shape MXNet knows only once it has run."""
 
 
 def _import_mxnet() -> Any:
@@ -71,22 +74,41 @@ class MXNetRunner:
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """One forward pass; see `Runner`."""
         symbol = self._mx.sym.load(str(self._symbol))
+        content = json.loads(self._symbol.read_text(encoding="utf-8"))
         stored = self._stored()
         blobs: Mapping[str, str] = self._part["blobs"]
         feed = {self._part["inputs"][blob]: array for blob, array in inputs.items()}
         values = dict(feed)
         wanted = sorted(set(blobs.values()) - set(feed))
         if wanted:
-            internals = symbol.get_internals()
-            group = self._mx.sym.Group([internals[name] for name in wanted])
             # oneDNN's fusion of convolution and ReLU spoils the convolution's own output.
             with _environment(MXNET_SUBGRAPH_BACKEND="default"):
-                values |= zip(wanted, self._forward(group, feed, stored), strict=True)
+                found = self._forward(self._with_heads(content, wanted), feed, stored)
+            values |= zip(wanted, found, strict=True)
             # The outputs are those of the untouched file, with all of MXNet's fusions.
             values |= zip(symbol.list_outputs(), self._forward(symbol, feed, stored), strict=True)
-            for name in self._scalars(internals).intersection(values):
+            for name in _scalars(content).intersection(values):
                 values[name] = values[name].reshape(())
         return {blob: values[name] for blob, name in blobs.items()}
+
+    def _with_heads(self, content: Mapping[str, Any], names: Sequence[str]) -> Any:
+        """The symbol with other outputs.
+
+        `get_internals()` would not do: MXNet loads no node that leads to none of the outputs, as
+        what a sink layer reads.
+        """
+        places = {_value_name(node): index for index, node in enumerate(content["nodes"])}
+        missing = [name for name in names if name not in places]
+        if missing:
+            raise FileError(
+                f'the symbol has no value "{missing[0]}"',
+                where=str(self._symbol),
+                expected="the values that the manifest names",
+                hint="convert again",
+            )
+        heads = [[places[name], 0, 0] for name in names]
+        # MXNet's reader knows no \u escapes.
+        return self._mx.sym.load_json(json.dumps({**content, "heads": heads}, ensure_ascii=False))
 
     def interface(self) -> tuple[list[str], list[str]]:
         """Inputs and heads of the symbol; see `Runner`.
@@ -116,9 +138,10 @@ class MXNetRunner:
         net = module.load()
         net.hybridize()
         found = net(*(self._array(inputs[blob]) for blob in self._part["inputs"]))
+        self._mx.nd.waitall()
         arrays = list(found) if isinstance(found, (list, tuple)) else [found]
         return {
-            output["blob"]: array.asnumpy().reshape(output["shape"])
+            output["blob"]: array.asnumpy().reshape(array.shape if output["shape"] else ())
             for output, array in zip(self._outputs, arrays, strict=True)
         }
 
@@ -145,19 +168,40 @@ class MXNetRunner:
     def _forward(
         self, symbol: Any, feed: Mapping[str, NDArray[np.float32]], stored: Mapping[str, Any]
     ) -> list[NDArray[np.float32]]:
-        fed = {f"arg:{name}": self._array(array) for name, array in feed.items()}
-        found = {**stored, **fed}
+        found = {**stored, **{f"arg:{name}": self._array(array) for name, array in feed.items()}}
+        arguments = {name: found[f"arg:{name}"] for name in symbol.list_arguments()}
+        auxiliary = {name: found[f"aux:{name}"] for name in symbol.list_auxiliary_states()}
+        if _SELECTION in symbol.tojson():
+            return self._forward_in_steps(symbol, {**arguments, **auxiliary})
         with _environment(MXNET_SUBGRAPH_VERBOSE="0"):
             executor = symbol.bind(
-                self._mx.cpu(),
-                args={name: found[f"arg:{name}"] for name in symbol.list_arguments()},
-                aux_states={name: found[f"aux:{name}"] for name in symbol.list_auxiliary_states()},
-                grad_req="null",
+                self._mx.cpu(), args=arguments, aux_states=auxiliary, grad_req="null"
             )
         return [array.asnumpy() for array in executor.forward(is_train=False)]
 
-    def _scalars(self, internals: Any) -> set[str]:
-        """Names of the values that have rank 0 in the graph."""
-        attributes = internals.attr_dict()
-        marked = {name for name, found in attributes.items() if found.get("__rank__") == "0"}
-        return marked | {f"{name}_output" for name in marked}
+    def _forward_in_steps(
+        self, symbol: Any, arrays: Mapping[str, Any]
+    ) -> list[NDArray[np.float32]]:
+        """Operator by operator, as `SymbolBlock` does it where shapes are not known before; NumPy's
+        shapes allow sizes of 0."""
+        with self._mx.util.np_shape(True):
+            run = self._mx.nd.CachedOp(symbol)
+            made = run(*(arrays[name] for name in symbol.list_inputs()))
+            # An operator that fails on 0 rows says so only to who waits for all.
+            self._mx.nd.waitall()
+            return [array.asnumpy() for array in (made if isinstance(made, list) else [made])]
+
+
+def _value_name(node: Mapping[str, Any]) -> str:
+    """What MXNet calls a node's first output."""
+    name: str = node["name"]
+    return name if node["op"] == "null" else f"{name}_output"
+
+
+def _scalars(content: Mapping[str, Any]) -> set[str]:
+    """Names of the values that have rank 0 in the graph."""
+    return {
+        _value_name(node)
+        for node in content["nodes"]
+        if node.get("attrs", {}).get("__rank__") == "0"
+    }

@@ -1,0 +1,176 @@
+"""Ops that move, pick or reduce values, in MXNet's operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from converters.emitter import Provenance
+from converters.mxnet_fusion import SAME
+from converters.mxnet_symbol import SELECTION, PowerOfTwo, Setting, Symbol, SymbolEmitter
+from ir import Graph, Node, Shape, Value
+from ir import ops as o
+
+__all__ = ["ShapeEmitter"]
+
+_INSTEAD_OF_INFINITY = PowerOfTwo(2.0**200)
+_STEP = PowerOfTwo(2.0**-50)
+_STEP_AT_0 = PowerOfTwo(2.0**-300)
+
+
+class ShapeEmitter(SymbolEmitter):
+    """Emits the ops that move, pick or reduce values."""
+
+    def __init__(self, graph: Graph, name: str, provenance: Provenance) -> None:
+        super().__init__(graph, name, provenance)
+        self._keys: dict[tuple[Value, int], Symbol] = {}
+
+    def concat(self, node: Node, op: o.Concat) -> None:
+        """Concat."""
+        self.same(node, "Concat", dim=op.axis, num_args=len(node.inputs))
+
+    def flatten(self, node: Node, op: o.Flatten) -> None:
+        """Flatten, or Reshape from another axis than 1."""
+        value = node.inputs[0]
+        if op.axis == 1 and len(value.shape) > 1:
+            self.same(node, "Flatten")
+        elif not any(axis > 0 for axis in value.open_axes):
+            self.same(node, "Reshape", shape=_target(value.shape, node.output.shape))
+        elif op.axis == 0:
+            self.same(node, "Reshape", shape=(1, -1))
+        else:
+            # The axes behind are copied, counted from the end; those before become one.
+            (x,) = self.read(node)
+            behind = (0,) * (len(value.shape) - op.axis)
+            settings: Mapping[str, Setting] = {"shape": (-1, *behind), "reverse": True}
+            if len(behind) == 1:
+                self.end(node, "Reshape", x, **settings)
+            elif behind:
+                self.end(node, "Flatten", self.step(node, "rows", "Reshape", x, **settings))
+            else:
+                self.end(node, "Reshape", x, shape=(-1, 1))
+
+    def reshape(self, node: Node, op: o.Reshape) -> None:
+        """Reshape, whose 0 and -1 are the pattern's."""
+        shape = op.pattern or _target(node.inputs[0].shape, op.shape)
+        self.same(node, "Reshape", shape=shape)
+
+    def slice(self, node: Node, op: o.Slice) -> None:
+        """slice_axis."""
+        self.same(node, "slice_axis", axis=op.axis, begin=op.start, end=op.stop)
+
+    def crop_like(self, node: Node, op: o.CropLike) -> None:
+        """slice_like, which cuts at the end, of what the offsets leave."""
+        x, like = self.read(node)
+        axes = tuple(range(op.axis, len(node.output.shape)))
+        if not axes:  # no axes mean all of them to MXNet
+            self.end(node, "Reshape", x, **SAME)
+            return
+        if any(op.offsets):
+            begin = (*(None,) * op.axis, *op.offsets)
+            x = self.step(node, "from", "slice", x, begin=begin, end=(None,) * len(begin))
+        self.end(node, "slice_like", x, like, axes=axes)
+
+    def tile(self, node: Node, op: o.Tile) -> None:
+        """tile."""
+        reps = [1] * len(node.output.shape)
+        reps[op.axis] = op.count
+        self.same(node, "tile", reps=tuple(reps))
+
+    def gather(self, node: Node, op: o.Gather) -> None:
+        """take, which cuts an index down to a whole number as a C cast does, and clips it."""
+        settings: Mapping[str, Setting] = {"axis": op.axis, "mode": "clip"}
+        x, indices = self.read(node)
+        if node.inputs[1].shape or not node.output.shape:
+            self.end(node, "take", x, indices, **settings)
+        else:  # MXNet's single index has an axis of its own
+            row = self.step(node, "row", "take", x, indices, **settings)
+            self.end(node, "squeeze", row, axis=(op.axis,))
+
+    def compress(self, node: Node, op: o.Compress) -> None:
+        """boolean_mask, whose shape MXNet knows only once it has run."""
+        self.same(node, SELECTION)
+
+    def pick(self, node: Node, op: o.Pick) -> None:
+        """Pick, which cuts an index down to a whole number as a C cast does, and clips it."""
+        self.same(node, "pick", axis=op.axis)
+
+    # --- the greatest -------------------------------------------------------------------------
+
+    def top_values(self, node: Node, op: o.TopValues) -> None:
+        """max, or topk of keys that are as many float32 numbers as the values."""
+        if op.k == 1:
+            self.same(node, "max", axis=op.axis, keepdims=True)
+            return
+        key = self._key(node, op.axis)
+        top = self.step(node, "top", "topk", key, axis=op.axis, k=op.k, ret_typ="value")
+        self.end(node, "Cast", top, dtype="float32")
+
+    def top_indices(self, node: Node, op: o.TopIndices) -> None:
+        """The last position of the maximum, or topk of keys no two of which are equal."""
+        if op.k > 1:
+            key = self._key(node, op.axis)
+            self.end(node, "topk", key, axis=op.axis, k=op.k)
+            return
+        (x,) = self.read(node)
+        greatest = self.step(node, "max", "max", x, axis=op.axis, keepdims=True)
+        here = self.step(node, "here", "broadcast_equal", x, greatest)
+        marked = self.step(node, "marked", "broadcast_mul", here, self._positions(node, x, op.axis))
+        self.end(node, "max", marked, axis=op.axis, keepdims=True)
+
+    def _positions(self, node: Node, x: Symbol, axis: int) -> Symbol:
+        """0, 1, ... along an axis, to be broadcast."""
+        line = self.step(node, "positions", "_contrib_arange_like", x, axis=axis)
+        after = len(node.inputs[0].shape) - axis - 1
+        if not after:
+            return line
+        return self.step(node, "along", "Reshape", line, shape=(-1, *(1,) * after))
+
+    def _key(self, node: Node, axis: int) -> Symbol:
+        """Float64 numbers in the order of the float32 values; of equal ones the later is greater.
+
+        MXNet's sort is not stable (`std::sort` in `ordering_op-inl.h`).  Float64 has 2^29 numbers
+        between two of float32: each value is raised by its position, 2^-50 of itself a step, or
+        2^-300 at 0.  Up to 2^24 positions, that stays within less than half of float32's step, so
+        that a key cast to float32 is the value.
+        """
+        found = self._keys.get((node.inputs[0], axis))
+        if found is not None:
+            return found
+        (x,) = self.read(node)
+        limit = _INSTEAD_OF_INFINITY
+        wide = self.step(node, "wide", "Cast", x, dtype="float64")
+        below = self.step(node, "below", "_minimum_scalar", wide, scalar=limit)
+        finite = self.step(node, "finite", "_maximum_scalar", below, scalar=PowerOfTwo(-limit))
+        size = self.step(node, "size", "abs", finite)
+        part = self.step(node, "part", "_mul_scalar", size, scalar=_STEP)
+        step = self.step(node, "step", "_plus_scalar", part, scalar=_STEP_AT_0)
+        positions = self._positions(node, wide, axis)
+        rise = self.step(node, "rise", "broadcast_mul", step, positions)
+        key = self.step(node, "key", "broadcast_add", finite, rise)
+        self._keys[node.inputs[0], axis] = key
+        return key
+
+    # --- reductions ---------------------------------------------------------------------------
+
+    def _reduce(self, node: Node, op: o.ReduceSum | o.ReduceMean, kind: str) -> None:
+        if op.axes:
+            self.same(node, kind, axis=op.axes, **({"keepdims": True} if op.keep else {}))
+        else:  # no axes mean all of them to MXNet
+            self.same(node, "Reshape", **SAME)
+
+    def reduce_sum(self, node: Node, op: o.ReduceSum) -> None:
+        """Sum."""
+        self._reduce(node, op, "sum")
+
+    def reduce_mean(self, node: Node, op: o.ReduceMean) -> None:
+        """Mean."""
+        self._reduce(node, op, "mean")
+
+
+def _target(source: Shape, target: Shape) -> tuple[int, ...]:
+    """The target shape, its first size left open (0 copies it, -1 infers it) for other batches."""
+    if not target:
+        return (1,)
+    if source and source[0] == target[0]:
+        return (0, *target[1:])
+    return (-1, *target[1:])
