@@ -47,7 +47,7 @@ def known_types() -> tuple[str, ...]:
 
 def in_caffe(name: str) -> bool:
     """Whether BVLC Caffe has a layer type, be it converted here or not."""
-    return name in RULES or name in _OF_CAFFE or name in DATA_LAYERS or name == "Python"
+    return name in RULES or name in DATA_LAYERS or name == "Python"
 
 
 def infer_shapes(
@@ -129,23 +129,10 @@ def _check_sizes(layer: Layer, found: LayerShapes) -> None:
             )
 
 
-# What BVLC Caffe 1.0 has beside what is in RULES or reads files, so that nobody is told that PReLU
-# was meant to be ReLU.
-_OF_CAFFE = (
-    "ArgMax", "BatchReindex", "Bias", "Clip", "ContrastiveLoss", "Crop", "Deconvolution",
-    "DummyData", "Embed", "EuclideanLoss", "Exp", "Filter", "Flatten", "HDF5Output", "HingeLoss",
-    "Im2col", "InfogainLoss", "LSTM", "LSTMUnit", "Log", "MVN", "MultinomialLogisticLoss",
-    "PReLU", "Parameter", "RNN", "Reduction", "Reshape", "SPP",
-    "SigmoidCrossEntropyLoss", "Silence", "Slice", "Swish", "Threshold", "Tile",
-)  # fmt: skip
-
-
 def _unknown_type(name: str, layers: list[Layer]) -> str:
     more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
     found = f'"{name}", layer "{layers[0].name}" ({layers[0].where}){more}: '
-    if name in _OF_CAFFE:
-        return found + "Caffe has it, this version does not convert it"
-    meant = nearest(name, [*RULES, *_OF_CAFFE, *DATA_LAYERS, "Python"])
+    meant = nearest(name, [*RULES, *DATA_LAYERS, "Python"])
     return found + "unknown" + (f'; the nearest known is "{meant}"' if meant else "")
 
 
@@ -172,7 +159,7 @@ def _refuse_unknown(net: Net) -> None:
         f"{counted(len(unknown), 'layer type')} cannot be converted",
         where=net.path,
         details=details,
-        expected="one of " + ", ".join(known_types()),
+        expected="types that convert; README's table lists them",
         hint="; ".join(_what_to_do(unknown)),
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from prototxt import Blob, load_net, parse_net
 from prototxt.errors import DecaffeinateError
-from prototxt.shapes import infer_shapes, known_types
+from prototxt.shapes import infer_shapes
 from tests.golden_cases import GOLDENS
 from tests.message_cases import read_cases
 
@@ -51,17 +51,3 @@ def test_partial_leaves_out_what_follows_from_unknown_layers() -> None:
     assert shapes.blobs == {Blob("data"): (2, 3), Blob("ip"): (2, 5)}
     assert [param.shape for param in shapes.params[3]] == [(5, 3), (5,)]
     assert shapes.macs == {0: 0, 3: 2 * 5 * 3}
-
-
-def test_caffes_own_types_are_not_called_unknown() -> None:
-    kinds = [kind for kind in ("PReLU", "Python", "LSTM") if kind not in known_types()]
-    text = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 } } }'
-    for kind in kinds:
-        text += f'layer {{ name: "{kind}" type: "{kind}" bottom: "data" top: "{kind}" }}'
-    with pytest.raises(DecaffeinateError) as caught:
-        infer_shapes(parse_net(text, "net"))
-    assert all(
-        detail.endswith("Caffe has it, this version does not convert it")
-        for detail in caught.value.details
-    )
-    assert len(caught.value.details) == len(kinds) > 0
