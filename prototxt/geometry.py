@@ -14,10 +14,14 @@ __all__ = [
     "Window",
     "axis_of",
     "convolution_window",
+    "convolved_size",
     "counted",
+    "deconvolved_size",
     "fail",
     "pooled_size",
     "pooling_window",
+    "pyramid_windows",
+    "shown",
 ]
 
 Sizes = tuple[int, ...]
@@ -37,6 +41,11 @@ class Window:
 def fail(layer: Layer, what: str, expected: str | None = None, hint: str | None = None) -> NetError:
     """A NetError at the layer's place in its file."""
     return NetError(what, where=layer.where, layer=layer.name, expected=expected, hint=hint)
+
+
+def shown(sizes: Sequence[int]) -> str:
+    """A shape, or sizes, for a message."""
+    return "(" + ", ".join(map(str, sizes)) + ")"
 
 
 def counted(count: int, what: str) -> str:
@@ -105,6 +114,63 @@ def convolution_window(layer: Layer, rank: int) -> Window:
     return window
 
 
+def convolved_size(layer: Layer, size: Sequence[int], window: Window) -> Sizes:
+    """The number of windows on each spatial axis of a Convolution or Im2col layer.
+
+    (size + 2 pad - dilation * (kernel - 1) - 1) / stride, rounded down, + 1.  Source: Caffe's
+    conv_layer, compute_output_shape.
+
+    Raises:
+        NetError: the window does not fit the map.
+    """
+    counts = tuple(
+        (n + 2 * p - (d * (k - 1) + 1)) // s + 1
+        for n, p, d, k, s in zip(
+            size, window.pad, window.dilation, window.kernel, window.stride, strict=True
+        )
+    )
+    if min(counts, default=1) < 1:
+        raise _too_large(layer, size, window)
+    return counts
+
+
+def deconvolved_size(layer: Layer, size: Sequence[int], window: Window) -> Sizes:
+    """The sizes that a Deconvolution layer makes of its map's.
+
+    stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 pad.  Source: Caffe's deconv_layer,
+    compute_output_shape.
+
+    Raises:
+        NetError: the padding takes all of it away.
+    """
+    sizes = tuple(
+        s * (n - 1) + d * (k - 1) + 1 - 2 * p
+        for n, p, d, k, s in zip(
+            size, window.pad, window.dilation, window.kernel, window.stride, strict=True
+        )
+    )
+    if min(sizes, default=1) < 1:
+        raise fail(
+            layer,
+            f"pad {shown(window.pad)} leaves nothing: the top would have the size {shown(sizes)}",
+            "less padding, or a larger map",
+        )
+    return sizes
+
+
+def _too_large(layer: Layer, size: Sequence[int], window: Window) -> NetError:
+    dilated = ""
+    if any(d != 1 for d in window.dilation):
+        extent = [d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True)]
+        dilated = f", dilated to {shown(extent)},"
+    return fail(
+        layer,
+        f"the window {shown(window.kernel)}{dilated} does not fit a map of {shown(size)}",
+        "a map at least as large as the window",
+        "give larger inputs",
+    )
+
+
 def pooling_window(layer: Layer, size: Sequence[int]) -> Window:
     """The window of a Pooling layer on a map of `size` (height, width).
 
@@ -159,12 +225,45 @@ def _positive(layer: Layer, window: Window) -> None:
             raise fail(layer, f"{name} {min(sizes)} cannot be used", "at least 1")
 
 
-def pooled_size(size: Sequence[int], window: Window) -> Sizes:
+def pyramid_windows(layer: Layer, size: Sequence[int]) -> list[Window]:
+    """The windows of an SPP layer on a map of `size` (height, width), one a level.
+
+    Level i has 2^i bins on each axis: kernel = stride = size / bins, rounded up, and
+    (kernel * bins - size + 1) / 2 of padding.  Source: Caffe's spp_layer, GetPoolingParam.
+
+    Raises:
+        NetError: a level has more bins than the map has pixels for, so that Caffe refuses it.
+    """
+    height = layer.message.spp_param.pyramid_height
+    if height < 1:
+        raise fail(layer, "pyramid_height is missing or 0", "at least 1")
+    windows = []
+    for level in range(height):
+        bins = 2**level
+        kernel = tuple(-(-n // bins) for n in size)
+        pad = tuple((k * bins - n + 1) // 2 for k, n in zip(kernel, size, strict=True))
+        # Caffe checks both axes as soon as either has padding; without any, 0 < kernel holds too.
+        if any(p >= k for p, k in zip(pad, kernel, strict=True)):
+            raise fail(
+                layer,
+                f"level {level} has {bins} x {bins} bins, too many for a map of {shown(size)}: "
+                f"kernel {shown(kernel)}, pad {shown(pad)}",
+                "padding less than the kernel",
+                "lower pyramid_height, or give larger inputs",
+            )
+        windows.append(Window(kernel, kernel, pad, (1, 1), ceil=True))
+    return windows
+
+
+def pooled_size(layer: Layer, size: Sequence[int], window: Window) -> Sizes:
     """Caffe's pooled sizes of the spatial axes.
 
     (size + 2 pad - kernel) / stride, rounded up (or down for round_mode FLOOR), + 1; where either
     axis has padding, the last window is dropped when it starts at or after size + pad.  Without
     padding it stays, even outside the map.  Source: Caffe's pooling_layer, Reshape.
+
+    Raises:
+        NetError: the window does not fit the map.
     """
     pooled = []
     for length, kernel, stride, pad in zip(
@@ -175,4 +274,6 @@ def pooled_size(size: Sequence[int], window: Window) -> Sizes:
         if any(window.pad) and steps * stride >= length + pad:
             steps -= 1
         pooled.append(steps + 1)
+    if min(pooled) < 1:
+        raise _too_large(layer, size, window)
     return tuple(pooled)

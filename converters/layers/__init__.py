@@ -9,7 +9,9 @@ from converters.layers import (
     normalization,
     pooling,
     recurrent,
+    reduction,
     source,
+    window,
 )
 
 __all__ = [
@@ -21,5 +23,7 @@ __all__ = [
     "normalization",
     "pooling",
     "recurrent",
+    "reduction",
     "source",
+    "window",
 ]

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from converters.lowering import Lowering, lowers
-from ir import Value
-from ir.ops import Abs, Elu, Pow, Relu, Sigmoid, Softmax, Softplus, Tanh
+from ir import Parameter, Value
+from ir.ops import (
+    Abs,
+    Clamp,
+    Dropout,
+    Elu,
+    Equal,
+    Exp,
+    GreaterEqual,
+    Log,
+    Mul,
+    Pow,
+    PRelu,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Sub,
+    Tanh,
+)
 from prototxt.geometry import axis_of
 
 
@@ -71,12 +90,78 @@ def softmax(step: Lowering) -> Sequence[Value]:
     return [step.add(Softmax(axis), step.inputs[0])]
 
 
+@lowers("PReLU")
+def prelu(step: Lowering) -> Sequence[Value]:
+    """Caffe: max(x, 0) + slope * min(x, 0), a slope a channel, or one for all."""
+    slope = step.params[0]
+    # A slope that all channels share is a number of no axes in Caffe.
+    if isinstance(slope, Parameter) and slope not in step.shared:
+        slope = step.store(slope, slope.data.reshape(-1))
+    return [step.add(PRelu(), step.inputs[0], step.reshape(slope, (prod(slope.shape),)))]
+
+
+@lowers("Swish")
+def swish(step: Lowering) -> Sequence[Value]:
+    """Caffe: x * sigmoid(beta * x)."""
+    x = step.inputs[0]
+    gate = step.add(Sigmoid(), step.affine(x, step.layer.message.swish_param.beta))
+    return [step.add(Mul(), x, gate)]
+
+
+@lowers("Clip")
+def clip(step: Lowering) -> Sequence[Value]:
+    """Caffe: max(min, min(x, max))."""
+    param = step.layer.message.clip_param
+    return [step.add(Clamp(param.min, param.max), step.inputs[0])]
+
+
+@lowers("Threshold")
+def threshold(step: Lowering) -> Sequence[Value]:
+    """Caffe: 1 where x > threshold, else 0, also where x is NaN; x > t is (x >= t) - (x = t)."""
+    x = step.inputs[0]
+    limit = step.constant("threshold", step.layer.message.threshold_param.threshold)
+    return [step.add(Sub(), step.add(GreaterEqual(), x, limit), step.add(Equal(), x, limit))]
+
+
+@lowers("Exp")
+def exp(step: Lowering) -> Sequence[Value]:
+    """Caffe: base ** (shift + scale * x) as exp(scale * log(base) * x) * base ** shift, the two
+    numbers in float32."""
+    param = step.layer.message.exp_param
+    base, shift = np.float32(param.base), np.float32(param.shift)
+    with np.errstate(over="ignore", under="ignore"):
+        if base == -1:
+            inner, outer = np.float32(param.scale), np.exp(shift)
+        else:
+            inner, outer = np.log(base) * np.float32(param.scale), np.power(base, shift)
+    if not (np.isfinite(inner) and np.isfinite(outer)):
+        raise step.unsupported(
+            f"base {param.base:g}, scale {param.scale:g} and shift {param.shift:g} make a factor "
+            f"of {outer if np.isfinite(inner) else inner:g}, which float32 cannot hold",
+            "a smaller shift or scale",
+        )
+    y = step.add(Exp(), step.affine(step.inputs[0], float(inner)))
+    return [step.affine(y, float(outer))]
+
+
+@lowers("Log")
+def log(step: Lowering) -> Sequence[Value]:
+    """Caffe: log(shift + scale * x) / log(base), by a float32 reciprocal."""
+    param = step.layer.message.log_param
+    y = step.add(Log(), step.affine(step.inputs[0], param.scale, param.shift))
+    base = np.float32(param.base)
+    return [step.affine(y, 1.0 if base == -1 else float(np.float32(1) / np.log(base)))]
+
+
 @lowers("Dropout")
 def dropout(step: Lowering) -> Sequence[Value]:
-    """Caffe: the identity at TEST, because training has scaled already."""
-    if step.phase != "TEST":
-        raise step.unsupported("Dropout is random at TRAIN", "convert the TEST phase")
-    return [step.inputs[0]]
+    """Caffe: the identity at TEST, because training scales; at TRAIN, a share of x is dropped."""
+    if step.phase == "TEST":
+        return [step.inputs[0]]
+    ratio = step.layer.message.dropout_param.dropout_ratio
+    if not 0 <= ratio < 1:
+        raise step.unsupported(f"dropout_ratio {ratio:g} at TRAIN", "a ratio from 0 to below 1")
+    return [step.add(Dropout(ratio), step.inputs[0])]
 
 
 @lowers("Split")

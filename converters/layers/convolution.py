@@ -7,7 +7,7 @@ from math import prod
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Conv, Flatten, Linear
+from ir.ops import Conv, ConvTranspose, Flatten, Linear
 from prototxt.geometry import axis_of, convolution_window
 
 
@@ -15,11 +15,22 @@ from prototxt.geometry import axis_of, convolution_window
 def convolution(step: Lowering) -> Sequence[Value]:
     """Caffe: axes before `axis` are a batch, `axis` are channels, the others spatial; all bottoms
     share the weight."""
+    return _windowed(step, Conv)
+
+
+@lowers("Deconvolution")
+def deconvolution(step: Lowering) -> Sequence[Value]:
+    """Caffe: the transpose of Convolution, with the same settings and a weight (C, O / group,
+    ...)."""
+    return _windowed(step, ConvTranspose)
+
+
+def _windowed(step: Lowering, kind: type[Conv] | type[ConvTranspose]) -> Sequence[Value]:
     param = step.layer.message.convolution_param
     shape = step.inputs[0].shape
     axis = axis_of(step.layer, param.axis, len(shape))
     window = convolution_window(step.layer, len(shape) - axis - 1)
-    op = Conv(window.stride, window.pad, window.dilation, param.group)
+    op = kind(window.stride, window.pad, window.dilation, param.group)
     tops = []
     for x, top in zip(step.inputs, step.tops, strict=True):
         if axis != 1:

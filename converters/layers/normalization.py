@@ -12,6 +12,7 @@ from ir.ops import (
     Add,
     AveragePool,
     BatchNorm,
+    Div,
     LocalResponseNorm,
     Mul,
     Pow,
@@ -67,10 +68,7 @@ def batch_norm(step: Lowering) -> Sequence[Value]:
         return [_batch_statistics(step, x, param.eps)]
     mean, variance, factor = (step.param(i) for i in range(3))
     statistics = [_divided(step, mean, factor), _divided(step, variance, factor)]
-    if len(x.shape) == 1:
-        x = step.reshape(x, (x.shape[0], 1))
-    y = step.add(BatchNorm(param.eps), x, *statistics)
-    return [step.reshape(y, step.tops[0])]
+    return [step.add(BatchNorm(param.eps), x, *statistics)]
 
 
 def _divided(step: Lowering, sums: Parameter, factor: Parameter) -> Parameter:
@@ -84,12 +82,25 @@ def _divided(step: Lowering, sums: Parameter, factor: Parameter) -> Parameter:
 
 def _batch_statistics(step: Lowering, x: Value, eps: float) -> Value:
     axes = tuple(axis for axis in range(len(x.shape)) if axis != 1)
-    if len(x.shape) == 1:
-        axes = (0,)
     centred = step.add(Sub(), x, step.add(ReduceMean(axes, keep=True), x))
     variance = step.add(ReduceMean(axes, keep=True), step.add(Mul(), centred, centred))
     scale = step.add(Pow(-0.5), step.affine(variance, 1.0, eps))
     return step.add(Mul(), centred, scale)
+
+
+@lowers("MVN")
+def mvn(step: Lowering) -> Sequence[Value]:
+    """Caffe: (x - mean) / (sqrt(variance) + eps) over a map, or over a sample with
+    across_channels; the top has four axes."""
+    param = step.layer.message.mvn_param
+    x = step.reshape(step.inputs[0], step.tops[0])
+    axes = (1, 2, 3) if param.across_channels else (2, 3)
+    centred = step.add(Sub(), x, step.add(ReduceMean(axes, keep=True), x))
+    if not param.normalize_variance:
+        return [centred]
+    variance = step.add(ReduceMean(axes, keep=True), step.add(Mul(), centred, centred))
+    deviation = step.affine(step.add(Pow(0.5), variance), 1.0, param.eps)
+    return [step.add(Div(), centred, deviation)]
 
 
 @lowers("Scale")
@@ -97,20 +108,27 @@ def scale(step: Lowering) -> Sequence[Value]:
     """Caffe: x * factor + bias, broadcast from `axis`; the factor is a parameter or the second
     bottom."""
     param = step.layer.message.scale_param
-    x = step.inputs[0]
-    rank = len(x.shape)
     factor = step.inputs[1] if len(step.inputs) == 2 else step.params[0]
-    axis = axis_of(step.layer, param.axis, rank) if factor.shape else 0
-    y = step.add(Mul(), x, _aligned(step, factor, axis, rank))
+    y = step.add(Mul(), step.inputs[0], _aligned(step, factor, param.axis))
     if param.bias_term:
-        y = step.add(Add(), y, _aligned(step, step.params[-1], axis, rank))
+        y = step.add(Add(), y, _aligned(step, step.params[-1], param.axis))
     return [y]
 
 
-def _aligned(step: Lowering, factor: Value, axis: int, rank: int) -> Value:
-    """The factor with ones behind, so that broadcasting from the right starts at `axis`."""
+@lowers("Bias")
+def bias(step: Lowering) -> Sequence[Value]:
+    """Caffe: x + bias, broadcast from `axis`; the bias is a parameter or the second bottom."""
+    term = step.inputs[1] if len(step.inputs) == 2 else step.params[0]
+    axis = step.layer.message.bias_param.axis
+    return [step.add(Add(), step.inputs[0], _aligned(step, term, axis))]
+
+
+def _aligned(step: Lowering, factor: Value, wanted: int) -> Value:
+    """The factor with ones behind, so that broadcasting from the right starts at axis `wanted`."""
     if not factor.shape:
         return factor
+    rank = len(step.inputs[0].shape)
+    axis = axis_of(step.layer, wanted, rank)
     shape = (*factor.shape, *(1,) * (rank - axis - len(factor.shape)))
     if isinstance(factor, Parameter) and factor not in step.shared:
         return step.store(factor, factor.data.reshape(shape))

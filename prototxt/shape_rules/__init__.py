@@ -12,11 +12,18 @@ from prototxt.shape_rules import (
     normalization,
     pooling,
     recurrent,
+    reduction,
     source,
+    window,
 )
 from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shape, shape_rule, shown
 
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (elementwise, linear, loss, movement, normalization, pooling, recurrent, source)
+FAMILIES = (elementwise, linear, loss, movement, normalization, pooling) + (
+    recurrent,
+    reduction,
+    source,
+    window,
+)

@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from prototxt import caffe_pb2 as pb
 from prototxt.geometry import counted, fail
 from prototxt.net import Layer
-from prototxt.shape_rules.rule import LayerShapes, Shape, need_equal, shape_rule
+from prototxt.shape_rules.rule import (
+    LayerShapes,
+    ParamShape,
+    Shape,
+    constant_filler,
+    need_axes,
+    need_equal,
+    shape_rule,
+)
 
 
-@shape_rule("ReLU", "Dropout", "Power", "Sigmoid", "TanH", "AbsVal", "ELU", "BNLL")
+@shape_rule(
+    "AbsVal", "BNLL", "Dropout", "ELU", "Power", "ReLU", "Sigmoid", "Swish", "TanH", "Threshold"
+)
 def elementwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom."""
     return LayerShapes((bottoms[0],))
+
+
+@shape_rule("Clip")
+def clip(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom."""
+    param = layer.message.clip_param
+    missing = [name for name in ("min", "max") if not param.HasField(name)]
+    if missing:
+        raise fail(layer, f"clip_param has no {' and no '.join(missing)}", "both min and max")
+    return LayerShapes((bottoms[0],))
+
+
+@shape_rule("Exp", "Log")
+def exp_or_log(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom."""
+    base = np.float32(
+        layer.message.exp_param.base if layer.type == "Exp" else layer.message.log_param.base
+    )
+    # A base of -1 stands for e.  A logarithm to the base 1 would be divided by 0.
+    wrong = not 0 < base < np.inf or (layer.type == "Log" and np.log(base) == 0)
+    if base != -1 and wrong:
+        expected = "a positive number" + (" other than 1" if layer.type == "Log" else "")
+        raise fail(layer, f"base {base:g} cannot be used", f"{expected}, or -1, which stands for e")
+    return LayerShapes((bottoms[0],))
+
+
+@shape_rule("PReLU")
+def prelu(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom; slope (C,), or () where channels share one."""
+    param = layer.message.prelu_param
+    need_axes(layer, bottoms[0], 2)
+    slope = () if param.channel_shared else (bottoms[0][1],)
+    filler = param.filler if param.HasField("filler") else constant_filler(0.25)
+    return LayerShapes((bottoms[0],), (ParamShape("slope", slope, filler),))
 
 
 @shape_rule("Eltwise", bottoms=(2, None))

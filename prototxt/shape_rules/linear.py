@@ -4,21 +4,46 @@ from __future__ import annotations
 
 from math import prod
 
-from prototxt.geometry import axis_of, convolution_window, counted, fail
-from prototxt.net import Layer
-from prototxt.shape_rules.rule import (
-    LayerShapes,
-    ParamShape,
-    Shape,
-    need_equal,
-    shape_rule,
-    shown,
+from prototxt.geometry import (
+    Window,
+    axis_of,
+    convolution_window,
+    convolved_size,
+    counted,
+    deconvolved_size,
+    fail,
 )
+from prototxt.net import Layer
+from prototxt.shape_rules.rule import LayerShapes, ParamShape, Shape, need_equal, shape_rule
 
 
 @shape_rule("Convolution", bottoms=(1, None), tops=(1, None))
 def convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """Channels at `axis`, windows on the axes behind it; weight (O, C / group, ...), bias (O,)."""
+    param = layer.message.convolution_param
+    axis, window = _checked(layer, bottoms)
+    channels, size = bottoms[0][axis], bottoms[0][axis + 1 :]
+    top = (*bottoms[0][:axis], param.num_output, *convolved_size(layer, size, window))
+    weight = (param.num_output, channels // param.group, *window.kernel)
+    macs = prod(top) * prod(weight[1:]) * len(bottoms)
+    return LayerShapes((top,) * len(bottoms), _weight_and_bias(layer, weight), macs)
+
+
+@shape_rule("Deconvolution", bottoms=(1, None), tops=(1, None))
+def deconvolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """Channels at `axis`, windows on the axes behind it; weight (C, O / group, ...), bias (O,)."""
+    param = layer.message.convolution_param
+    axis, window = _checked(layer, bottoms)
+    channels, size = bottoms[0][axis], bottoms[0][axis + 1 :]
+    top = (*bottoms[0][:axis], param.num_output, *deconvolved_size(layer, size, window))
+    weight = (channels, param.num_output // param.group, *window.kernel)
+    macs = prod(bottoms[0]) * prod(weight[1:]) * len(bottoms)
+    return LayerShapes((top,) * len(bottoms), _weight_and_bias(layer, weight), macs)
+
+
+def _checked(layer: Layer, bottoms: list[Shape]) -> tuple[int, Window]:
+    """The axis of the channels and the window; counts and groups checked.  Source: Caffe's
+    base_conv_layer, LayerSetUp."""
     param = layer.message.convolution_param
     need_equal(layer, bottoms)
     if len(layer.tops) != len(bottoms):
@@ -28,8 +53,8 @@ def convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
             "as many tops as bottoms",
         )
     axis = axis_of(layer, param.axis, len(bottoms[0]))
-    channels, size = bottoms[0][axis], bottoms[0][axis + 1 :]
-    window = convolution_window(layer, len(size))
+    window = convolution_window(layer, len(bottoms[0]) - axis - 1)
+    channels = bottoms[0][axis]
     if param.num_output < 1:
         raise fail(layer, "num_output is missing or 0", "at least 1")
     if param.group < 1 or channels % param.group or param.num_output % param.group:
@@ -39,26 +64,15 @@ def convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
             f"{param.num_output} outputs",
             "a divisor of both",
         )
-    out = tuple(
-        (n + 2 * p - (d * (k - 1) + 1)) // s + 1
-        for n, p, d, k, s in zip(
-            size, window.pad, window.dilation, window.kernel, window.stride, strict=True
-        )
-    )
-    if min(out, default=1) < 1:
-        raise fail(
-            layer,
-            f"the window {shown(window.kernel)} does not fit a map of {shown(size)}",
-            "a map at least as large as the window",
-            "give larger inputs",
-        )
-    top = (*bottoms[0][:axis], param.num_output, *out)
-    weight = (param.num_output, channels // param.group, *window.kernel)
+    return axis, window
+
+
+def _weight_and_bias(layer: Layer, weight: Shape) -> tuple[ParamShape, ...]:
+    param = layer.message.convolution_param
     params = [ParamShape("weight", weight, param.weight_filler)]
     if param.bias_term:
         params.append(ParamShape("bias", (param.num_output,), param.bias_filler))
-    macs = prod(top) * prod(weight[1:]) * len(bottoms)
-    return LayerShapes((top,) * len(bottoms), tuple(params), macs)
+    return tuple(params)
 
 
 @shape_rule("InnerProduct")

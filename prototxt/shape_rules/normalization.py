@@ -9,6 +9,7 @@ from prototxt.shape_rules.rule import (
     ParamShape,
     Shape,
     constant_filler,
+    need_axes,
     need_rank,
     shape_rule,
     shown,
@@ -35,8 +36,8 @@ def lrn(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
 @shape_rule("BatchNorm")
 def batch_norm(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom; mean (C,), variance (C,), scale_factor (1,)."""
-    rank = len(bottoms[0])
-    channels = 1 if rank == 1 else bottoms[0][axis_of(layer, 1, rank)]
+    need_axes(layer, bottoms[0], 2)
+    channels = bottoms[0][1]
     params = (
         ParamShape("mean", (channels,), constant_filler()),
         ParamShape("variance", (channels,), constant_filler()),
@@ -45,35 +46,57 @@ def batch_norm(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((bottoms[0],), params)
 
 
+@shape_rule("MVN")
+def mvn(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom, with ones behind up to four axes."""
+    need_axes(layer, bottoms[0], 0, 4)
+    return LayerShapes(((*bottoms[0], *(1,) * (4 - len(bottoms[0]))),))
+
+
 @shape_rule("Scale", bottoms=(1, 2))
 def scale(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom; the factor spans `num_axes` axes from `axis`, and so does the bias."""
     param = layer.message.scale_param
-    rank = len(bottoms[0])
+    factor = _operand(layer, bottoms, param.axis, param.num_axes, "factor")
     params = []
-    if len(bottoms) == 2:
-        factor = bottoms[1]
-        axis = axis_of(layer, param.axis, rank) if factor else 0
-        if bottoms[0][axis : axis + len(factor)] != factor:
-            raise fail(
-                layer,
-                f"a factor of shape {shown(factor)} for a bottom of shape "
-                f"{shown(bottoms[0])} from axis {axis}",
-                "equal sizes on the axes that it scales",
-            )
-    else:
-        axis = axis_of(layer, param.axis, rank)
-        if param.num_axes < -1 or axis + param.num_axes > rank:
-            raise fail(
-                layer,
-                f"num_axes {param.num_axes} from axis {axis} on {rank} axes",
-                f"-1 (to the end) to {rank - axis}",
-            )
-        factor = (
-            bottoms[0][axis:] if param.num_axes == -1 else bottoms[0][axis : axis + param.num_axes]
-        )
+    if len(bottoms) == 1:
         filler = param.filler if param.HasField("filler") else constant_filler(1.0)
         params.append(ParamShape("scale", factor, filler))
     if param.bias_term:
+        axis_of(layer, param.axis, len(bottoms[0]))  # asked for by Caffe, for a scalar as well
         params.append(ParamShape("bias", factor, param.bias_filler))
     return LayerShapes((bottoms[0],), tuple(params))
+
+
+@shape_rule("Bias", bottoms=(1, 2))
+def bias(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom; the bias spans `num_axes` axes from `axis`."""
+    param = layer.message.bias_param
+    term = _operand(layer, bottoms, param.axis, param.num_axes, "bias")
+    params = (ParamShape("bias", term, param.filler),) if len(bottoms) == 1 else ()
+    return LayerShapes((bottoms[0],), params)
+
+
+def _operand(layer: Layer, bottoms: list[Shape], axis: int, count: int, what: str) -> Shape:
+    """The shape of a factor or bias: the second bottom's, or `count` axes of the first from
+    `axis`."""
+    shape, rank = bottoms[0], len(bottoms[0])
+    if len(bottoms) == 2:
+        operand = bottoms[1]
+        axis = axis_of(layer, axis, rank) if operand else 0
+        if shape[axis : axis + len(operand)] != operand:
+            raise fail(
+                layer,
+                f"a {what} of shape {shown(operand)} for a bottom of shape {shown(shape)} from "
+                f"axis {axis}",
+                "equal sizes on the axes that it covers",
+            )
+        return operand
+    axis = axis_of(layer, axis, rank)
+    if count < -1 or axis + count > rank:
+        raise fail(
+            layer,
+            f"num_axes {count} from axis {axis} on {rank} axes",
+            f"-1 (to the end) to {rank - axis}",
+        )
+    return shape[axis:] if count == -1 else shape[axis : axis + count]

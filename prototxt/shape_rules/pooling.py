@@ -5,7 +5,7 @@ from __future__ import annotations
 from prototxt import caffe_pb2 as pb
 from prototxt.geometry import fail, pooled_size, pooling_window
 from prototxt.net import Layer
-from prototxt.shape_rules.rule import LayerShapes, Shape, need_rank, shape_rule, shown
+from prototxt.shape_rules.rule import LayerShapes, Shape, need_rank, shape_rule
 
 
 @shape_rule("Pooling", tops=(1, 2))
@@ -19,12 +19,5 @@ def pooling(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         raise fail(layer, "a second top (the mask) without max pooling", "one top, or pool: MAX")
     if any(window.pad) and pool == pb.PoolingParameter.STOCHASTIC:
         raise fail(layer, "stochastic pooling with padding", "pad 0")
-    pooled = pooled_size(size, window)
-    if min(pooled) < 1:
-        raise fail(
-            layer,
-            f"the window {shown(window.kernel)} does not fit a map of {shown(size)}",
-            "a map at least as large as the window",
-            "give larger inputs",
-        )
+    pooled = pooled_size(layer, size, window)
     return LayerShapes(((*bottoms[0][:2], *pooled),) * len(layer.tops))

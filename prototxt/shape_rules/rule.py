@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prototxt import caffe_pb2 as pb
-from prototxt.geometry import fail
+from prototxt.geometry import fail, shown
 from prototxt.net import Layer
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Rule",
     "Shape",
     "constant_filler",
+    "need_axes",
     "need_equal",
     "need_rank",
     "rule_of",
@@ -94,9 +95,12 @@ def need_rank(layer: Layer, shape: Shape, rank: int) -> None:
         raise fail(layer, f"{layer.type} has a bottom of shape {shown(shape)}", f"{rank} axes")
 
 
-def shown(shape: Shape) -> str:
-    """A shape for a message."""
-    return "(" + ", ".join(map(str, shape)) + ")"
+def need_axes(layer: Layer, shape: Shape, low: int, high: int | None = None) -> None:
+    """Refuse a bottom of fewer axes than `low`, or of more than `high`."""
+    if len(shape) >= low and (high is None or len(shape) <= high):
+        return
+    wanted = f"at least {low} axes" if high is None else f"at most {high} axes"
+    raise fail(layer, f"{layer.type} has a bottom of shape {shown(shape)}", wanted)
 
 
 def need_equal(layer: Layer, shapes: Sequence[Shape]) -> None:

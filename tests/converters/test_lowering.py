@@ -8,7 +8,7 @@ import pytest
 from converters.caffe import lower
 from converters.lowering import LOWERINGS
 from ir import Graph
-from ir.ops import PRIMITIVES, Affine, Conv, Mul, Relu, Reshape
+from ir.ops import PRIMITIVES, Affine, Conv, Dropout, Mul, Relu, Reshape
 from prototxt import parse_net
 from prototxt.errors import NetError, UnsupportedError
 from prototxt.parameters import bind_parameters
@@ -152,19 +152,26 @@ def test_all_refused_layers_are_named_together() -> None:
     with pytest.raises(UnsupportedError) as caught:
         graph_of(
             pool.format("p", "pool: STOCHASTIC kernel_size: 2 stride: 2")
-            + pool.format("q", "pool: AVE kernel_size: 1 stride: 3")
+            + pool.format("q", "pool: AVE kernel_size: 1 stride: 3"),
+            phase="TRAIN",
         )
     assert str(caught.value) == (
         "<text>: 2 layers cannot be converted\n"
-        '  - layer "p" (<text>:2:1): stochastic pooling is not converted\n'
+        '  - layer "p" (<text>:2:1): stochastic pooling is random at TRAIN\n'
         '  - layer "q" (<text>:3:1): an average over a window outside the map: '
         "kernel (1, 1), stride (3, 3) on (7, 5), which Caffe divides by zero"
     )
 
 
-def test_dropout_at_train_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="Dropout is random at TRAIN"):
-        graph_of('layer { name: "d" type: "Dropout" bottom: "data" top: "d" }', phase="TRAIN")
+def test_dropout_at_train_is_an_op() -> None:
+    layer = (
+        'layer {{ name: "d" type: "Dropout" bottom: "data" top: "d" '
+        "dropout_param {{ dropout_ratio: {0} }} }}"
+    )
+    (node,) = graph_of(layer.format(0.25), phase="TRAIN").nodes
+    assert node.op == Dropout(0.25)
+    with pytest.raises(UnsupportedError, match="dropout_ratio 1 at TRAIN"):
+        graph_of(layer.format(1), phase="TRAIN")
 
 
 def test_a_net_of_inputs_only_is_refused() -> None:
@@ -250,5 +257,5 @@ def test_a_layers_own_phase_counts_before_the_nets() -> None:
         'layer { name: "d" type: "Dropout" bottom: "bn" top: "d" }\n'
     )
     assert not graph.parameters()
-    with pytest.raises(UnsupportedError, match="Dropout is random at TRAIN"):
-        graph_of('layer { name: "d" type: "Dropout" bottom: "data" top: "d" phase: TRAIN }')
+    text = 'layer { name: "d" type: "Dropout" bottom: "data" top: "d" phase: TRAIN }'
+    assert graph_of(text).nodes[0].op == Dropout(0.5)

@@ -146,13 +146,22 @@ def test_pooling_stochastic_is_an_expectation_at_test() -> None:
     np.testing.assert_array_equal(got, plane([10 / 4, 0]))
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields"),
-    [("Dropout", ""), ("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 1 }")],
-)
-def test_random_layers_are_refused_in_phase_train(kind: str, fields: str) -> None:
+def test_pooling_stochastic_is_refused_in_phase_train() -> None:
+    fields = "pooling_param { pool: STOCHASTIC kernel_size: 1 }"
     with pytest.raises(UnsupportedError, match=r'layer "op": .* is random in phase TRAIN'):
-        y(kind, fields, plane([1]), phase="TRAIN")
+        y("Pooling", fields, plane([1]), phase="TRAIN")
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_spp_stochastic_is_refused_in_every_phase(phase: str) -> None:
+    fields = "spp_param { pyramid_height: 1 pool: STOCHASTIC }"
+    with pytest.raises(UnsupportedError, match=r'layer "op": .* is random in every phase'):
+        y("SPP", fields, plane([1]), phase=phase)
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_dropout_is_its_expectation(phase: str) -> None:
+    np.testing.assert_array_equal(y("Dropout", "", [1, -2], phase=phase), [1, -2])
 
 
 # Element-wise

@@ -69,7 +69,8 @@ def run(
     """Execute the net's layers in their order, as Caffe's forward pass does.
 
     Args:
-        net: a parsed net; its phase decides what BatchNorm and Dropout do.
+        net: a parsed net; its phase decides what BatchNorm does.  Dropout is its expectation, the
+            identity, in both.
         parameters: the parameters of each layer, in the shapes that Caffe's layer gives them.
         inputs: blob name -> array of the declared shape, for each of the net's inputs.
         dtype: what the arithmetic is done in.  Scalars of the prototxt are the float32 values that

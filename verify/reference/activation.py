@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from prototxt import caffe_pb2 as pb
-from prototxt.errors import UnsupportedError
 from prototxt.net import Layer
 from verify.reference.registry import Array, caffe_layer
 
@@ -108,12 +106,10 @@ def log(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[A
 
 @caffe_layer("Dropout")
 def dropout(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
-    """The identity at TEST: training has divided by the keep ratio already (dropout_layer.cpp)."""
-    if layer.message.phase == pb.TRAIN:
-        raise UnsupportedError(
-            "Dropout is random in phase TRAIN",
-            where=layer.where,
-            layer=layer.name,
-            hint="load the net in phase TEST",
-        )
+    """The identity (dropout_layer.cpp).
+
+    At TEST it is that in Caffe, since training scales.  At TRAIN Caffe zeroes each element with
+    probability dropout_ratio and divides the others by 1 - dropout_ratio, at random; this is the
+    expectation, and what Dropout is in a framework's inference mode.
+    """
     return list(bottoms)

@@ -147,7 +147,12 @@ def spp(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[A
         elif param.pool == pb.SPPParameter.AVE:
             levels.append(average_pool(x, windows))
         else:
-            levels.append(stochastic_pool(x, windows))
+            # The pooling layers inside are made without a phase, and so with TRAIN.
+            raise UnsupportedError(
+                "stochastic pooling in SPP is random in every phase",
+                where=layer.where,
+                layer=layer.name,
+            )
     if len(levels) == 1:
         return levels
     return [np.concatenate([pooled.reshape(x.shape[0], -1) for pooled in levels], axis=1)]
