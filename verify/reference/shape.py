@@ -69,7 +69,7 @@ def reshape(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
     start = param.axis if param.axis >= 0 else x.ndim + param.axis + 1
     end = x.ndim if param.num_axes == -1 else start + param.num_axes
     dims = [x.shape[start + i] if dim == 0 else dim for i, dim in enumerate(param.shape.dim)]
-    return [x.reshape(*x.shape[:start], *dims, *x.shape[end:])]
+    return [x.reshape((*x.shape[:start], *dims, *x.shape[end:]))]
 
 
 @caffe_layer("Crop")
