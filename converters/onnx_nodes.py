@@ -49,9 +49,8 @@ class NodeBuilder(Emitter):
 
     def part(self, node: Node, role: str) -> str:
         """A name for a value that exists only on the way to a node's output."""
-        taken = {*self.constants, *self._value_names}
         name = f"{node.output.name}/{role}"
-        while name in taken:
+        while name in self._value_names or name in self.constants:
             name += "_"
         self._value_names.add(name)
         return name

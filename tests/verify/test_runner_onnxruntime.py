@@ -101,6 +101,18 @@ def test_sizes_that_are_open_and_selections_that_are_empty(tmp_path: Path) -> No
         np.testing.assert_array_equal(got["out"], x[selector != 0] * [1, 10, 100])
 
 
+def test_what_fails_is_raised_and_not_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, picked = Value("data", (2,)), Value("picked", (2, 3))
+    runner = OnnxRuntimeRunner(written(tmp_path, [data], [(o.Gather(0), (STORED, data), picked)]))
+    got = runner.run({"data": np.array([1.9, 0], np.float32)})["picked"]
+    np.testing.assert_array_equal(got, STORED.data[[1, 0]])
+    with pytest.raises(Exception, match="idx=2 must be within"):
+        runner.run({"data": np.array([2, 0], np.float32)})
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_conversion_without_the_target(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no onnx files"):
         OnnxRuntimeRunner(Conversion(tmp_path, {"outputs": [], "targets": {"mxnet": {}}}))
