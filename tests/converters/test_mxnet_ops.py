@@ -12,6 +12,7 @@ import pytest
 from ir import Op, Value, constant
 from ir import ops as o
 from tests.converters.mxnet_conversion import apply, graph_of, random, result
+from tests.frameworks import require
 
 WIDE = np.array(
     [-1e30, -200, -100, -90, -20, -1, -1e-3, -1e-8, 0, 1e-8, 1, 19, 21, 88, 100, 1e30], np.float32
@@ -33,6 +34,14 @@ UNARY: list[tuple[Op, Any]] = [
     (o.Softplus(), softplus),
     (o.Elu(1.5), lambda x: np.where(x > 0, x, 1.5 * np.expm1(np.minimum(x, 0)))),
     (o.Clamp(-3.5), lambda x: np.maximum(x, np.float32(-3.5))),
+    (o.Clamp(high=0.7), lambda x: np.minimum(x, np.float32(0.7))),
+    (o.Clamp(-0.5, 20.0), lambda x: np.clip(x, -0.5, 20)),
+    (o.Clamp(0.0, 6.0), lambda x: np.clip(x, 0, 6)),
+    (o.Clamp(1.5, 1.5), lambda x: np.full_like(x, 1.5)),
+    (o.Clamp(3.0, -2.0), lambda x: np.full_like(x, 3)),
+    (o.Clamp(-math.inf, 0.25), lambda x: np.minimum(x, 0.25)),
+    (o.Dropout(0.3), lambda x: x),
+    (o.Exp(), lambda x: np.exp(x.astype(np.float32))),
     (o.Affine(-1.7, 0.3), lambda x: x * np.float32(-1.7) + np.float32(0.3)),
     (o.Affine(2.0, 0.0), lambda x: x * 2),
     (o.Affine(1.0, 1e-9), lambda x: x + np.float32(1e-9)),
@@ -94,6 +103,46 @@ def test_a_factor_of_0_does_not_read(tmp_path: Path) -> None:
 def test_pow(exponent: float, tmp_path: Path) -> None:
     x = np.abs(random(5, 7)) + 0.1
     np.testing.assert_allclose(apply(o.Pow(exponent), tmp_path, x), x**exponent, rtol=2e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 5), (2, 3, 4, 5), (1, 3, 2, 2, 4)], ids=str)
+@pytest.mark.parametrize("channels", [1, None])
+@pytest.mark.parametrize("stored", [False, True])
+def test_prelu(shape: tuple[int, ...], channels: int | None, stored: bool, tmp_path: Path) -> None:
+    x, slope = random(*shape), random(channels or shape[1])
+    want = np.maximum(x, 0) + np.minimum(x, 0) * slope.reshape(-1, *(1,) * (len(shape) - 2))
+    if stored:
+        inputs = [Value("x", shape)]
+        graph = graph_of((o.PRelu(), [*inputs, constant("slope", slope)], "y"), inputs=inputs)
+        got = result(graph, tmp_path, x)
+        size = "" if len(slope) == 1 else f"in_channels={len(slope)}"
+        assert f"nn.PReLU({size})" in (tmp_path / "net_gluon.py").read_text()
+    else:
+        got = apply(o.PRelu(), tmp_path, x, slope)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_prelu_by_hand(tmp_path: Path) -> None:
+    x = np.array([[[-2, 0, 3], [-2, 0, 3]]], np.float32)
+    got = apply(o.PRelu(), tmp_path, x, np.array([0.5, -1], np.float32))
+    assert got.tolist() == [[[-1, 0, 3], [2, 0, 3]]]
+
+
+def test_dropout_drops_in_training(tmp_path: Path) -> None:
+    """A share of the values, and the others are scaled up, as in Caffe."""
+    mx: Any = require("mxnet")
+    x = np.ones((100, 100), np.float32)
+    apply(o.Dropout(0.2), tmp_path, x)
+    scope: dict[str, Any] = {"__file__": str(tmp_path / "net_gluon.py"), "__name__": "net_gluon"}
+    exec((tmp_path / "net_gluon.py").read_text(), scope)
+    net = scope["load"]()
+    with mx.autograd.record():
+        by_source = net(mx.nd.array(x)).asnumpy()
+    symbol = mx.sym.load(str(tmp_path / "net-symbol.json"))
+    executor = symbol.bind(mx.cpu(), args={"x0": mx.nd.array(x)}, grad_req="null")
+    for got in (by_source, executor.forward(is_train=True)[0].asnumpy()):
+        assert set(np.unique(got).tolist()) == {0.0, 1.25}
+        assert abs((got == 0).mean() - 0.2) < 0.02
 
 
 def test_log(tmp_path: Path) -> None:
