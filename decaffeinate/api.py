@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from converters.emitter import Artifact, Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
 from converters.open_sizes import lower_open, other_sizes
-from decaffeinate.plugins import Plugin, read_with_plugins, use_plugins
+from decaffeinate.plugins import Plugin, other_plugins, read_with_plugins, use_plugins
 from decaffeinate.version import __version__
 from ir import Graph
 from prototxt.atomic import Staging
@@ -242,6 +242,7 @@ def verify(
         conversion = read_conversion(path)
         assert feeds is not None
         report = at_size(loaded, conversion, feeds)
+        report.notes += other_plugins(loaded.plugins, conversion.manifest)
         for sizes in other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ())):
             resized = loaded.resized(sizes)
             label = " ".join(f"{name}={','.join(map(str, n))}" for name, n in sizes.items())
@@ -274,9 +275,9 @@ def _random_notes(net: Net) -> list[str]:
     dropped = [f'"{layer.name}"' for layer in net if layer.type == "Dropout"]
     if net.phase != "TRAIN" or not dropped:
         return []
+    names = ", ".join(dropped)
     return [
-        f"Dropout is random at TRAIN ({', '.join(dropped)}): PyTorch and MXNet drop while they "
-        "train; what is verified, and what ONNX computes, is the expectation, which is the input"
+        f"Dropout is random at TRAIN ({names}): what is verified is its expectation, the identity"
     ]
 
 

@@ -12,6 +12,7 @@ import click
 
 __all__ = [
     "CONTEXT",
+    "INTERRUPTED",
     "BackendOption",
     "InputFile",
     "InputShape",
@@ -30,6 +31,9 @@ else:  # generic since click 8.4 only
 
 CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
 """Settings of every command."""
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells have it."""
 
 _TARGETS = ("onnx", "pytorch", "mxnet")
 
@@ -199,7 +203,8 @@ def nets_argument(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def failing_cleanly(command: Callable[..., None]) -> Callable[..., None]:
-    """A user's mistake becomes a message on standard error and exit code 2."""
+    """A user's mistake becomes a message on standard error and exit code 2; Ctrl-C ends with
+    130."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
@@ -217,5 +222,8 @@ def failing_cleanly(command: Callable[..., None]) -> Callable[..., None]:
                 err=True,
             )
             sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
 
     return guarded
