@@ -81,7 +81,7 @@ def test_a_classifier_refuses_other_image_sizes_by_the_layer_that_fixes_them() -
     message = refusal(text, "spatial")
     assert message.startswith(
         '<text>:3:1: layer "fc": InnerProduct fixes the size: its weight has shape (7, 1824), and '
-        "would need (7, 5600) at data=2,3,72,114"
+        "would need (7, 7840) at data=2,3,72,114"
     )
     assert "convert once for each size with --input-shape" in message
     assert opened(text, "batch").outputs[0].dims == ("batch", 7)
