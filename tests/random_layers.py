@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from math import prod
 
-__all__ = ["MAKERS", "filler", "input_layer", "layer_text", "random_net"]
+from tests import random_windows
+from tests.random_settings import (
+    Maker,
+    Shape,
+    filler,
+    input_layer,
+    layer_text,
+    sizes,
+    yes_or_no,
+)
 
-Shape = tuple[int, ...]
-Maker = Callable[[random.Random], tuple[list[Shape], str]]
-"""From a source of chance to the shapes of the bottoms and the text of type and settings."""
-
-
-def input_layer(name: str, shape: Shape) -> str:
-    """The text of an Input layer."""
-    dims = " ".join(f"dim: {size}" for size in shape)
-    shaped = f"input_param {{ shape {{ {dims} }} }}"
-    return f'layer {{ name: "{name}" type: "Input" top: "{name}" {shaped} }}\n'
-
-
-def layer_text(kind: str, param: str = "", **fields: object) -> str:
-    """The type of a layer and its settings; a list repeats a field, None leaves it out."""
-    lines = []
-    for name, value in fields.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                lines.append(f"{name} {one}" if str(one).startswith("{") else f"{name}: {one}")
-    return f'type: "{kind}"' + (f" {param}_param {{ {' '.join(lines)} }}" if param else "")
+__all__ = ["MAKERS", "random_net"]
 
 
 def random_net(kind: str, seed: int) -> str:
@@ -38,91 +28,20 @@ def random_net(kind: str, seed: int) -> str:
     inputs = "".join(map(input_layer, names, shapes))
     bottoms = " ".join(f'bottom: "{name}"' for name in names)
     tops = 'top: "y" top: "mask"' if "MASK" in text else 'top: "y"'
-    if kind == "Convolution":
+    if kind in ("Convolution", "Deconvolution"):
         tops = " ".join(f'top: "y{i}"' for i in range(len(shapes)))
     return inputs + f'layer {{ name: "layer" {bottoms} {tops} {text.replace("MASK", "")} }}\n'
 
 
-def _sizes(chance: random.Random, count: int, low: int = 1, high: int = 9) -> Shape:
-    return tuple(chance.randint(low, high) for _ in range(count))
-
-
-def _image(chance: random.Random, low: int = 3, high: int = 13) -> Shape:
-    return (*_sizes(chance, 2, 1, 6), *_sizes(chance, 2, low, high))
-
-
-def filler(chance: random.Random) -> str:
-    """The text of a filler, in braces."""
-    kinds = ['type: "xavier"', 'type: "gaussian" std: 0.3', 'type: "uniform" min: -1 max: 1']
-    return f"{{ {chance.choice(kinds)} }}"
-
-
-def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
-    rank = chance.choice([1, 2, 2, 2, 3])
-    group = chance.choice([1, 1, 2, 3])
-    channels, outputs = group * chance.randint(1, 3), group * chance.randint(1, 4)
-    axis = chance.choice([1, 1, 1, 2]) if rank < 3 else 1
-    dilation = [chance.choice([1, 1, 2, 3]) for _ in range(rank)]
-    kernel = [chance.randint(1, 4) for _ in range(rank)]
-    pad = [chance.randint(0, 4) for _ in range(rank)]
-    stride = [chance.randint(1, 3) for _ in range(rank)]
-    size = [max(1, d * (k - 1) + 1 - 2 * p) + chance.randint(0, 6)
-            for d, k, p in zip(dilation, kernel, pad, strict=True)]  # fmt: skip
-    shape = (*_sizes(chance, axis, 1, 3), channels, *size)
-    text = layer_text(
-        "Convolution",
-        "convolution",
-        num_output=outputs,
-        group=group,
-        axis=axis if chance.random() < 0.5 else axis - len(shape),
-        kernel_size=kernel,
-        pad=pad,
-        stride=stride,
-        dilation=dilation,
-        bias_term=chance.choice(["true", "false"]),
-        weight_filler=filler(chance),
-        bias_filler=filler(chance),
-    )
-    return [shape] * chance.choice([1, 1, 2]), text
-
-
-def _pooling(chance: random.Random) -> tuple[list[Shape], str]:
-    shape = _image(chance)
-    method = chance.choice(["MAX", "MAX", "AVE"])
-    kernel = [chance.randint(1, min(5, size)) for size in shape[2:]]
-    pad = [chance.randint(0, k - 1) for k in kernel] if chance.random() < 0.6 else [0, 0]
-    # An average over a window outside the map is refused: so its stride is at most the kernel.
-    stride = [chance.randint(1, 4 if method == "MAX" else k) for k in kernel]
-    text = layer_text(
-        "Pooling",
-        "pooling",
-        pool=method,
-        kernel_h=kernel[0],
-        kernel_w=kernel[1],
-        stride_h=stride[0],
-        stride_w=stride[1],
-        pad_h=pad[0],
-        pad_w=pad[1],
-        round_mode=chance.choice([None, None, "FLOOR"]),
-    )
-    mask = " MASK" if method == "MAX" and chance.random() < 0.4 else ""
-    return [shape], text + mask
-
-
-def _global_pooling(chance: random.Random) -> tuple[list[Shape], str]:
-    method = chance.choice(["MAX", "AVE"])
-    return [_image(chance)], layer_text("Pooling", "pooling", pool=method, global_pooling="true")
-
-
 def _inner_product(chance: random.Random) -> tuple[list[Shape], str]:
-    shape = _sizes(chance, chance.randint(1, 4), 1, 5)
+    shape = sizes(chance, chance.randint(1, 4), 1, 5)
     return [shape], layer_text(
         "InnerProduct",
         "inner_product",
         num_output=chance.randint(1, 7),
         axis=chance.randrange(-len(shape), len(shape)),
-        transpose=chance.choice(["true", "false"]),
-        bias_term=chance.choice(["true", "false"]),
+        transpose=yes_or_no(chance),
+        bias_term=yes_or_no(chance),
         weight_filler=filler(chance),
     )
 
@@ -131,16 +50,20 @@ def _eltwise(chance: random.Random) -> tuple[list[Shape], str]:
     count = chance.randint(2, 4)
     operation = chance.choice(["SUM", "PROD", "MAX"])
     coefficients = None
-    if operation == "SUM" and chance.random() < 0.6:
+    if operation != "PROD" and chance.random() < 0.6:
         coefficients = [chance.choice([1, -1, 0.5, -2.25]) for _ in range(count)]
-    shape = _sizes(chance, chance.randint(1, 5), 1, 4)
+    shape = sizes(chance, chance.randint(1, 5), 1, 4)
     return [shape] * count, layer_text(
-        "Eltwise", "eltwise", operation=operation, coeff=coefficients
+        "Eltwise",
+        "eltwise",
+        operation=operation,
+        coeff=coefficients,
+        stable_prod_grad=yes_or_no(chance),
     )
 
 
 def _concat(chance: random.Random) -> tuple[list[Shape], str]:
-    shape = _sizes(chance, chance.randint(1, 5), 1, 4)
+    shape = sizes(chance, chance.randint(1, 5), 1, 4)
     axis = chance.randrange(len(shape))
     shapes = [
         tuple(chance.randint(1, 4) if i == axis else size for i, size in enumerate(shape))
@@ -151,12 +74,12 @@ def _concat(chance: random.Random) -> tuple[list[Shape], str]:
 
 
 def _scale(chance: random.Random) -> tuple[list[Shape], str]:
-    shape = _sizes(chance, chance.randint(1, 5), 1, 5)
+    shape = sizes(chance, chance.randint(1, 5), 1, 5)
     axis = chance.randrange(len(shape))
     count = chance.randint(0, len(shape) - axis)
     fields: dict[str, object] = {
         "axis": chance.choice([axis, axis - len(shape)]) if count else axis,
-        "bias_term": chance.choice(["true", "false"]),
+        "bias_term": yes_or_no(chance),
         "bias_filler": filler(chance) if count else None,
     }
     if chance.random() < 0.4 and count:
@@ -167,19 +90,72 @@ def _scale(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Scale", "scale", **fields)
 
 
+def _bias(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 5)
+    axis = chance.randrange(len(shape))
+    count = chance.randint(0, len(shape) - axis)
+    wanted = chance.choice([axis, axis - len(shape)]) if count else axis
+    if chance.random() < 0.4 and count:
+        return [shape, shape[axis : axis + count]], layer_text("Bias", "bias", axis=wanted)
+    to_the_end = axis + count == len(shape) and count and chance.random() < 0.5
+    return [shape], layer_text("Bias", "bias", axis=wanted, num_axes=-1 if to_the_end else count)
+
+
+def _prelu(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(2, 5), 1, 5)
+    shared = chance.choice([None, "false", "true"])
+    return [shape], layer_text("PReLU", "prelu", channel_shared=shared)
+
+
+def _mvn(chance: random.Random) -> tuple[list[Shape], str]:
+    # Of few values the deviation may be tiny, and what is divided by it mere rounding.
+    shape = (*sizes(chance, 2, 1, 5), *sizes(chance, chance.randint(0, 2), 4, 9))
+    return [shape], layer_text(
+        "MVN",
+        "mvn",
+        normalize_variance=chance.choice([None, "false"]),
+        across_channels=chance.choice([None, "true"]) if len(shape) > 2 else None,
+        eps=chance.choice([None, 1e-3, 0.5]),
+    )
+
+
+def _reduction(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 5)
+    return [shape], layer_text(
+        "Reduction",
+        "reduction",
+        operation=chance.choice(["SUM", "ASUM", "SUMSQ", "MEAN"]),
+        axis=chance.randrange(-len(shape), len(shape)),
+        coeff=chance.choice([None, 0.5, -3]),
+    )
+
+
+def _arg_max(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 5)
+    axis = chance.choice([None, *range(-len(shape), len(shape))])
+    values = prod(shape[1:]) if axis is None else shape[axis]
+    return [shape], layer_text(
+        "ArgMax",
+        "argmax",
+        axis=axis,
+        top_k=chance.randint(1, values),
+        out_max_val=yes_or_no(chance),
+    )
+
+
 def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
-    shape = _sizes(chance, chance.randint(2, 5), 2, 5)
+    shape = sizes(chance, chance.randint(2, 5), 2, 5)
     return [shape], layer_text(
         "BatchNorm",
         "batch_norm",
         use_global_stats=chance.choice([None, "false", "true"]),
         eps=chance.choice([1e-5, 1e-3, 0.25]),
-    )
+    ) + chance.choice(["", " phase: TRAIN", " phase: TEST"])
 
 
 def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
     size = chance.choice([1, 3, 5, 7])
-    shape = (*_sizes(chance, 2, 1, 9), *_sizes(chance, 2, size, size + 6))
+    shape = (*sizes(chance, 2, 1, 9), *sizes(chance, 2, size, size + 6))
     return [shape], layer_text(
         "LRN",
         "lrn",
@@ -192,7 +168,7 @@ def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
 
 
 def _softmax(chance: random.Random) -> tuple[list[Shape], str]:
-    shape = _sizes(chance, chance.randint(1, 5), 1, 6)
+    shape = sizes(chance, chance.randint(1, 5), 1, 6)
     axis = chance.randrange(-len(shape), len(shape))
     return [shape], layer_text("Softmax", "softmax", axis=axis)
 
@@ -210,20 +186,58 @@ def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
         layer_text("ELU", "elu", alpha=chance.choice([1, 0.3])),
         layer_text("Power", "power", power=power, scale=scale, shift=shift),
         layer_text("Dropout"),
+        layer_text("Dropout", "dropout", dropout_ratio=chance.choice([0, 0.3])) + " phase: TRAIN",
+        layer_text("Swish", "swish", beta=chance.choice([None, 0.5, -2, 0])),
+        layer_text("Clip", "clip", **chance.choice(_BOUNDS)),
     ]
-    return [_sizes(chance, chance.randint(1, 5), 1, 6)], chance.choice(texts)
+    return [sizes(chance, chance.randint(1, 5), 1, 6)], chance.choice(texts)
 
 
-MAKERS: dict[str, Maker] = {
-    "Convolution": _convolution,
-    "Pooling": _pooling,
-    "GlobalPooling": _global_pooling,
+_BOUNDS = [{"min": -1, "max": 0.5}, {"min": 0, "max": 6}, {"min": 1, "max": -1}]
+
+
+def _exp(chance: random.Random) -> tuple[list[Shape], str]:
+    return [sizes(chance, chance.randint(1, 5), 1, 6)], layer_text(
+        "Exp",
+        "exp",
+        base=chance.choice([None, -1, 2, 0.5, 1]),
+        scale=chance.choice([None, 0.25, -1.5, 0]),
+        shift=chance.choice([None, 1, -2.5]),
+    )
+
+
+def _log(chance: random.Random) -> tuple[list[Shape], str]:
+    # Near 0 a logarithm has no accuracy: shifted, it stays away from there.
+    return [sizes(chance, chance.randint(1, 5), 1, 6)], layer_text(
+        "Log",
+        "log",
+        base=chance.choice([None, -1, 2, 0.5, 10]),
+        scale=chance.choice([None, 0.25, -1, 0]),
+        shift=chance.choice([12, 20.5]),
+    )
+
+
+def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
+    limit = chance.choice([None, 0, 0.5, -1])
+    shape = sizes(chance, chance.randint(1, 5), 1, 6)
+    return [shape], layer_text("Threshold", "threshold", threshold=limit)
+
+
+MAKERS: dict[str, Maker] = random_windows.MAKERS | {
     "InnerProduct": _inner_product,
     "Eltwise": _eltwise,
     "Concat": _concat,
     "Scale": _scale,
+    "Bias": _bias,
+    "PReLU": _prelu,
     "BatchNorm": _batch_norm,
     "LRN": _lrn,
+    "MVN": _mvn,
     "Softmax": _softmax,
+    "Reduction": _reduction,
+    "ArgMax": _arg_max,
+    "Exp": _exp,
+    "Log": _log,
+    "Threshold": _threshold,
     "elementwise": _elementwise,
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prototxt import parse_net
 from prototxt.errors import NetError
 from prototxt.shapes import infer_shapes
-from tests.random_layers import filler, input_layer, layer_text
+from tests.random_settings import filler, input_layer, layer_text
 
 __all__ = ["random_net"]
 
