@@ -8,47 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from converters.lowering import Lowering, lowers
 from ir import Op, Value
 from ir.ops import Add, Concat, Flatten, Linear, Mul, Sigmoid, Slice, Tanh
-
-_RECURRENT = {"LSTM": -1, "RNN": -3}
-"""Which parameter the state is multiplied by."""
 
 
 @lowers("LSTM")
 def lstm(step: Lowering) -> Sequence[Value]:
     """Caffe: gates = W_hc (cont * h') + W_xc x + b_c (+ W_xc_static x_static), then a step of
     LSTMUnit; the tops are all h, and the last h and c where exposed."""
-    drive, cont, states = _inputs(step, 2)
-    hidden, cell = states or (None, None)
+    drive, cont, (hidden, cell) = _inputs(step, 2)
     outputs = []
     for t in range(drive.shape[0]):
-        go_on = step.add(Slice(0, t, t + 1), cont) if hidden else None
-        gates = _driven(step, _at(step, drive, t), hidden, go_on)
+        go_on = _at(step, cont, t)
+        gates = _driven(step, _at(step, drive, t), hidden, go_on, step.params[-1])
         cell, hidden = _unit(step, gates, cell, go_on)
         outputs.append(hidden)
-    top = outputs[0] if len(outputs) == 1 else step.add(Concat(0), *outputs)
-    assert hidden is not None
-    assert cell is not None
-    return [top, hidden, cell][: len(step.tops)]
+    return [_joined(step, outputs), hidden, cell][: len(step.tops)]
 
 
 @lowers("RNN")
 def rnn(step: Lowering) -> Sequence[Value]:
     """Caffe: h = tanh(W_hh (cont * h') + W_xh x + b_h (+ W_xh_static x_static)), and the top
     tanh(W_ho h + b_o); the last h where exposed."""
-    drive, cont, states = _inputs(step, 1)
-    hidden = states[0] if states else None
+    drive, cont, (hidden,) = _inputs(step, 1)
     outputs = []
     for t in range(drive.shape[0]):
-        go_on = step.add(Slice(0, t, t + 1), cont) if hidden else None
-        hidden = step.add(Tanh(), _driven(step, _at(step, drive, t), hidden, go_on))
+        driven = _driven(step, _at(step, drive, t), hidden, _at(step, cont, t), step.params[-3])
+        hidden = step.add(Tanh(), driven)
         outputs.append(hidden)
     # What follows from the states is computed for all steps at once.
-    every = outputs[0] if len(outputs) == 1 else step.add(Concat(0), *outputs)
-    assert hidden is not None
-    top = _product(step, every, *step.params[-2:])
+    top = _product(step, _joined(step, outputs), *step.params[-2:])
     return [step.add(Tanh(), top), hidden][: len(step.tops)]
 
 
@@ -61,19 +53,17 @@ def lstm_unit(step: Lowering) -> Sequence[Value]:
 
 def _inputs(step: Lowering, count: int) -> tuple[Value, Value, list[Value]]:
     """What drives all steps, (T, N, gates); cont, (T, N, 1); and the first states, each (1, N, D),
-    or none where they are 0."""
-    exposed = count if step.layer.message.recurrent_param.expose_hidden else 0
+    or (1, 1, D) zeros for any N."""
+    param = step.layer.message.recurrent_param
+    exposed = count if param.expose_hidden else 0
     x, cont = step.inputs[:2]
     drive = _product(step, x, *step.params[:2])
     if len(step.inputs) > 2 + exposed:
         static = step.inputs[2]
         matrix = static if len(static.shape) == 2 else step.add(Flatten(1), static)
         drive = step.add(Add(), drive, step.add(Linear(), matrix, step.params[2]))
-    if not exposed and x.shape[0] == 1:
-        # Nothing goes on from a step before, so neither cont nor the weight of the state is read.
-        step.fold(_RECURRENT[step.layer.type] % len(step.params), "multiplies a state that is 0")
-        return drive, cont, []
-    states = step.inputs[-exposed:] if exposed else []
+    zero: Value = step.constant("state", np.zeros((1, 1, param.num_output)))
+    states = step.inputs[-exposed:] if exposed else [zero] * count
     return drive, step.reshape(cont, (*cont.shape, 1)), states
 
 
@@ -88,18 +78,18 @@ def _at(step: Lowering, x: Value, t: int) -> Value:
     return x if x.shape[0] == 1 else step.add(Slice(0, t, t + 1), x)
 
 
-def _driven(step: Lowering, drive: Value, hidden: Value | None, go_on: Value | None) -> Value:
-    """W (cont * h') + drive, (1, N, gates); just the drive while the state is 0."""
-    if hidden is None or go_on is None:
-        return drive
-    weight = step.params[_RECURRENT[step.layer.type]]
-    kept = step.add(Flatten(2), step.add(Mul(), hidden, go_on))
+def _joined(step: Lowering, steps: list[Value]) -> Value:
+    """All time steps, (T, N, ...)."""
+    return steps[0] if len(steps) == 1 else step.add(Concat(0), *steps)
+
+
+def _driven(step: Lowering, drive: Value, hidden: Value, cont: Value, weight: Value) -> Value:
+    """W (cont * h') + drive, (1, N, gates)."""
+    kept = step.add(Flatten(2), step.add(Mul(), hidden, cont))
     return step.add(Add(), step.add(Linear(), kept, weight), drive)
 
 
-def _unit(
-    step: Lowering, gates: Value, cell: Value | None, go_on: Value | None
-) -> tuple[Value, Value]:
+def _unit(step: Lowering, gates: Value, cell: Value, cont: Value) -> tuple[Value, Value]:
     """The next cell and hidden state, (1, N, D); gates (1, N, 4 D) are input, forget, output and
     candidate.
 
@@ -110,7 +100,6 @@ def _unit(
     def gate(index: int, op: Op) -> Value:
         return step.add(op, step.add(Slice(2, index * size, (index + 1) * size), gates))
 
-    new = step.add(Mul(), gate(0, Sigmoid()), gate(3, Tanh()))
-    if cell is not None and go_on is not None:
-        new = step.add(Add(), step.add(Mul(), go_on, gate(1, Sigmoid()), cell), new)
+    kept = step.add(Mul(), cont, gate(1, Sigmoid()), cell)
+    new = step.add(Add(), kept, step.add(Mul(), gate(0, Sigmoid()), gate(3, Tanh())))
     return new, step.add(Mul(), gate(2, Sigmoid()), step.add(Tanh(), new))
