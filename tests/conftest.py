@@ -53,3 +53,22 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _judge(report)
     return report
+
+
+GOLDENS = re.compile(
+    r"test_reference_goldens\.py::\w+\[(?P<case>\w+/\w+)\]"
+    r"|test_backends\.py::test_goldens\[(?P<backend>\w+)-"
+)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of Caffe's recorded nets each target reproduced."""
+    counts: dict[str, int] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        found = GOLDENS.search(report.nodeid)
+        if found:
+            target = found["backend"] or "reference"
+            counts[target] = counts.get(target, 0) + 1
+    if counts:
+        shown = ", ".join(f"{target} {count}" for target, count in counts.items())
+        terminalreporter.write_line(f"goldens of Caffe 1.0 reproduced: {shown}")
