@@ -56,7 +56,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 GOLDENS = re.compile(
-    r"test_reference_goldens\.py::\w+\[(?P<case>\w+/\w+)\]"
+    r"test_reference_goldens\.py::test_every_blob_is_caffes\["
     r"|test_backends\.py::test_goldens\[(?P<backend>\w+)-"
 )
 
