@@ -106,23 +106,25 @@ class _Crew:
 
     def _hear(self, connection: Connection) -> None:
         process, index, since = self._busy[connection]
-        try:
+        message: object = None
+        with contextlib.suppress(EOFError, OSError):  # its end: the process died
             message = connection.recv()
-        except (EOFError, OSError):
+        if isinstance(message, str):
+            self._listener.doing(index, message)
+            return
+        alive = isinstance(message, Outcome)
+        if isinstance(message, Outcome):
+            outcome = message
+        else:
             outcome = Outcome(error=process.obituary(), seconds=time.monotonic() - since)
             self._jobs[index].clean_up()
-        else:
-            if not isinstance(message, Outcome):
-                self._listener.doing(index, str(message))
-                return
-            outcome = message
         self._outcomes[index] = outcome
         del self._busy[connection]
-        if outcome is message and self._waiting:
+        self._listener.ended(index, outcome)
+        if alive and self._waiting:
             self._give(process)
         else:
             process.end()
-        self._listener.ended(index, outcome)
 
     def end(self) -> None:
         """End all processes, and remove what they leave."""

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from decaffeinate.options import INTERRUPTED
 from decaffeinate.pairing import Found, Gathered
 from decaffeinate.worker import Outcome
 from prototxt.geometry import counted
 
-__all__ = ["INTERRUPTED", "Row", "Summary"]
-
-INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells have it."""
+__all__ = ["Row", "Summary"]
 
 
 @dataclass(frozen=True)
