@@ -17,6 +17,7 @@ from prototxt.load import load_net
 from prototxt.net import Layer, Net
 from prototxt.shape_rules.rule import rule_of
 from prototxt.shapes import NetShapes, in_caffe, infer_shapes
+from verify.reference import layer_types
 
 __all__ = ["Inspection", "LayerRow", "inspect_net"]
 
@@ -27,8 +28,8 @@ class LayerRow:
     forward pass.
 
     `known` says whether there is a rule for the type's shapes, `status` is "" for what converts,
-    "not converted" for types of Caffe that take part in no conversion, and "unknown".  `reads` is
-    the type of the data layer that an input stands in the place of.
+    "not converted" for types of Caffe and of public forks that take part in no conversion, and
+    "unknown" for the rest.  `reads` is the type of the data layer that an input replaces.
     """
 
     name: str
@@ -112,8 +113,11 @@ def _shapes(net: Net, given: Mapping[str, Sequence[int]]) -> tuple[NetShapes, st
         unsized = _without_shapes(net, reads)
         layer = f'layer "{error.layer}": ' if error.layer is not None else ""
         flags = " ".join(f"--input-shape {blob}=..." for blob in reads)
-        note = f"{error.where}: {layer}{error.what}, with the shapes of data that the net states"
-        return infer_shapes(unsized, partial=True), f"{note}; for others give {flags}"
+        note = (
+            f"{error.where}: {layer}{error.what}; the shapes of data that the net tells are "
+            f"left out, others can be given with {flags}"
+        )
+        return infer_shapes(unsized, partial=True), note
 
 
 def _without_shapes(net: Net, blobs: Sequence[str]) -> Net:
@@ -149,6 +153,7 @@ def _row(net: Net, layer: Layer, shapes: NetShapes, count: int | None) -> LayerR
     reads = {entry.blob: entry.type for entry in net.preprocessing}
     known = rule_of(layer) is not None
     converts = layer.type == "Input" or (known and layer.type in LOWERINGS)
+    named = in_caffe(layer.type) or layer.type in layer_types()  # forks' too, in the latter
     is_input = layer.type == "Input" and bool(layer.tops)
     if layer.type == "Input":
         count = 0  # even where no shape is known
@@ -161,6 +166,6 @@ def _row(net: Net, layer: Layer, shapes: NetShapes, count: int | None) -> LayerR
         count,
         0 if layer.type == "Input" else shapes.macs.get(layer.index),
         known,
-        "" if converts else "not converted" if in_caffe(layer.type) else "unknown",
+        "" if converts else "not converted" if named else "unknown",
         reads.get(layer.tops[0].name, "") if is_input else "",
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from decaffeinate.inspection import inspect_net
+from decaffeinate.inspection import Inspection, inspect_net
 from prototxt import load_net
 from prototxt.errors import DecaffeinateError, PrototxtError
 from tests.real_models import MODELS, SHARED, existing
@@ -43,17 +43,29 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def inspected(nets: list[Path]) -> dict[str, Outcomes]:
+def tables(nets: list[Path]) -> dict[str, dict[str, Inspection | DecaffeinateError]]:
     """What became of each net in each phase; anything but our own errors fails the tests."""
-    results: dict[str, Outcomes] = {phase: {} for phase in PHASES}
+    results: dict[str, dict[str, Inspection | DecaffeinateError]] = {phase: {} for phase in PHASES}
     for phase in PHASES:
         for path in nets:
             try:
-                inspect_net(path, phase)
-                results[phase][path.name] = None
+                results[phase][path.name] = inspect_net(path, phase)
             except DecaffeinateError as error:
                 results[phase][path.name] = error
     return results
+
+
+@pytest.fixture(scope="module")
+def inspected(
+    tables: dict[str, dict[str, Inspection | DecaffeinateError]],
+) -> dict[str, Outcomes]:
+    return {
+        phase: {
+            name: found if isinstance(found, DecaffeinateError) else None
+            for name, found in results.items()
+        }
+        for phase, results in tables.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +112,20 @@ def test_every_net_that_loads_is_inspected(
     assert failed == {}
 
 
+@pytest.mark.parametrize(("phase", "least"), [("TEST", 64), ("TRAIN", 66)])
+def test_most_data_layers_become_inputs_of_known_shape(
+    tables: dict[str, dict[str, Inspection | DecaffeinateError]], phase: str, least: int
+) -> None:
+    """The others read images or arrays of a size that only their files tell."""
+    found = [table for table in tables[phase].values() if isinstance(table, Inspection)]
+    reading = [table for table in found if any(row.reads for row in table.layers)]
+    unsized = [t for t in reading if any(r.reads and None in r.shapes for r in t.layers)]
+    print(f"{phase}: {len(reading)} nets read data; {len(unsized)} do not tell its shape")
+    assert len(reading) - len(unsized) >= least
+    for table in unsized:
+        assert any("--input-shape" in note for note in table.warnings)
+
+
 def test_nets_without_inputs_name_the_rules_that_left_them_out(loads: dict[str, Outcomes]) -> None:
     """Definitions of a TRAIN net, mostly: the message says which layer would make the blob."""
     without = {n: e for n, e in loads["TEST"].items() if e and "net has no inputs" in e.what}
@@ -126,4 +152,7 @@ def test_published_definitions_are_inspected(name: str, phase: str) -> None:
         return
     table = inspect_net(path, phase)
     assert table.layers
-    assert table.inputs or not table.complete
+    assert table.inputs
+    lacking = [row.name for row in table.layers if row.reads and None in row.shapes]
+    hints = [note for note in table.warnings if "give --input-shape" in note]
+    assert len(hints) >= len(lacking)

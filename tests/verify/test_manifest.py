@@ -117,3 +117,30 @@ def test_tolerances_that_are_none(tolerance: float, done: decaffeinate.Conversio
     with pytest.raises(UsageError, match="expected: a finite number from 0 on"):
         decaffeinate.verify(done.loaded, backends=["onnx"], manifest=done.manifest,
                             tolerance=tolerance)  # fmt: skip
+
+
+def test_the_preprocessing_of_data_layers_is_recorded(tmp_path: Path) -> None:
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        'layer { name: "train" type: "Data" top: "data" top: "label" include { phase: TRAIN }\n'
+        "  transform_param { mirror: true crop_size: 6 scale: 0.5 mean_value: [1, 2, 3] }\n"
+        "  data_param { batch_size: 2 } }\n"
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"\n'
+        "  inner_product_param { num_output: 5 } }\n"
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }\n'
+    )
+    done = decaffeinate.convert(net, to=["pytorch"], output=tmp_path, phase="TRAIN")
+    content = json.loads(done.manifest.read_text())
+    (entry,) = content["preprocessing"]
+    assert (entry["blob"], entry["labels"]) == ("data", ["label"])
+    assert (entry["layer"], entry["type"]) == ("train", "Data")
+    assert entry["transform"]["mean_values"] == [1, 2, 3]
+    assert [step["step"] for step in entry["TRAIN"]] == ["crop", "subtract", "mirror", "multiply"]
+    assert (entry["TRAIN"][0]["at"], entry["TEST"][0]["at"]) == ("random", "centre")
+    assert [item["shape"] for item in content["inputs"]] == [[2, 3, 6, 6], [2]]
+
+
+def test_deploy_nets_have_no_preprocessing(done: decaffeinate.Conversion) -> None:
+    content = json.loads(done.manifest.read_text())
+    assert content["preprocessing"] == []
+    assert "BGR" in content["input_contract"]
