@@ -7,6 +7,8 @@ from typing import Union
 
 import numpy as np
 
+from converters.python_names import wrapped
+
 __all__ = ["WIDTH", "Call", "Expression", "infix", "layout", "number", "one_or_tuple", "statement"]
 
 WIDTH = 88
@@ -55,7 +57,7 @@ def statement(indent: str, target: str, *choices: Expression, comment: str = "")
         return lines
     if len(lines) == 1 and len(f"{lines[0]}  # {comment}") <= WIDTH:
         return [f"{lines[0]}  # {comment}"]
-    return [f"{indent}# {comment}", *lines]
+    return [*wrapped(comment, WIDTH, f"{indent}# ", f"{indent}# "), *lines]
 
 
 def infix(operator: str, function: str, operands: list[str]) -> tuple[str, Expression]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.python_source import Call, number, one_or_tuple
-from ir import Node, Parameter, Value
+from ir import Node, Value
 from ir import ops as o
 
 __all__ = ["Kind", "conv_settings", "held_inputs", "kind_of", "pool_settings", "pools_alike"]
@@ -145,25 +145,16 @@ def _dropout(node: Node, op: o.Dropout) -> Kind:
     return Kind(Call("nn.Dropout", (f"p={number(op.ratio)}",)))
 
 
-def _learned(value: Value) -> bool:
-    """Whether a value is a layer's parameter, not a constant of the lowering's own."""
-    return isinstance(value, Parameter) and value.origin is not None
-
-
-def _prelu(node: Node, op: o.PRelu) -> Kind | None:
-    slope = node.inputs[1]
-    if not _learned(slope):
-        return None
-    return Kind(
-        Call("nn.PReLU", () if slope.shape == (1,) else (str(slope.shape[0]),)), ("weight",)
-    )
+def _prelu(node: Node, op: o.PRelu) -> Kind:
+    (slopes,) = node.inputs[1].shape
+    return Kind(Call("nn.PReLU", () if slopes == 1 else (str(slopes),)), ("weight",))
 
 
 def _embedding(node: Node, op: o.Gather) -> Kind | None:
-    table = node.inputs[0]
-    if op.axis != 0 or len(table.shape) != 2 or not _learned(table):
+    table = node.inputs[0].shape
+    if op.axis != 0 or len(table) != 2:
         return None
-    return Kind(Call("nn.Embedding", tuple(map(str, table.shape))), ("weight",))
+    return Kind(Call("nn.Embedding", tuple(map(str, table))), ("weight",))
 
 
 _KINDS: dict[type[o.Op], Callable[[Node, Any], Kind | None]] = {

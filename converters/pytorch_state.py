@@ -45,9 +45,10 @@ _TAKES_LITERAL: dict[type[o.Op], bool] = {
 class State:
     """Plan of a module's state.
 
-    A node becomes a submodule if no node of another kind has taken its stored inputs; nodes alike
-    in everything share one.  Other stored values become parameters (a layer's) or buffers
-    (statistics and constants) of the module itself; scalar constants become literals.
+    A node becomes a submodule if its stored inputs are a layer's and no node of another kind has
+    taken them; nodes alike in everything share one.  Other stored values become parameters (a
+    layer's) or buffers (statistics and constants) of the module itself; scalar constants become
+    literals.
     """
 
     graph: Graph
@@ -94,6 +95,8 @@ class State:
             values = [value for value in held if isinstance(value, Parameter)]
             if kind is None or len(values) != len(held) or len({*values}) != len(values):
                 continue
+            if values and not (_learned(values) or isinstance(node.op, o.BatchNorm)):
+                continue  # training must not change a constant of the conversion's own
             key = (node.op, *values) if values else node
             if key not in alike and not taken.intersection(values):
                 alike[key] = node
@@ -141,6 +144,10 @@ class State:
             else:
                 lines += statement(indent, f"self.{name}", value)
         return lines
+
+
+def _learned(values: Sequence[Parameter]) -> bool:
+    return any(value.origin is not None for value in values)
 
 
 def _takes_literal(node: Node, param: Parameter) -> bool:
