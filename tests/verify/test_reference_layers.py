@@ -364,12 +364,6 @@ def test_dummy_data_legacy_sizes_and_one_filler_for_two_tops() -> None:
     np.testing.assert_array_equal(got["b"], np.full((2, 3, 1, 1), 4))
 
 
-def test_dummy_data_that_is_random_is_refused() -> None:
-    fields = 'dummy_data_param { shape { dim: 1 } data_filler { type: "gaussian" } }'
-    with pytest.raises(UnsupportedError, match="filled with gaussian values is random"):
-        finals(layer("DummyData", fields, "", "a"), {"x": [1]})
-
-
 def test_filter_may_leave_nothing() -> None:
     got = finals(layer("Filter", "", "x pick"), {"x": np.ones((2, 3)), "pick": [0, 0]})
     assert got["y"].shape == (0, 3)
