@@ -6,12 +6,13 @@ import hashlib
 import linecache
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from decaffeinate.plugin_layers import Plugin, Registration, collect
-from decaffeinate.plugin_tables import described, raised_at
-from prototxt.errors import DecaffeinateError, FileError, PluginError
+from decaffeinate.plugin_tables import described, line_of, raised_at
+from prototxt.errors import DecaffeinateError, FileError, PluginError, Where
 from prototxt.files import read_start, what_it_is
 
 __all__ = ["GROUP", "from_file", "installed", "sha256_of"]
@@ -53,7 +54,7 @@ def _run(path: Path, file: str, source: bytes, digest: str) -> tuple[Registratio
     try:
         taken = collect(lambda: exec(code, module.__dict__))
     except DecaffeinateError as error:
-        error.where = raised_at(error, file)
+        error.where = Where(str(path), line_of(error, file))
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(
@@ -117,7 +118,7 @@ def _imported(point: EntryPoint) -> Plugin:
     try:
         taken = collect(lambda: point.load() and None)
     except (Exception, SystemExit) as error:
-        file = getattr(sys.modules.get(point.module), "__file__", None) or point.module
+        file = _file_of(point.module)
         what = error.what if isinstance(error, DecaffeinateError) else described(error)
         raise PluginError(
             f"the installed plugin {package} fails: {what}",
@@ -126,11 +127,19 @@ def _imported(point: EntryPoint) -> Plugin:
             f"{GROUP})",
             hint="correct the package, or uninstall it",
         ) from error
-    file = str(getattr(sys.modules[point.module], "__file__", None) or point.module)
+    file = _file_of(point.module)
     if not taken and not known:
         raise _nothing(f"{package} ({file})")
     _INSTALLED[point.value] = Plugin(file, taken, sha256_of(file), package)
     return _INSTALLED[point.value]
+
+
+def _file_of(module: str) -> str:
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return module
+    return spec.origin or module if spec is not None else module
 
 
 def sha256_of(file: str) -> str | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from converters.lowering import Lowering
 from decaffeinate.plugin_fields import Fields
 from ir import Value
-from prototxt.errors import PluginError
+from prototxt.errors import DecaffeinateError, NetError, PluginError
 from prototxt.files import name_of
 from prototxt.net import DATA_LAYERS, Layer
 from prototxt.shape_rules import LayerShapes, Shape
@@ -43,7 +43,16 @@ class CustomLayer:
         return str(self.layer.message.python_param.param_str)
 
     def setup(self) -> None:
-        """Read the parameters; fields that are not read here are reported as ignored."""
+        """Read the parameters; unknown fields that are not read here are reported as ignored."""
+
+    def error(
+        self, what: str, expected: str | None = None, hint: str | None = None
+    ) -> DecaffeinateError:
+        """An error of the net at this layer, to be raised: what is wrong, what would be right, what
+        the user can do."""
+        return NetError(
+            what, where=self.layer.where, layer=self.layer.name, expected=expected, hint=hint
+        )
 
     def shapes(self, bottoms: list[Shape]) -> LayerShapes:
         """The shapes of the tops and of the learned parameters, in Caffe's order, from those of the
@@ -185,6 +194,11 @@ def layer(
         PluginError: what is registered cannot be used.
     """
 
+    if not types or not all(isinstance(name, str) and name for name in types):
+        where = next((_file(one) for one in types if isinstance(one, type)), None)
+        raise PluginError("@layer needs the name of a layer type", where=where,
+                          expected='@layer("MyType"), with brackets')  # fmt: skip
+
     def register(made: AnyClass) -> AnyClass:
         file = _file(made)
         wrong = _wrong(types, bottoms, tops, module, python_layer, made)
@@ -207,8 +221,6 @@ def _wrong(
     types: Sequence[str], bottoms: object, tops: object, module: str, python_layer: str, made: Any
 ) -> tuple[str, str] | None:
     """What is wrong with a registration, and what was expected."""
-    if not types or not all(isinstance(name, str) and name for name in types):
-        return "@layer needs the name of a layer type", '@layer("MyType"), with brackets'
     shown = f'@layer("{types[0]}")'
     if not (isinstance(made, type) and issubclass(made, CustomLayer)):
         return f"{shown} is not on a CustomLayer", "class MyType(CustomLayer):"

@@ -17,6 +17,7 @@ from converters.lowering import LOWERINGS, Lowering
 from decaffeinate.plugin_layers import CustomLayer, Registration
 from ir import Parameter, ShapeError, Value
 from ir.ops import Identity
+from prototxt import caffe_pb2 as pb
 from prototxt.errors import DecaffeinateError, PluginError, UnsupportedError
 from prototxt.fields import UNREAD, UnknownField
 from prototxt.geometry import counted
@@ -25,7 +26,7 @@ from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
 from prototxt.shape_rules.rule import Rule
 from prototxt.shapes import check_count
 
-__all__ = ["activate", "described", "key_of", "knows", "raised_at"]
+__all__ = ["activate", "described", "key_of", "knows", "line_of", "raised_at"]
 
 Array = NDArray[Any]
 Result = TypeVar("Result")
@@ -184,13 +185,21 @@ class _Adapter:
 
 
 def _made(one: Registration, layer: Layer) -> CustomLayer:
-    return _guarded(one, layer, "setup", lambda: one.make(layer))
+    made = _guarded(one, layer, "setup", lambda: one.make(layer))
+    if not hasattr(made, "fields"):
+        got = "an object that CustomLayer has not set up"
+        raise _wrong(one, layer, "__init__", got, "super().__init__(layer), or setup instead")
+    return made
 
 
 def _are_of(step: Lowering, values: Sequence[object]) -> bool:
-    """Whether these are values of the graph, or stored ones."""
-    known = {*step.inputs, *(value for node in step.graph.nodes for value in node.outputs)}
-    return all(isinstance(v, Value) and (isinstance(v, Parameter) or v in known) for v in values)
+    """Whether these are values of the graph, or stored ones, and computed from such."""
+    nodes = step.graph.nodes
+    known = {*step.inputs, *step.graph.inputs, *(v for node in nodes for v in node.outputs)}
+    read = (value for node in nodes for value in node.inputs)
+    return all(
+        isinstance(v, Parameter) or (isinstance(v, Value) and v in known) for v in (*values, *read)
+    )
 
 
 def _is_array(array: object) -> bool:
@@ -205,17 +214,27 @@ def _read_only(array: Array) -> Array:
 
 
 def _checked_shapes(one: Registration, layer: Layer, found: object) -> LayerShapes:
-    expected = f"a LayerShapes with {counted(len(layer.tops), 'top')}, of positive sizes"
+    expected = (
+        f"LayerShapes(tops, params, macs) with {counted(len(layer.tops), 'top')}, each a tuple of "
+        "positive sizes, and params of ParamShape(name, shape, filler)"
+    )
     if not isinstance(found, LayerShapes):
         raise _wrong(one, layer, "shapes", _shown(found), expected)
     try:
         tops = tuple(_sizes(top) for top in found.tops)
-        params = tuple(replace(param, shape=_sizes(param.shape)) for param in found.params)
+        params = tuple(_checked_param(param) for param in found.params)
+        macs = index(found.macs)
     except (TypeError, ValueError):
         raise _wrong(one, layer, "shapes", _shown(found), expected) from None
-    if len(tops) != len(layer.tops) or not all(isinstance(p, ParamShape) for p in params):
+    if len(tops) != len(layer.tops):
         raise _wrong(one, layer, "shapes", _shown(found), expected)
-    return replace(found, tops=tops, params=params)
+    return LayerShapes(tops, params, macs)
+
+
+def _checked_param(param: object) -> ParamShape:
+    if not (isinstance(param, ParamShape) and isinstance(param.filler, pb.FillerParameter)):
+        raise TypeError(param)
+    return replace(param, shape=_sizes(param.shape))
 
 
 def _sizes(shape: Sequence[int]) -> Shape:
@@ -241,12 +260,8 @@ def _shown(found: object) -> str:
         return f"a value of shape {shown(found.shape)}"
     if isinstance(found, np.ndarray):
         return f"an array of shape {shown(found.shape)}"
-    if isinstance(found, LayerShapes):
-        return (
-            f"tops of shapes {found.tops}, parameters {[(p.name, p.shape) for p in found.params]}"
-        )
     if isinstance(found, list | tuple) and found:
-        return f"{len(found)}: " + ", ".join(map(_shown, found))
+        return "[" + ", ".join(map(_shown, found)) + "]"
     return f"{type(found).__name__} {found!r}"[:100]
 
 
@@ -308,10 +323,16 @@ def described(error: BaseException) -> str:
 
 def raised_at(error: BaseException, file: str) -> str:
     """The innermost line of a file that led to an exception: file, number, text."""
+    found = line_of(error, file)
+    text = linecache.getline(file, found).strip() if found else ""
+    return f"{file}:{found}" * bool(found) + f": {text}" * bool(text) or file
+
+
+def line_of(error: BaseException, file: str) -> int:
+    """The number of that line; 0 where there is none."""
     found, trace = 0, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
             found = trace.tb_lineno
         trace = trace.tb_next
-    text = linecache.getline(file, found).strip() if found else ""
-    return f"{file}:{found}" * bool(found) + f": {text}" * bool(text) or file
+    return found

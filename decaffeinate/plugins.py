@@ -6,8 +6,9 @@ lowering to `ops`, and what Caffe computes.  docs/plugins.md has a worked exampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ir.ops as ops
 from converters.lowering import Lowering
@@ -33,6 +34,7 @@ __all__ = [
     "layer",
     "load_plugins",
     "ops",
+    "other_plugins",
     "read_with_plugins",
     "use_plugins",
 ]
@@ -80,6 +82,18 @@ def read_with_plugins(
 def use_plugins(plugins: Sequence[Plugin]) -> None:
     """Make the layer types of these plugins known, and those of no others."""
     activate([one for plugin in plugins for one in plugin.registrations])
+
+
+def other_plugins(plugins: Sequence[Plugin], manifest: Mapping[str, Any]) -> list[str]:
+    """Notes on plugins that are not those with which the manifest's files were converted."""
+    was = {entry["name"]: entry["sha256"] for entry in manifest.get("plugins", ())}
+    now = {plugin.name: plugin.sha256 for plugin in plugins}
+    return [
+        f"the plugin {name} is not the one that the files were converted with: its sha256 is not "
+        "the manifest's"
+        for name in sorted({*was, *now})
+        if was.get(name) != now.get(name)
+    ]
 
 
 def _files(plugin: Plugin) -> set[str]:
