@@ -61,6 +61,11 @@ def inputs_for_data(
             layers, notes = split_dummy_data(origin, shapes)
             found.layers += layers
             found.notes += notes
+            if draws(message):
+                blob, *others = layers[0].message.top
+                found.preprocessing.append(
+                    Preprocessing(blob, tuple(others), message.name, message.type)
+                )
         elif message.type == "Input":
             changed = declaring(message, origin.where, shapes)
             found.layers.append(replace(origin, message=changed))

@@ -30,7 +30,7 @@ def split_dummy_data(
         given: shapes to use instead of the stated ones, by top.
 
     Returns:
-        The layers, at least one, and notes.
+        The layers, that of the inputs first, and notes.
 
     Raises:
         NetError: Caffe would refuse the numbers of its shapes or fillers.

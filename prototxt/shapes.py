@@ -23,7 +23,6 @@ __all__ = [
     "in_caffe",
     "infer_shapes",
     "known_types",
-    "lacks_shape",
     "layer_shapes",
 ]
 
@@ -72,7 +71,7 @@ def infer_shapes(
     shapes = NetShapes()
     for layer in net:
         bottoms = [shapes.blobs.get(blob) for blob in layer.bottoms]
-        if partial and (rule_of(layer) is None or None in bottoms or lacks_shape(layer)):
+        if partial and (rule_of(layer) is None or None in bottoms or _lacks_shape(layer)):
             continue
         found = layer_shapes(layer, [shape for shape in bottoms if shape is not None])
         if kept and layer.index in kept:
@@ -84,7 +83,7 @@ def infer_shapes(
     return shapes
 
 
-def lacks_shape(layer: Layer) -> bool:
+def _lacks_shape(layer: Layer) -> bool:
     """Whether a layer is an input that no shape is known of."""
     return layer.type == "Input" and not layer.message.input_param.shape
 

@@ -112,7 +112,7 @@ def test_every_net_that_loads_is_inspected(
     assert failed == {}
 
 
-@pytest.mark.parametrize(("phase", "least"), [("TEST", 64), ("TRAIN", 66)])
+@pytest.mark.parametrize(("phase", "least"), [("TEST", 63), ("TRAIN", 66)])
 def test_most_data_layers_become_inputs_of_known_shape(
     tables: dict[str, dict[str, Inspection | DecaffeinateError]], phase: str, least: int
 ) -> None:

@@ -257,6 +257,7 @@ def test_dummy_data_that_is_drawn_is_an_input_and_the_rest_stays() -> None:
     assert net.warnings[0] == (
         'net:1:1: layer "d": Caffe draws "a" anew each pass (gaussian); it becomes an input'
     )
+    assert net.preprocessing == (Preprocessing("a", ("c",), "d", "DummyData"),)
     given = {"a": (1, 3), "b": (1,)}
     assert shapes_of(parse_net(DUMMY, input_shapes=given)) == {**given, "c": (5,)}
 
@@ -265,7 +266,7 @@ def test_constant_dummy_data_stays() -> None:
     text = data("DummyData", "a b", "dummy_data_param { num: 2 channels: 3 height: 4 width: 5 }")
     net = parse_net(text)
     assert [layer.type for layer in net] == ["DummyData"]
-    assert (net.inputs, net.warnings) == ((), ())
+    assert (net.inputs, net.warnings, net.preprocessing) == ((), (), ())
     found = shapes_of(parse_net(text, input_shapes={"b": (7,)}))
     assert found == {"a": (2, 3, 4, 5), "b": (7,)}
 
