@@ -49,6 +49,8 @@ class Emitter:
     """
 
     target: ClassVar[str]
+    limits: ClassVar[tuple[str, ...]] = ()
+    """What of the ops the target cannot express and `emit` refuses, with the reason, for README."""
 
     def __init__(self, graph: Graph, name: str, provenance: Provenance) -> None:
         self.graph = graph

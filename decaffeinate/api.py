@@ -23,7 +23,7 @@ from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.files import name_of
 from prototxt.load import load_net, with_input_shapes
-from prototxt.net import Net
+from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters, bind_parameters
 from prototxt.shapes import NetShapes, infer_shapes
 from prototxt.weights import read_weights
@@ -59,7 +59,7 @@ class Loaded:
     def notes(self) -> list[str]:
         """What the user should know: unknown fields, drawn parameters, layers of the weights left
         out."""
-        return [*self.net.warnings, *self.parameters.notes, *_random_notes(self.net)]
+        return [*self.net.warnings, *self.parameters.notes, *_state_notes(self.net)]
 
     def resized(self, input_shapes: Mapping[str, Sequence[int]]) -> Loaded:
         """The same for inputs of other shapes, by blob.
@@ -270,15 +270,26 @@ def verify(
         return run(done.manifest)
 
 
-def _random_notes(net: Net) -> list[str]:
-    """What is random in training, and so cannot be compared."""
-    dropped = [f'"{layer.name}"' for layer in net if layer.type == "Dropout"]
-    if net.phase != "TRAIN" or not dropped:
-        return []
-    names = ", ".join(dropped)
-    return [
-        f"Dropout is random at TRAIN ({names}): what is verified is its expectation, the identity"
+def _state_notes(net: Net) -> list[str]:
+    """Where Caffe's result is random, or depends on the pass before, and ours cannot."""
+
+    def names(layers: list[Layer]) -> str:
+        return ", ".join(f'"{layer.name}"' for layer in layers)
+
+    notes = []
+    dropped = [layer for layer in net if layer.type == "Dropout"]
+    if net.phase == "TRAIN" and dropped:
+        notes.append(f"Dropout is random at TRAIN ({names(dropped)}): what is verified is its "
+                     "expectation, the identity")  # fmt: skip
+    going_on = [
+        layer
+        for layer in net
+        if layer.type in ("LSTM", "RNN") and not layer.message.recurrent_param.expose_hidden
     ]
+    if going_on:
+        notes.append(f"each pass starts from a state of 0 ({names(going_on)}); Caffe goes on from "
+                     "the pass before where cont is not 0: expose_hidden makes the state an input")  # fmt: skip
+    return notes
 
 
 def _emitter(

@@ -12,6 +12,7 @@ from converters.emitter import Emitter
 from converters.lowering import LOWERINGS
 from decaffeinate.api import TARGETS  # which brings in every lowering
 from ir.ops import PRIMITIVES
+from prototxt.net import DATA_LAYERS
 from prototxt.shapes import known_types
 from verify.reference import layer_types
 
@@ -19,68 +20,99 @@ __all__ = ["TableRow", "layer_rows", "markdown"]
 
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
-    "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`)",
+    "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
+    "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
+    "BatchReindex": "the index as an input",
+    "Bias": "the summand as a parameter or as second bottom",
+    "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
-    "Dropout": "TEST phase: the identity; at TRAIN it is random, and refused",
+    "Crop": "any axis; the sizes of the second bottom may be open",
+    "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
+    "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
+    "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
-    "Input": "also the legacy `input`, `input_shape` and `input_dim` fields; data layers, where "
-    "`--input-shape` gives the shapes of their tops",
+    "Filter": "the number of samples behind it is open",
+    "HDF5Output": "a sink: writes nothing",
+    "HingeLoss": "L1 and L2",
+    "Im2col": "N-D, as a convolution with ones",
+    "InfogainLoss": "the matrix as third bottom, or from its file",
+    "InnerProduct": "any axis, `transpose`, legacy 4-D weights",
+    "Input": "also the legacy `input`, `input_shape` and `input_dim` fields",
     "LRN": "across channels, and within a channel",
-    "Pooling": "MAX, with the mask as second top, and AVE; global; both round modes; "
-    "STOCHASTIC is refused",
+    "LSTM": "unrolled; static input, `expose_hidden`, resets by `cont`; else it starts from 0 in "
+    "each pass",
+    "MVN": "by channel or across, with or without variance",
+    "PReLU": "a slope a channel, or one",
+    "Pooling": "MAX, with the mask as second top, AVE, STOCHASTIC at TEST; global; both round modes",
     "ReLU": "`negative_slope`",
-    "Scale": "factor as a parameter or as second bottom",
+    "Reduction": "SUM, ASUM, SUMSQ, MEAN",
+    "Reshape": "0 and -1, `axis`, `num_axes`",
+    "RNN": "as LSTM",
+    "Scale": "the factor as a parameter or as second bottom",
+    "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
+    "Silence": "a sink",
+    "Slice": "`slice_point`, or equal parts",
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
+    "SPP": "MAX and AVE",
 }
 """What a user may want to know of a layer's conversion."""
+
+_AS_INPUT = "becomes an input, of the shape that the net tells or `--input-shape` gives"
+_PYTHON = "refused by name, unless a plugin lowers it"
 
 _HEADINGS = {"onnx": "ONNX", "pytorch": "PyTorch", "mxnet": "MXNet"}
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One layer type: whether the reference executes it, and the targets that it converts to."""
+    """One layer type: what the reference and each target make of it ("yes", "no", "input")."""
 
     type: str
-    reference: bool
-    targets: tuple[str, ...]
+    reference: str
+    targets: dict[str, str]
     note: str
 
 
 def layer_rows() -> list[TableRow]:
-    """A row a layer type that converts, in alphabetical order."""
+    """A row a layer type of Caffe, in alphabetical order."""
     references = set(layer_types())
     # Input needs no lowering: it becomes an input of the graph.
     converted = {"Input", *LOWERINGS} & set(known_types())
-    complete = tuple(target for target in TARGETS if not _lacking(target))
-    return [
-        TableRow(name, name in references, complete, NOTES.get(name, ""))
-        for name in sorted(converted, key=str.lower)
+    complete = {target: "no" if _lacking(target) else "yes" for target in TARGETS}
+    rows = [
+        TableRow(name, "yes" if name in references else "no", complete, NOTES.get(name, ""))
+        for name in converted
     ]
+    inputs = dict.fromkeys(TARGETS, "input")
+    rows += [TableRow(name, "input", inputs, _AS_INPUT) for name in DATA_LAYERS - converted]
+    rows.append(TableRow("Python", "no", dict.fromkeys(TARGETS, "no"), _PYTHON))
+    return sorted(rows, key=lambda row: row.type.lower())
 
 
 def markdown() -> str:
-    """The table, and below it what is not in it."""
+    """The table, and below it what a target cannot express."""
     heads = ["layer", "reference", *(_HEADINGS[target] for target in TARGETS), "notes"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "|".join(["---"] * len(heads)) + "|"]
-    rows = layer_rows()
-    for row in rows:
-        marks = [row.reference, *(target in row.targets for target in TARGETS)]
-        cells = [row.type, *("yes" if mark else "no" for mark in marks), row.note]
+    for row in layer_rows():
+        cells = [row.type, row.reference, *row.targets.values(), row.note]
         lines.append("| " + " | ".join(cells).rstrip() + " |")
     for target in TARGETS:
         lacking = _lacking(target)
         if lacking:
             lines += ["", f"{_HEADINGS[target]} has no form of: {', '.join(lacking)}."]
-    only = sorted(set(layer_types()) - {row.type for row in rows}, key=str.lower)
-    if only:
-        text = f"{len(only)} more layer types are in the reference, but do not convert yet: "
-        lines += ["", text + ", ".join(only) + "."]
+        limits = _emitter(target).limits
+        if limits:
+            lines += ["", f"{_HEADINGS[target]} cannot express, and `convert` refuses:", ""]
+            lines += [f"- {limit}" for limit in limits]
     return "\n".join(lines) + "\n"
+
+
+def _emitter(target: str) -> type[Emitter]:
+    module, name = TARGETS[target]
+    emitter: type[Emitter] = getattr(import_module(module), name)
+    return emitter
 
 
 def _lacking(target: str) -> list[str]:
     """Primitive ops that a target cannot express."""
-    module, name = TARGETS[target]
-    emitter: type[Emitter] = getattr(import_module(module), name)
-    return [op.__name__ for op in PRIMITIVES if not emitter.emits(op)]
+    return [op.__name__ for op in PRIMITIVES if not _emitter(target).emits(op)]
