@@ -22,6 +22,7 @@ from prototxt.weights import read_weights
 __all__ = ["Found", "Gathered", "choose_weights", "gather", "places"]
 
 _LAYER = re.compile(r"\blayers?\s*:?\s*[\[{<]")
+_HEAD = re.compile(r"\s*(#[^\n]*(\n\s*|\Z))*(\w+\s*[:{]|\Z)")
 _WEIGHTS = (".caffemodel", ".caffemodel.h5")
 """Files of these names are meant as weights, even where a download left something else in them."""
 _LISTED = 5
@@ -182,18 +183,24 @@ def _sort(path: Path) -> str:
 def _defines_net(path: Path) -> bool:
     """Whether a text has layers; one with layers that breaks the syntax is a net with an error."""
     try:
-        raw = path.read_bytes()
-    except OSError:
+        # All of a file is only read where its start may be protobuf text.
+        if not _HEAD.match(_decoded(read_start(path, ""))):
+            return False
+        text = _decoded(path.read_bytes())
+    except (FileError, OSError):
         return False
-    wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = raw.decode("utf-16" if wide else "utf-8-sig", "replace")
-    if not _LAYER.search(text) or not re.match(r"\s*(#[^\n]*\n\s*)*\w+\s*[:{]", text):
+    if not _LAYER.search(text):
         return False
     try:
         fields = parse_fields(text, str(path))
     except PrototxtError:
         return True
     return any(field.name in ("layer", "layers") for field in fields)
+
+
+def _decoded(raw: bytes) -> str:
+    wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return raw.decode("utf-16" if wide else "utf-8-sig", "replace")
 
 
 # --- weights --------------------------------------------------------------------------------------

@@ -124,6 +124,7 @@ def test_a_folder_is_searched_for_definitions(folder: Path) -> None:
         "b.prototxt": small(),
         "a.txt": "# V1\n" + small().replace("layer {", "layers {"),
         "sub/deeper/net.prototxt": small(),
+        "sub/licence.prototxt": "# all rights\n" * 1000 + small(),
         "broken.prototxt": small() + "}",
         "page.prototxt": "<!DOCTYPE html>\n<html>",
         "empty.prototxt": "",
@@ -142,7 +143,7 @@ def test_a_folder_is_searched_for_definitions(folder: Path) -> None:
     assert gathered.several
     assert [str(net.net) for net in gathered.nets] == [
         "a.txt", "b.prototxt", "broken.prototxt", "empty.prototxt", "page.prototxt",
-        "sub/deeper/net.prototxt",
+        "sub/licence.prototxt", "sub/deeper/net.prototxt",
     ]  # fmt: skip
     assert [str(path) for path in gathered.passed_over] == [
         "# commented.prototxt", "config.yaml", "inline.prototxt", "labels.prototxt",
