@@ -61,7 +61,7 @@ def inputs_for_data(
             layers, notes = split_dummy_data(origin, shapes)
             found.layers += layers
             found.notes += notes
-            if draws(message):
+            if layers[0].message.type == "Input":
                 blob, *others = layers[0].message.top
                 found.preprocessing.append(
                     Preprocessing(blob, tuple(others), message.name, message.type)

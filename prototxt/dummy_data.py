@@ -36,7 +36,7 @@ def split_dummy_data(
         NetError: Caffe would refuse the numbers of its shapes or fillers.
     """
     message = origin.message
-    if not draws(message) and not any(top in given for top in message.top):
+    if not message.top or not (draws(message) or any(top in given for top in message.top)):
         return [origin], []
     tops = list(message.top)
     stated = _shapes(origin)
