@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import linecache
 import sys
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import TYPE_CHECKING
 
 from decaffeinate.plugin_layers import Plugin, Registration, collect
 from decaffeinate.plugin_tables import described, line_of, raised_at
 from prototxt.errors import DecaffeinateError, FileError, PluginError, Where
 from prototxt.files import read_start, what_it_is
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "from_file", "installed", "sha256_of"]
 
@@ -106,6 +109,8 @@ def installed() -> tuple[Plugin, ...]:
     Raises:
         PluginError: one fails, or registers nothing.
     """
+    from importlib.metadata import entry_points  # slow, and most nets need no package
+
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.value, point.name))
     return tuple(_imported(point) for point in {point.value: point for point in points}.values())
 

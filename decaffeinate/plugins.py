@@ -80,7 +80,7 @@ def read_with_plugins(
 
 
 def use_plugins(plugins: Sequence[Plugin]) -> None:
-    """Make the layer types of these plugins known, and those of no others."""
+    """Make the layer types of these plugins known, and those of no others, in this process."""
     activate([one for plugin in plugins for one in plugin.registrations])
 
 

@@ -4,6 +4,7 @@ packages."""
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -77,6 +78,18 @@ def test_v1_names() -> None:
     loaded = api.load("v1.prototxt", plugins=["channel_gate.py"])
     assert loaded.parameters.count == 4
     assert not loaded.net.warnings
+
+
+def test_a_script_of_ones_own_needs_no_option() -> None:
+    lines = [
+        "import decaffeinate",
+        'loaded = decaffeinate.load("channel_gate.prototxt")',
+        "print([plugin.name for plugin in loaded.plugins], loaded.parameters.count)",
+    ]
+    Path("script.py").write_text("\n".join([PLUGIN, *lines]), encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], text=True, capture_output=True,
+                          check=False)  # fmt: skip
+    assert done.stdout == "['script.py'] 150\n", done.stderr
 
 
 # --- installed packages ---------------------------------------------------------------------------
