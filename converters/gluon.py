@@ -304,9 +304,11 @@ def _needed(
 
 
 def _comment(symbol: Symbol, reads: Sequence[Symbol]) -> str:
-    """The shape where it changes, and why there is a call that changes nothing."""
+    """The shape where it changes, and why there is a call that is not plain to see."""
     if keeps_values(symbol):
         return "the same; keeps MXNet from fusing"
+    if symbol.settings.get("dtype") == "float64":
+        return "room to rank equal values by position"
     return "" if reads and _shape(reads[0]) == _shape(symbol) else _shape(symbol)
 
 

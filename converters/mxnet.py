@@ -48,16 +48,21 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Shape
     # --- matrix products, normalisation -------------------------------------------------------
 
     def linear(self, node: Node, op: o.Linear) -> None:
-        """FullyConnected; a weight stored (K, N) is multiplied as it is."""
-        if not op.transposed:
+        """FullyConnected; a weight stored (K, N) is multiplied as it is.
+
+        So is one with an open number of rows, which FullyConnected would have to know.
+        """
+        known = 1 not in node.output.open_axes
+        if not op.transposed and known:
             self.same(node, "FullyConnected", num_hidden=node.output.shape[1],
                       no_bias=len(node.inputs) == 2, flatten=False)  # fmt: skip
             return
         x, weight, *bias = self.read(node)
+        settings = {} if op.transposed else {"transpose_b": True}
         if not bias:
-            self.end(node, "dot", x, weight)
+            self.end(node, "dot", x, weight, **settings)
             return
-        product = self.step(node, "dot", "dot", x, weight)
+        product = self.step(node, "dot", "dot", x, weight, **settings)
         self.end(node, "broadcast_add", product, *bias)
 
     def batch_norm(self, node: Node, op: o.BatchNorm) -> None:

@@ -35,6 +35,10 @@ class ConvolutionEmitter(SymbolEmitter):
             raise UnsupportedError(
                 f"MXNet's {kind} takes 1 to 3 spatial axes, not {rank}", layer=node.layer
             )
+        if node.inputs[1].open_axes:
+            raise UnsupportedError(
+                f"MXNet's {kind} fixes the size of its weight, {node.inputs[1]}", layer=node.layer
+            )
         settings: dict[str, Setting] = {
             "num_filter": channels,
             "num_group": op.group,

@@ -207,7 +207,7 @@ class PoolingEmitter(SymbolEmitter):
         stacked = self._stacked(node, op, around)
         first = self.step(node, "argmax", "argmax", stacked, axis=0)
         if _open(node):
-            index = self._looked_up(node, op, x, stacked, first)
+            index = self._measured(node, op, x, first)
         else:
             parts = self._computed(node, op, first)
             if not _empty_windows(op, shape):
@@ -220,7 +220,7 @@ class PoolingEmitter(SymbolEmitter):
         kept = self.step(node, "kept", "broadcast_mul", above, filled)
         self.end(node, "_minus_scalar", kept, scalar=1.0)
 
-    def _stacked(self, node: Node, op: o.MaxPoolMask, x: Symbol, role: str = "") -> Symbol:
+    def _stacked(self, node: Node, op: o.MaxPoolMask, x: Symbol) -> Symbol:
         """The elements of all windows: axis 0 runs over a window, row by row."""
         counts = op.pooled(node.inputs[0].shape)
         ends = [(n - 1) * s + 1 for n, s in zip(counts, op.stride, strict=True)]
@@ -231,23 +231,36 @@ class PoolingEmitter(SymbolEmitter):
             return first + ends[axis]
 
         parts = [
-            self.step(node, f"{role}{i},{j}", "slice", x, begin=(None, None, i, j),
+            self.step(node, f"{i},{j}", "slice", x, begin=(None, None, i, j),
                       end=(None, None, end(0, i), end(1, j)), step=(None, None, *op.stride))
             for i in range(op.kernel[0])
             for j in range(op.kernel[1])
         ]  # fmt: skip
-        return self.step(node, f"{role}windows", "stack", *parts, axis=0, num_args=len(parts))
+        return self.step(node, "windows", "stack", *parts, axis=0, num_args=len(parts))
 
-    def _looked_up(
-        self, node: Node, op: o.MaxPoolMask, x: Symbol, stacked: Symbol, first: Symbol
-    ) -> Symbol:
-        """The position of each window's greatest element, read from a map of positions."""
-        one = self._first_map(node, x)
-        positions = self.step(node, "positions", "_contrib_arange_like", one)
-        around = self._padded(node, positions, _around(op), 0.0, "positions/pad")
-        windows = self._stacked(node, op, around, "positions/")
-        wide = self.step(node, "positions/all", "broadcast_like", windows, stacked)
-        return self.step(node, "index", "pick", wide, first, axis=0)
+    def _measured(self, node: Node, op: o.MaxPoolMask, x: Symbol, first: Symbol) -> Symbol:
+        """The position h * W + w of element number `first` of each window, for any size.
+
+        In the window, the element's row is first / kernel width, rounded down.
+        """
+        wide = op.kernel[1]
+        over = self.step(node, "over_width", "_div_scalar", first, scalar=wide)
+        row = self.step(node, "in_row", "floor", over)
+        before = self.step(node, "before_row", "_mul_scalar", row, scalar=wide)
+        column = self.step(node, "in_column", "broadcast_sub", first, before)
+        starts = [
+            self.step(node, role, "_contrib_arange_like", first, axis=axis + 2,
+                      start=float(-op.pad[axis]), step=float(op.stride[axis]))
+            for axis, role in enumerate(("rows", "columns"))
+        ]  # fmt: skip
+        rows = self.step(node, "rows/shaped", "Reshape", starts[0], shape=(-1, 1))
+        line = self.step(node, "map_columns", "_contrib_arange_like", x, axis=3)
+        last = self.step(node, "last_column", "max", line)
+        width = self.step(node, "width", "_plus_scalar", last, scalar=1.0)
+        h = self.step(node, "h", "broadcast_add", row, rows)
+        w = self.step(node, "w", "broadcast_add", column, starts[1])
+        above = self.step(node, "before_h", "broadcast_mul", h, width)
+        return self.step(node, "index", "broadcast_add", above, w)
 
     def _computed(self, node: Node, op: o.MaxPoolMask, first: Symbol) -> tuple[Symbol, Symbol]:
         """The same as two summands, where the map's size is fixed."""

@@ -33,10 +33,10 @@ class ShapeEmitter(SymbolEmitter):
         value = node.inputs[0]
         if op.axis == 1 and len(value.shape) > 1:
             self.same(node, "Flatten")
-        elif not any(axis > 0 for axis in value.open_axes):
-            self.same(node, "Reshape", shape=_target(value.shape, node.output.shape))
         elif op.axis == 0:
             self.same(node, "Reshape", shape=(1, -1))
+        elif not any(axis > 0 for axis in value.open_axes):
+            self.same(node, "Reshape", shape=_target(value.shape, node.output.shape))
         else:
             # The axes behind are copied, counted from the end; those before become one.
             (x,) = self.read(node)

@@ -38,6 +38,9 @@ LATER = {
     "Sigmoid": "",
     "TanH": "",
     "Power": "power_param { power: 2 }",
+    "Exp": "",
+    "PReLU": "",
+    "Clip": "clip_param { min: 0 max: 0.5 }",
 }
 # The shared blob is an output; read twice; read by a sum with what was made of it; both outputs.
 SPLIT = 'layer { name: "s" type: "Split" bottom: "p" top: "a" top: "b" }'
@@ -132,6 +135,36 @@ def test_shared_values_are_right_where_mxnet_fuses(
         assert list(got) == list(want)
         for name, array in want.items():
             np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+DROPPED = {
+    "chain": "",
+    "dropout is an output": 'layer { name: "s" type: "Split" bottom: "d" top: "e" top: "z" }',
+    "read before dropout too": 'layer { name: "t" type: "Sigmoid" bottom: "p" top: "z" }',
+    "twice": 'layer { name: "t" type: "Dropout" bottom: "d" top: "z" }',
+}
+
+
+@pytest.mark.parametrize("shared", DROPPED)
+@pytest.mark.parametrize("later", ["ReLU", "Clip", "BatchNorm", "TanH"])
+@pytest.mark.parametrize("first", FIRST)
+def test_dropout_which_mxnet_takes_out(
+    first: str, later: str, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("mxnet")
+    read = "e" if "output" in shared else "d"
+    layers = [
+        'layer { name: "d" type: "Dropout" bottom: "p" top: "d" }',
+        DROPPED[shared],
+        f'layer {{ name: "r" type: "{later}" bottom: "{read}" top: "y" {LATER[later]} }}',
+    ]
+    conversion = convert("\n".join([INPUT, FIRST[first], *layers]), tmp_path)
+    data = random(2, 2, 5, 7)
+    want = unfused(conversion, data, monkeypatch)
+    forms: list[Callable[..., dict[str, np.ndarray]]] = [bound, by_module, exported]
+    for form in forms:
+        for name, array in form(conversion, data).items():
+            np.testing.assert_allclose(array, want[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("later", ["BNLL", "ReLU", "Sigmoid"])

@@ -158,6 +158,10 @@ def compressed(folder: Path, x: np.ndarray, selector: np.ndarray) -> np.ndarray:
     exec((folder / "net_gluon.py").read_text(), scope)
     plain = scope["load"]()(mx.nd.array(x), mx.nd.array(selector)).asnumpy()
     np.testing.assert_array_equal(plain, got["y"])
+    block = mx.gluon.SymbolBlock.imports(str(folder / "net-symbol.json"), ["x", "s"])
+    with mx.util.np_shape(True):
+        by_block = block(mx.nd.array(x), mx.nd.array(selector)).asnumpy()
+    np.testing.assert_array_equal(by_block, got["y"])
     return got["b"]
 
 
