@@ -9,6 +9,9 @@ from ir import ops as o
 
 __all__ = ["ElementwiseOps"]
 
+_FRESH = (o.Conv, o.ConvTranspose, o.Linear, o.BatchNorm, o.Add, o.Mul)
+"""Ops that make a tensor of their own, which no backward pass of theirs reads."""
+
 
 class ElementwiseOps(Forward):
     """Functions of one value, arithmetic and comparisons."""
@@ -29,10 +32,7 @@ class ElementwiseOps(Forward):
         What makes it must not need it in a backward pass either.
         """
         maker = self._makers.get(value)
-        return (
-            isinstance(maker, (o.Conv, o.Linear, o.BatchNorm, o.Add, o.Mul))
-            and self._reads[value] == 1
-        )
+        return isinstance(maker, _FRESH) and self._reads[value] == 1
 
     def sigmoid(self, node: Node, op: o.Sigmoid) -> None:
         """torch.sigmoid."""

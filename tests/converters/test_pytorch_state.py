@@ -106,12 +106,15 @@ def test_relu_is_in_place_only_where_nobody_misses_its_input(tmp_path):
     text += (
         layer("TanH", "", "c", "e") + layer("ReLU", "", "e", "f") + layer("ReLU", "", "data", "g")
     )
+    up = CONV.replace("kernel_size: 1", "kernel_size: 2")
+    text += layer("Deconvolution", up, top="u") + layer("ReLU", "", "u", "v")
     emitted = source(assert_like_reference(text, tmp_path))
     assert [line.strip() for line in emitted.splitlines() if "F.relu(" in line] == [
         "b = F.relu(a, inplace=True)",
         "d = F.relu(c)",
         "f = F.relu(e)",
         "g = F.relu(data)",
+        "v = F.relu(u, inplace=True)",
     ]
 
 
