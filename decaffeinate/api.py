@@ -287,8 +287,9 @@ def _state_notes(net: Net) -> list[str]:
         if layer.type in ("LSTM", "RNN") and not layer.message.recurrent_param.expose_hidden
     ]
     if going_on:
-        notes.append(f"each pass starts from a state of 0 ({names(going_on)}); Caffe goes on from "
-                     "the pass before where cont is not 0: expose_hidden makes the state an input")  # fmt: skip
+        begun = f"each pass starts from a state of 0 ({names(going_on)})"
+        notes.append(f"{begun}; Caffe goes on from the pass before where cont is not 0: "
+                     "expose_hidden makes the state an input")  # fmt: skip
     return notes
 
 

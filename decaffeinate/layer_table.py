@@ -43,7 +43,8 @@ NOTES = {
     "each pass",
     "MVN": "by channel or across, with or without variance",
     "PReLU": "a slope a channel, or one",
-    "Pooling": "MAX, with the mask as second top, AVE, STOCHASTIC at TEST; global; both round modes",
+    "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
+    "round modes",
     "ReLU": "`negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reshape": "0 and -1, `axis`, `num_axes`",
