@@ -3,6 +3,10 @@
 The graph is first put into calls of MXNet's operators (`Symbol`); the symbol file and the Gluon
 source are both made from these, so that they cannot disagree.  Operators' semantics: MXNet 1.9.1's
 source.
+
+A branch that leads to no output (it ends in Caffe's Silence, say) is in the symbol file, where
+`verify` reaches it by other heads, and its parameters are stored; MXNet loads no such node, and
+`Module.set_params` wants `allow_extra=True` for such parameters.  The Gluon source leaves it out.
 """
 
 from __future__ import annotations

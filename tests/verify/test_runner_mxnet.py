@@ -100,6 +100,30 @@ def test_an_input_that_nothing_reads_is_returned(tmp_path: Path) -> None:
     assert runner.run_source(inputs)["y"].tolist() == [1, 2]
 
 
+def test_a_symbol_without_a_value_of_the_manifest_is_refused(tmp_path: Path) -> None:
+    require("mxnet")
+    conversion = convert(CHAIN, tmp_path)
+    path = conversion.file("mxnet", "-symbol.json")
+    path.write_text(path.read_text().replace('"name": "f"', '"name": "g"'))
+    with pytest.raises(FileError, match='the symbol has no value "f_output"'):
+        MXNetRunner(conversion).run(INPUTS)
+
+
+def test_inputs_of_other_sizes(tmp_path: Path) -> None:
+    """The net decides which it takes; the manifest's shapes are only the declared ones."""
+    require("mxnet")
+    x = Value("x", (2, 3))
+    graph = graph_of((o.Relu(), [x], "r"), (o.Softmax(1), ["r"], "y"), inputs=[x])
+    runner = MXNetRunner(write(graph, tmp_path))
+    for shape in ((2, 3), (5, 3), (1, 4)):
+        zeros = np.zeros(shape, np.float32)
+        assert (
+            runner.run({"x": zeros})["y"].tolist()
+            == np.full(shape, 1 / shape[1]).astype(np.float32).tolist()
+        )
+        assert runner.run_source({"x": zeros})["y"].shape == shape
+
+
 def test_files_are_read_from_disk_each_time(tmp_path: Path) -> None:
     require("mxnet")
     runner = MXNetRunner(convert(CHAIN, tmp_path, seed=1))
