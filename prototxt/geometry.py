@@ -90,7 +90,7 @@ def _either(layer: Layer, name: str, values: Sequence[int], hw: tuple[str, str],
         raise fail(layer, f"{given[0]} alone", f"{name}, or both {hw[0]} and {hw[1]}")
     if given:
         return (getattr(param, hw[0]), getattr(param, hw[1]))
-    if not values and default is None:
+    if not values and default is None and rank:
         raise fail(layer, f"{name} is missing", f"{name}, or {hw[0]} and {hw[1]}")
     return _per_axis(layer, name, values, rank, default or 0)
 

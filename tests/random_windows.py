@@ -52,6 +52,8 @@ def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
 def _deconvolution(chance: random.Random) -> tuple[list[Shape], str]:
     rank = chance.choice([1, 2, 2, 2, 3])
     window, before = _window(chance, rank), _before(chance, rank)
+    if rank == 3:
+        window["dilation"] = [1, 1, 1]  # MXNet has no other, and refuses it by name
     group = chance.choice([1, 1, 2, 3])
     # Sizes at which padding leaves something.
     taps = zip(*window.values(), strict=True)

@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
+from converters.layers.parameter import shaped
 from converters.lowering import Lowering, lowers
-from ir import Parameter, Value
+from ir import Value
 from ir.ops import (
     Abs,
     Clamp,
@@ -93,11 +94,9 @@ def softmax(step: Lowering) -> Sequence[Value]:
 @lowers("PReLU")
 def prelu(step: Lowering) -> Sequence[Value]:
     """Caffe: max(x, 0) + slope * min(x, 0), a slope a channel, or one for all."""
-    slope = step.params[0]
     # A slope that all channels share is a number of no axes in Caffe.
-    if isinstance(slope, Parameter) and slope not in step.shared:
-        slope = step.store(slope, slope.data.reshape(-1))
-    return [step.add(PRelu(), step.inputs[0], step.reshape(slope, (prod(slope.shape),)))]
+    slope = shaped(step, step.params[0], (prod(step.params[0].shape),))
+    return [step.add(PRelu(), step.inputs[0], slope)]
 
 
 @lowers("Swish")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from converters.layers.parameter import shaped
 from converters.lowering import Lowering, lowers
 from ir import Value
 from ir.ops import Conv, ConvTranspose, Flatten, Linear
@@ -30,12 +31,16 @@ def _windowed(step: Lowering, kind: type[Conv] | type[ConvTranspose]) -> Sequenc
     shape = step.inputs[0].shape
     axis = axis_of(step.layer, param.axis, len(shape))
     window = convolution_window(step.layer, len(shape) - axis - 1)
+    maps = (prod(shape[:axis]), *shape[axis:])
+    weight, *bias = step.params
     op = kind(window.stride, window.pad, window.dilation, param.group)
+    if len(maps) == 2:
+        # Without spatial axes, which Caffe takes and frameworks do not: a map of one position.
+        op, maps = kind((1,), (0,), (1,), param.group), (*maps, 1)
+        weight = shaped(step, weight, (*weight.shape, 1))
     tops = []
     for x, top in zip(step.inputs, step.tops, strict=True):
-        if axis != 1:
-            x = step.reshape(x, (prod(shape[:axis]), *shape[axis:]))
-        y = step.add(op, x, *step.params)
+        y = step.add(op, step.reshape(x, maps), weight, *bias)
         tops.append(step.reshape(y, top))
     return tops
 

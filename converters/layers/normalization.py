@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from converters.layers.parameter import shaped
 from converters.lowering import Lowering, lowers
 from ir import Parameter, Value
 from ir.ops import (
@@ -62,10 +63,12 @@ def batch_norm(step: Lowering) -> Sequence[Value]:
     use_global = (
         param.use_global_stats if param.HasField("use_global_stats") else step.phase == "TEST"
     )
-    for index in range(3) if not use_global else (2,):
-        step.fold(index, "divides mean and variance" if use_global else "batch statistics are used")
     if not use_global:
+        for index, unused in enumerate(step.params):
+            if isinstance(unused, Parameter):  # else it is another layer's, which accounts for it
+                step.fold(index, "batch statistics are used")
         return [_batch_statistics(step, x, param.eps)]
+    step.fold(2, "divides mean and variance")
     mean, variance, factor = (step.param(i) for i in range(3))
     statistics = [_divided(step, mean, factor), _divided(step, variance, factor)]
     return [step.add(BatchNorm(param.eps), x, *statistics)]
@@ -129,7 +132,4 @@ def _aligned(step: Lowering, factor: Value, wanted: int) -> Value:
         return factor
     rank = len(step.inputs[0].shape)
     axis = axis_of(step.layer, wanted, rank)
-    shape = (*factor.shape, *(1,) * (rank - axis - len(factor.shape)))
-    if isinstance(factor, Parameter) and factor not in step.shared:
-        return step.store(factor, factor.data.reshape(shape))
-    return step.reshape(factor, shape)
+    return shaped(step, factor, (*factor.shape, *(1,) * (rank - axis - len(factor.shape))))

@@ -13,7 +13,10 @@ import pytest
 
 import decaffeinate
 from converters.caffe import lower
+from converters.open_sizes import lower_open, other_sizes
 from prototxt import Net, load_net
+from prototxt.errors import UnsupportedError, UsageError
+from prototxt.load import with_input_shapes
 from prototxt.shapes import NetShapes, infer_shapes
 from prototxt.weights import LayerWeights, write_caffemodel
 from tests import random_nets
@@ -32,6 +35,11 @@ Array = npt.NDArray[Any]
 SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
+SIZE_FIXED = {
+    "Bias", "Convolution", "Deconvolution", "Im2col", "InnerProduct", "SPP", "Scale",
+}  # fmt: skip
+"""What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
+an unusual `axis`, or in a pyramid."""
 EXACT_TOLERANCE = 1e-6
 """Of the graph in float64: numbers folded in float32 remain."""
 
@@ -101,6 +109,31 @@ def test_random_layers(backend: str, kind: str, seed: int, tmp_path: Path) -> No
     got = BACKENDS[backend](read_conversion(done.manifest)).run(inputs)
     single = {name: value.astype(np.float32) for name, value in want.items()}
     compare(got, single, kind, LAYER_TOLERANCE, path.read_text())
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("kind", MAKERS)
+def test_random_layers_of_open_sizes(kind: str, seed: int, tmp_path: Path) -> None:
+    """The graph at other sizes than it was lowered for; what each target makes of it is tested with
+    the target."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(random_net(kind, seed))
+    loaded = decaffeinate.load(path, random_weights(path, seed))
+    dynamic = (("batch",), ("spatial",), ("batch", "spatial"))[seed % 3]
+    try:
+        graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
+    except UsageError:
+        return  # no such axes
+    except UnsupportedError as error:
+        assert " fixes the size: " in error.what
+        assert kind in SIZE_FIXED
+        return
+    for sizes in other_sizes(loaded.net, loaded.shapes, dynamic):
+        net = with_input_shapes(loaded.net, sizes)
+        inputs = random_inputs(kind, net, infer_shapes(net), seed)
+        values = reference.run(net, loaded.parameters, inputs)
+        want = {name: values[blob] for name, blob in net.finals.items()}
+        compare(blobs(graph, inputs), want, kind, EXACT_TOLERANCE, path.read_text())
 
 
 @pytest.mark.parametrize("seed", range(60))

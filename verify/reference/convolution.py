@@ -93,7 +93,7 @@ def convolve(sample: Array, where: Geometry, weight: Array) -> Array:
     """(C, *spatial) and (group, M / group, C / group * kernel) -> (M, *out), one sample at a time
     so that no more than one sample's windows are in memory, as in Caffe."""
     windows = columns(sample, where)
-    out = windows.shape[-len(where.kernel) :]
+    out = windows.shape[1 + len(where.kernel) :]
     product: Array = weight @ windows.reshape(weight.shape[0], weight.shape[2], math.prod(out))
     return product.reshape(-1, *out)
 
