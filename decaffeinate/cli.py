@@ -119,7 +119,7 @@ def convert(
     Examples:
       convert deploy.prototxt model.caffemodel --to onnx
       convert deploy.prototxt model.caffemodel --to all -o converted --verify
-      convert train_val.prototxt --input-shape data=1,3,227,227 --input-shape label=1
+      convert train_val.prototxt --phase TRAIN --input-shape data=32,3,227,227
       convert a.prototxt a.caffemodel b.prototxt b.caffemodel --to all -o converted
       convert models --to onnx -o converted --jobs 2
     """

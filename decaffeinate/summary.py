@@ -92,16 +92,19 @@ def _row(found: Found, outcome: Outcome) -> Row:
             error = f"{found.net}: {error}"
         return Row(
             net=str(found.net),
-            weights=str(found.weights or ""),
+            weights=_beside(found),
             parameters=None,
-            result="stopped" if outcome.stopped else f"failed: {first}",
+            # The row names the net already: its folder would only make the table wider.
+            result="stopped"
+            if outcome.stopped
+            else f"failed: {first.replace(str(found.net), found.net.name)}",
             seconds=outcome.seconds,
             good=False,
             messages=() if outcome.stopped else (f"error: {error}",),
         )
     return Row(
         net=str(found.net),
-        weights=content["weights"],
+        weights=_beside(found) or content["weights"].partition(", ")[0],
         parameters=content["parameters"],
         result="; ".join(_results(content)),
         seconds=outcome.seconds,
@@ -111,6 +114,14 @@ def _row(found: Found, outcome: Outcome) -> Row:
             *(f"different: {found.net}: {fault}" for fault in _faults(content["report"])),
         ),
     )
+
+
+def _beside(found: Found) -> str:
+    """The weights' path, or their name where they lie beside the net."""
+    if found.weights is None:
+        return ""
+    alone = found.weights.parent == found.net.parent
+    return found.weights.name if alone else str(found.weights)
 
 
 def _results(content: Mapping[str, Any]) -> Iterator[str]:
