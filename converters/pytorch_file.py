@@ -20,6 +20,10 @@ TYPES = frozenset({"F", "Path", "NamedTuple"})
 LOCALS = frozenset({"annotations", "load", "load_file", "nn", "torch", *FUNCTIONS})
 """Other names of the file, which variables must not take."""
 
+# Calls, told from names of blobs in comments: a size may be called "convF.2".
+_CALLED = re.compile(r"(?<![\w.])\w+(?=\()")
+_FUNCTIONAL = re.compile(r"(?<![\w.])F\.[a-z]\w*\(")
+
 _CONTRACT = (
     "as the net was trained; Caffe's image models take BGR channels, 0 to 255, "
     "with the training set's mean subtracted"
@@ -49,7 +53,7 @@ class Source:
     def text(self) -> str:
         """The whole file."""
         body = "\n".join(self.forward)
-        called = set(re.findall(r"(?<![\w.])\w+(?=\()", body))
+        called = set(_CALLED.findall(body))
         functions = [text for name, text in FUNCTIONS.items() if name in called]
         parts = [self._head(body + "".join(functions)), *self._output_class(), *functions]
         return "\n\n".join([*parts, self._module(), self._load()])
@@ -72,7 +76,7 @@ class Source:
         lines += ['"""', "", "from __future__ import annotations", "", "from pathlib import Path"]
         lines += ["from typing import NamedTuple"] if self.output_class else []
         lines += ["", "import torch"]
-        lines += ["import torch.nn.functional as F"] if "F." in code else []
+        lines += ["import torch.nn.functional as F"] if _FUNCTIONAL.search(code) else []
         lines += ["from safetensors.torch import load_file", "from torch import nn", ""]
         return "\n".join(lines)
 

@@ -206,6 +206,23 @@ def test_shapes_of_open_sizes(op, dims, want, text, tmp_path):
         np.testing.assert_array_equal(run({"x": x})["y"], x.reshape(want(x)))
 
 
+@pytest.mark.parametrize(
+    ("dims", "shape", "text"),
+    [
+        (("batch", 3, 4, 5), (6, 3, 4, 5), "torch.reshape(x, (-1, 20))"),
+        ((2, 3, "height", "width"), (2, 3, 7, 6), "torch.reshape(x, (6, -1))"),
+        ((2, 3, 4, 5), (2, 3, 4, 5), "torch.reshape(x, (6, 20))"),
+    ],
+)
+def test_flattening_writes_what_is_fixed_as_a_number(dims, shape, text, tmp_path):
+    graph = graph_of(o.Flatten(2), [replace(X, dims=dims)], ("m", "n"))
+    conversion = write(graph, tmp_path)
+    assert text in source(conversion)
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    got = PyTorchRunner(conversion).run({"x": x})["y"]
+    np.testing.assert_array_equal(got, x.reshape(shape[0] * 3, -1))
+
+
 def test_an_open_batch_may_be_empty(tmp_path):
     x = Value("x", (2, 3, 4), ("kept", 3, 4))
     for number, op in enumerate([o.Reshape((2, 12), (0, -1)), o.Flatten(1), o.Flatten(2)]):
@@ -264,6 +281,15 @@ def test_comments_and_head_name_what_is_open(tmp_path):
     assert max(map(len, text.splitlines())) <= 88
     assert "# (batch, 4, height''' /of the image long" in text
     assert imported(conversion).load()(torch.zeros(1, 3, 2, 2)).shape == (1, 4, 2, 2)
+
+
+def test_a_size_that_looks_like_a_module_imports_nothing(tmp_path):
+    weight = learned("w", np.ones((4, 3, 1, 1)))
+    op = o.Conv((1, 1), (0, 0), (1, 1))
+    graph = graph_of(op, [X, weight], ("batch", 4, "F.2", "convF.3"))
+    text = source(write(graph, tmp_path))
+    assert "# (batch, 4, F.2, convF.3)" in text
+    assert "functional" not in text
 
 
 # Nets, lowered at one size and run at others
