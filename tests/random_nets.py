@@ -66,6 +66,21 @@ def _convolution(chance: random.Random, name: str, shapes: Shapes) -> str:
     return _layer(name, [_pick(chance, shapes)], [name], text)
 
 
+def _deconvolution(chance: random.Random, name: str, shapes: Shapes) -> str:
+    text = layer_text(
+        "Deconvolution",
+        "convolution",
+        num_output=chance.randint(1, 4),
+        kernel_size=chance.randint(1, 3),
+        pad=chance.randint(0, 1),
+        stride=chance.randint(1, 2),
+        group=chance.choice([1, 1, 2]),
+        bias_term=chance.choice(["true", "false"]),
+        weight_filler=filler(chance),
+    )
+    return _layer(name, [_pick(chance, shapes)], [name], text)
+
+
 def _pooling(chance: random.Random, name: str, shapes: Shapes) -> str:
     kernel, method = chance.randint(1, 4), chance.choice(["MAX", "MAX", "AVE"])
     text = layer_text(
@@ -86,6 +101,10 @@ def _in_place(chance: random.Random, name: str, shapes: Shapes) -> str:
         layer_text("Dropout"),
         layer_text("Scale", "scale", bias_term="true", filler=filler(chance)),
         layer_text("BatchNorm"),
+        layer_text("PReLU", "prelu", channel_shared=chance.choice(["true", "false"])),
+        layer_text("Bias", "bias", filler=filler(chance)),
+        layer_text("Swish"),
+        layer_text("Dropout") + " phase: TRAIN",
     ]
     return _layer(name, [blob], [blob], chance.choice(texts))
 
@@ -93,6 +112,8 @@ def _in_place(chance: random.Random, name: str, shapes: Shapes) -> str:
 def _to_another(chance: random.Random, name: str, shapes: Shapes) -> str:
     texts = [layer_text(kind) for kind in ("Sigmoid", "TanH", "ReLU", "Dropout", "BatchNorm")]
     texts.append(layer_text("Softmax", "softmax", axis=chance.choice([1, -1])))
+    texts.append(layer_text("Clip", "clip", min=-0.5, max=1))
+    texts.append(layer_text("Im2col", "convolution", kernel_size=chance.randint(1, 2)))
     region = chance.choice(["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
     texts.append(layer_text("LRN", "lrn", local_size=3, alpha=0.5, norm_region=region))
     return _layer(name, [_pick(chance, shapes)], [name], chance.choice(texts))
@@ -132,6 +153,7 @@ def _classifier(chance: random.Random, shapes: Shapes) -> str:
 _KINDS: list[Kind] = [
     _convolution,
     _convolution,
+    _deconvolution,
     _pooling,
     _in_place,
     _in_place,
