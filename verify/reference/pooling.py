@@ -95,7 +95,8 @@ def average_pool(x: Array, windows: Windows) -> Array:
     for n, out, kernel, stride, pad in geometry:
         start = np.arange(out) * stride - pad
         sizes.append(np.minimum(start + kernel, n + pad) - start)
-    return np.asarray(total / (sizes[0][:, None] * sizes[1]))
+    mean: Array = total / (sizes[0][:, None] * sizes[1])
+    return mean
 
 
 def stochastic_pool(x: Array, windows: Windows) -> Array:
@@ -103,7 +104,8 @@ def stochastic_pool(x: Array, windows: Windows) -> Array:
     TEST)."""
     values = windows.gather(x, 0.0)
     total = values.sum(-1)
-    return np.where(total > 0, (values * values).sum(-1) / total, 0.0)
+    expected: Array = np.where(total > 0, (values * values).sum(-1) / total, 0.0)
+    return expected
 
 
 @caffe_layer("Pooling")
