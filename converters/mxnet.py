@@ -36,8 +36,6 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Shape
     limits = (
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
-        "with open sizes, an average pooling whose stride exceeds its kernel, without padding: at "
-        "some sizes Caffe divides by zero",
     )
 
     def finish(self) -> list[Artifact]:

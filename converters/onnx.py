@@ -35,10 +35,6 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
-    limits = (
-        "with open sizes, an average pooling whose stride exceeds its kernel, without padding: at "
-        "some sizes Caffe divides by zero",
-    )
 
     def __init__(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 
 from ir import Graph, Node, Op, Parameter, Shape, Value
-from ir.ops import Compress, Reshape
+from ir.ops import BatchNorm, Compress, Concat, PRelu, Reshape
 from ir.ops.elementwise import Nary, Unary
 
 __all__ = ["SizeFixedError", "merge"]
@@ -153,20 +154,31 @@ def _output_dims(
     names: Mapping[tuple[int, ...], str],
 ) -> tuple[int | str, ...]:
     """A name is shared only where sizes are equal by what the op is, or follow an input's."""
-    kept: dict[int, int | str] = {}
-    if isinstance(node.op, (Unary, Nary)):
-        for read in node.inputs:
-            if read.shape == value.shape:
-                kept.update(dict(enumerate(dims.get(read, ()))))
+    kept = _kept(node, value, dims)
+    plain = re.sub(r"@\d+$", "", value.name)
     found: list[int | str] = []
     for axis, by_graph in enumerate(sizes):
         if len(set(by_graph)) == 1:
             found.append(value.shape[axis])
-        elif isinstance(kept.get(axis), str):
+        elif axis in kept:
             found.append(kept[axis])
         else:
-            found.append(names.get(by_graph, f"{value.name}.{axis}"))
+            spatial = _SPATIAL.get(len(sizes) - 2, ())
+            kind = spatial[axis - 2] if axis > 1 and spatial else str(axis)
+            found.append(names.get(by_graph, f"{plain}.{kind}"))
     return tuple(found)
+
+
+def _kept(node: Node, value: Value, dims: Mapping[Value, tuple[int | str, ...]]) -> dict[int, str]:
+    """The names that an op hands on from its inputs, by axis."""
+    kept: dict[int, str] = {}
+    if isinstance(node.op, (Unary, Nary, PRelu, BatchNorm, Concat)):
+        for read in node.inputs:
+            if len(read.shape) == len(value.shape):
+                kept |= {a: d for a, d in enumerate(dims.get(read, ())) if isinstance(d, str)}
+    if isinstance(node.op, Concat):
+        kept.pop(node.op.axis, None)
+    return kept
 
 
 def _pattern(node: Node, others: Sequence[Node]) -> Shape | None:

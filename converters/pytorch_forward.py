@@ -28,6 +28,9 @@ class Forward(Emitter):
     """
 
     target: ClassVar[str] = "pytorch"
+    limits: ClassVar[tuple[str, ...]] = (
+        "convolutions and poolings over more than 3 spatial axes: PyTorch has none",
+    )
 
     def begin(self) -> None:
         """Name submodules, stored values and arguments."""
