@@ -43,6 +43,7 @@ NOTES = {
     "each pass",
     "MVN": "by channel or across, with or without variance",
     "PReLU": "a slope a channel, or one",
+    "Mish": "of a fork, synopsys-caffe",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
     "ReLU": "`negative_slope`",

@@ -187,6 +187,7 @@ def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
         layer_text("Power", "power", power=power, scale=scale, shift=shift),
         layer_text("Dropout"),
         layer_text("Dropout", "dropout", dropout_ratio=chance.choice([0, 0.3])) + " phase: TRAIN",
+        layer_text("Mish"),
         layer_text("Swish", "swish", beta=chance.choice([None, 0.5, -2, 0])),
         layer_text("Clip", "clip", **chance.choice(_BOUNDS)),
     ]

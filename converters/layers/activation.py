@@ -68,6 +68,13 @@ def bnll(step: Lowering) -> Sequence[Value]:
     return [step.add(Softplus(), step.inputs[0])]
 
 
+@lowers("Mish")
+def mish(step: Lowering) -> Sequence[Value]:
+    """synopsys-caffe: x * tanh(log(1 + exp(x)))."""
+    x = step.inputs[0]
+    return [step.add(Mul(), x, step.add(Tanh(), step.add(Softplus(), x)))]
+
+
 @lowers("Power")
 def power(step: Lowering) -> Sequence[Value]:
     """Caffe: (shift + scale * x) ** power; without reading x where scale or power is 0."""

@@ -19,8 +19,9 @@ from prototxt.shape_rules.rule import (
 
 
 @shape_rule(
-    "AbsVal", "BNLL", "Dropout", "ELU", "Power", "ReLU", "Sigmoid", "Swish", "TanH", "Threshold"
-)
+    "AbsVal", "BNLL", "Dropout", "ELU", "Mish", "Power", "ReLU", "Sigmoid", "Swish", "TanH",
+    "Threshold",
+)  # fmt: skip
 def elementwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom."""
     return LayerShapes((bottoms[0],))

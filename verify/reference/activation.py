@@ -88,6 +88,12 @@ def power(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list
     return [np.power(param.shift + param.scale * x, param.power) for x in bottoms]
 
 
+@caffe_layer("Mish")
+def mish(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """x * tanh(log(1 + exp(x))) (synopsys-caffe, mish_layer.cpp)."""
+    return [x * np.tanh(np.logaddexp(0, x)) for x in bottoms]
+
+
 @caffe_layer("Exp")
 def exp(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """base ^ (shift + scale * x); base -1 stands for e (exp_layer.cpp)."""
