@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from converters.emitter import Artifact, Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
 from converters.open_sizes import lower_open, other_sizes
+from decaffeinate.plugin_tables import check_references
 from decaffeinate.plugins import Plugin, other_plugins, read_with_plugins, use_plugins
 from decaffeinate.version import __version__
 from ir import Graph
@@ -138,6 +139,7 @@ def convert(
     name: str | None = None,
     opset: int | None = None,
     dynamic: Sequence[str] = (),
+    verifiable: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Conversion:
@@ -152,6 +154,7 @@ def convert(
         opset: ONNX operator set; by default the newest that current runtimes run.
         dynamic: which sizes the files are to take beside the declared ones: "batch", "spatial" or
             both; see `converters.open_sizes`.
+        verifiable: refuse, before anything is written, a net that `verify` cannot judge.
         progress: told what is being done.
         options: further arguments of `load`.
 
@@ -160,6 +163,8 @@ def convert(
     """
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     use_plugins(loaded.plugins)
+    if verifiable and loaded.plugins:
+        check_references(loaded.net)
     stem = file_stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
     targets = [to] if isinstance(to, str) else to

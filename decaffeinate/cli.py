@@ -141,7 +141,7 @@ def convert(
     net, weights = gathered.nets[0].net, gathered.nets[0].weights
     with Progress(as_json) as progress:
         done = api.convert(net, weights, to=wanted, output=output, name=name, opset=opset,
-                           progress=progress, **options)  # fmt: skip
+                           verifiable=verified, progress=progress, **options)  # fmt: skip
         report = None
         if verified:
             report = api.verify(

@@ -64,6 +64,7 @@ class ConvertJob:
             output=self.output,
             name=self.name,
             opset=self.opset,
+            verifiable=self.verified,
             progress=progress,
             **self.options,
         )

@@ -21,7 +21,7 @@ from prototxt import caffe_pb2 as pb
 from prototxt.errors import DecaffeinateError, PluginError, UnsupportedError
 from prototxt.fields import UNREAD, UnknownField
 from prototxt.geometry import counted
-from prototxt.net import Layer
+from prototxt.net import Layer, Net
 from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
 from prototxt.shape_rules.rule import Rule
 from prototxt.shapes import check_count
@@ -89,6 +89,18 @@ def activate(registrations: Sequence[Registration]) -> None:
 def knows(layer: Layer) -> Registration | None:
     """The active plugin's registration for a layer."""
     return next((one for one in _TABLES.active if one.key == key_of(layer)), None)
+
+
+def check_references(net: Net) -> None:
+    """Refuse a net with a plugin's layer that has no reference.
+
+    Raises:
+        UnsupportedError: nothing could prove that layer's conversion.
+    """
+    for layer in net:
+        one = knows(layer)
+        if one is not None and not one.has_reference:
+            raise _no_reference(one, layer)
 
 
 def key_of(layer: Layer) -> tuple[str, str, str]:

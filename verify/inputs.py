@@ -45,6 +45,8 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
 different ones there are, given the layer and the shape of its first bottom."""
+_POSITIVE = frozenset({"Log"})
+"""Layers that have a value for positive numbers only."""
 _PASSING = frozenset({"Concat", "Dropout", "Flatten", "Reshape", "Slice", "Split"})
 """Layers whose tops hold the values of their bottoms."""
 
@@ -53,7 +55,14 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     """Noise for every input, as strong as pixels where it looks like an image; whole numbers that
     suit them where layers read labels or indices."""
     generator = np.random.default_rng(seed)
-    counts = _whole_numbers(net, shapes)
+    sources = _sources(net)
+    counts = _whole_numbers(net, shapes, sources)
+    positive = {
+        source
+        for layer in net
+        if layer.type in _POSITIVE
+        for source in sources.get(layer.bottoms[0], ())
+    }
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
@@ -65,13 +74,26 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
             image = len(shape) == 4 and shape[1] in (1, 3)
             # NumPy draws a number, not an array, for a shape without axes.
             drawn = np.asarray((_PIXELS if image else 1.0) * generator.standard_normal(shape))
+            if blob in positive:
+                drawn = np.abs(drawn)
         inputs[blob.name] = drawn.astype(np.float32)
     return inputs
 
 
-def _whole_numbers(net: Net, shapes: NetShapes) -> dict[Blob, int]:
-    """How many different whole numbers an input may hold: as many as suit all that read it."""
+def _sources(net: Net) -> dict[Blob, set[Blob]]:
+    """By blob: the inputs whose values it holds, as far as layers only pass them on."""
     sources: dict[Blob, set[Blob]] = {blob: {blob} for blob in net.inputs}
+    for layer in net:
+        if layer.type in _PASSING:
+            held = {s for bottom in layer.bottoms for s in sources.get(bottom, ())}
+            sources |= {top: held for top in layer.tops if held}
+    return sources
+
+
+def _whole_numbers(
+    net: Net, shapes: NetShapes, sources: Mapping[Blob, set[Blob]]
+) -> dict[Blob, int]:
+    """How many different whole numbers an input may hold: as many as suit all that read it."""
     counts: dict[Blob, int] = {}
     for layer in net:
         if layer.type in _WHOLE:
@@ -79,9 +101,6 @@ def _whole_numbers(net: Net, shapes: NetShapes) -> dict[Blob, int]:
             count = count_of(layer, shapes.blobs[layer.bottoms[0]])
             for source in sources.get(layer.bottoms[place], ()):
                 counts[source] = min(count, counts.get(source, count))
-        if layer.type in _PASSING:
-            held = {s for bottom in layer.bottoms for s in sources.get(bottom, ())}
-            sources |= {top: held for top in layer.tops if held}
     return counts
 
 

@@ -148,6 +148,10 @@ def test_without_a_reference_it_converts_and_verify_says_what_to_write() -> None
     assert "layer type ChannelGate has no reference" in done.stderr
     assert "expected: def reference(self, bottoms, params)" in done.stderr
     assert "Traceback" not in done.stderr
+    done = run("convert", *words, "-o", "nothing", "--verify")
+    assert done.returncode == 2
+    assert "layer type ChannelGate has no reference" in done.stderr
+    assert not Path("nothing").exists()
 
 
 def test_another_plugin_than_the_manifests_is_noted() -> None:
