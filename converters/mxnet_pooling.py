@@ -90,9 +90,8 @@ def _any_size(op: Pool, value: Value) -> _Window | None:
     most stride - 1 after size + 2 pad - kernel.
     """
     axes = list(zip(op.kernel, op.stride, op.pad, strict=True))
-    sizes = [None if i in value.open_axes else n for i, n in enumerate(value.shape)][2:]
-    if any(n is not None and n + 2 * p < k for n, (k, _, p) in zip(sizes, axes, strict=True)):
-        return None
+    if any(n + 2 * p < k for n, (k, _, p) in zip(value.shape[2:], axes, strict=True)):
+        return None  # the declared size at least has to run
     if not op.ceil or all(stride == 1 for _, stride, _ in axes):
         return _Window(op.kernel, op.pad, False)
     if all(k >= s + p for k, s, p in axes):

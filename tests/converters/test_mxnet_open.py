@@ -126,6 +126,16 @@ def test_common_pooling_keeps_its_looks(tmp_path: Path) -> None:
         assert "F.pad" not in text
 
 
+def test_the_declared_size_may_be_smaller_than_the_kernel(tmp_path: Path) -> None:
+    require("mxnet")
+    for kind in (o.MaxPool, o.AveragePool):
+        op = kind((4, 2), (3, 1), (0, 0))
+        conversion = write(opened(one(op), (1, 1, 3, 9), (1, 1, 8, 12)), tmp_path)
+        for height in (2, 3, 4, 9):
+            x = random(1, 1, height, 5)
+            np.testing.assert_allclose(runs(conversion, x), pooled(op, x), rtol=1e-6, atol=1e-6)
+
+
 def test_a_size_that_is_fixed_may_be_smaller_than_the_kernel(tmp_path: Path) -> None:
     require("mxnet")
     for kind in (o.MaxPool, o.AveragePool, o.MaxPoolMask):
