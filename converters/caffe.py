@@ -72,12 +72,7 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
         raise _all_refused(net, refused)
     _set_outputs(graph, net, values)
     if not graph.outputs:
-        raise NetError(
-            "the net computes nothing: all that it has are inputs",
-            where=net.path,
-            expected="a layer that makes an output",
-            hint="check the phase and the stages",
-        )
+        raise _without_outputs(net)
     # What one layer folds away another that shares it may still store.
     kept = {param.origin for param in graph.parameters()}
     folded = {entry[0]: entry for entry in graph.folded if entry[0] not in kept}
@@ -85,6 +80,22 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
     _name_blobs(graph, net, values)
     graph.validate()
     return graph
+
+
+def _without_outputs(net: Net) -> NetError:
+    """Definitions of old often end in a loss without a top, which Caffe does not count among the
+    outputs."""
+    ends = [layer for layer in net if layer.bottoms and not layer.tops]
+    losses = [layer.name for layer in ends if layer.type.endswith("Loss")]
+    return NetError(
+        "the net has no outputs: its last layers have no tops"
+        if ends
+        else "the net computes nothing: all that it has are inputs",
+        where=net.path,
+        expected="a layer that makes an output",
+        hint=f'give layer "{losses[0]}" a top' if losses else "check the phase and the stages",
+        details=[f'layer "{layer.name}" ({layer.where}): {layer.type}' for layer in ends],
+    )
 
 
 _SHARE_STORAGE = {"Split", "Flatten", "Reshape"}

@@ -179,6 +179,21 @@ def test_a_net_of_inputs_only_is_refused() -> None:
         graph_of("")
 
 
+def test_a_net_that_ends_in_a_loss_without_a_top_says_so() -> None:
+    with pytest.raises(NetError) as caught:
+        graph_of(
+            'layer { name: "loss" type: "EuclideanLoss" bottom: "data" bottom: "data" }\n'
+            'layer { name: "void" type: "Silence" bottom: "data" }'
+        )
+    assert str(caught.value) == (
+        "<text>: the net has no outputs: its last layers have no tops\n"
+        '  - layer "loss" (<text>:2:1): EuclideanLoss\n'
+        '  - layer "void" (<text>:3:1): Silence\n'
+        "  expected: a layer that makes an output\n"
+        '  to do: give layer "loss" a top'
+    )
+
+
 def test_a_product_in_place_is_what_caffe_computes() -> None:
     graph = graph_of(
         """
