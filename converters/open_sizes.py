@@ -74,9 +74,10 @@ def lower_open(
 def other_sizes(
     net: Net, shapes: NetShapes, dynamic: Sequence[str], count: int = 2
 ) -> list[dict[str, Shape]]:
-    """Sizes of the inputs, other than the declared ones, that the net takes; odd ones first.
+    """`count` sizes of the inputs that the net takes beside the declared ones; odd ones first.
 
     Raises:
+        UnsupportedError: the net takes fewer.
         UsageError: see `lower_open`.
     """
     if not dynamic:
@@ -85,8 +86,14 @@ def other_sizes(
     found: list[dict[str, Shape]] = []
     candidates = list(_resized(net, shapes, axes, mixed=True))
     for sizes, _ in [*candidates[2:], *candidates[:2]]:
-        if len(found) < count and _accepted(net, sizes):
+        if len(found) < count and _accepted(net, shapes, sizes):
             found.append(sizes)
+    if len(found) < count:
+        raise UnsupportedError(
+            f"the net does not take other {' and '.join(dynamic)} sizes",
+            where=net.path,
+            expected="the net that was converted with --dynamic",
+        )
     return found
 
 
@@ -152,10 +159,12 @@ def _step(kind: str, place: int, number: int) -> int:
     return (*_STEPS, *_ODD_STEPS)[number][place]
 
 
-def _accepted(net: Net, sizes: Mapping[str, Shape]) -> bool:
+def _accepted(net: Net, shapes: NetShapes, sizes: Mapping[str, Shape]) -> bool:
+    """Whether the net has shapes at these sizes, and its parameters stay as they are."""
+    resized = with_input_shapes(net, sizes)
     try:
-        infer_shapes(with_input_shapes(net, sizes))
-    except DecaffeinateError:
+        _check_parameters(resized, shapes, infer_shapes(resized), "other sizes")
+    except (DecaffeinateError, SizeFixedError):
         return False
     return True
 
@@ -185,6 +194,12 @@ def _variants(
 def _lowered(
     net: Net, shapes: NetShapes, found: NetShapes, parameters: Parameters, label: str
 ) -> Graph:
+    _check_parameters(net, shapes, found, label)
+    return lower(net, found, parameters)
+
+
+def _check_parameters(net: Net, shapes: NetShapes, found: NetShapes, label: str) -> None:
+    """Raise SizeFixedError where a layer needs parameters of another shape."""
     for layer in net:
         pairs = zip(shapes.params[layer.index], found.params[layer.index], strict=True)
         for declared, other in pairs:
@@ -194,7 +209,6 @@ def _lowered(
                     f"{other.shape} at {label}",
                     layer.name,
                 )
-    return lower(net, found, parameters)
 
 
 def _filtered(

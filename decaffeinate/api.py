@@ -6,7 +6,7 @@ import json
 import keyword
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -42,6 +42,8 @@ TARGETS: dict[str, tuple[str, str]] = {
 """Module and class of each target's emitter; imported only when it is used."""
 
 _TOOL = f"decaffeinate {__version__}"
+_SIGNED = b"Converted by: decaffeinate "
+"""What the head of every Python file that a conversion writes says."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,9 @@ def convert(
     }
     planned = {target: emitter.emit() for target, emitter in emitters.items()}
     folder = Path(output)
+    _spare_own_sources(
+        folder / artifact.name for artifacts in planned.values() for artifact in artifacts
+    )
     files: list[Path] = []
     # Hashing the files for the manifest takes longer than writing them, so it goes on beside.
     with Staging(folder) as staging, ThreadPoolExecutor(max_workers=2) as hashing:
@@ -246,9 +251,10 @@ def verify(
     def run(path: Path) -> Report:
         conversion = read_conversion(path)
         assert feeds is not None
+        others = other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ()))
         report = at_size(loaded, conversion, feeds)
         report.notes += other_plugins(loaded.plugins, conversion.manifest)
-        for sizes in other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ())):
+        for sizes in others:
             resized = loaded.resized(sizes)
             label = " ".join(f"{name}={','.join(map(str, n))}" for name, n in sizes.items())
             noise = seeded_inputs(resized.net, resized.shapes, loaded.seed)
@@ -319,6 +325,18 @@ def _write(artifact: Artifact, staging: Staging) -> Path:
     part = staging.place(artifact.name)
     artifact.write(part)
     return part
+
+
+def _spare_own_sources(paths: Iterable[Path]) -> None:
+    """Refuse to write over a Python file that no conversion wrote, such as the net's plugin."""
+    for path in paths:
+        if path.suffix == ".py" and path.is_file() and _SIGNED not in path.read_bytes():
+            raise UsageError(
+                "this file was not written by a conversion, and would be overwritten",
+                where=str(path),
+                expected="a place for the files where nothing of yours has the same name",
+                hint="choose another folder with --output, or another stem with --name",
+            )
 
 
 def _provenance(loaded: Loaded) -> Provenance:

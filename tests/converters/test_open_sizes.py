@@ -174,3 +174,14 @@ def test_weights_are_not_copied() -> None:
     graph = lower_open(net, shapes, parameters, BOTH)
     weight = graph.parameters()[0].data
     assert np.shares_memory(weight, parameters[1][0])
+
+
+def test_there_are_no_other_sizes_where_parameters_would_have_another_shape() -> None:
+    net = parse_net(
+        INPUT + 'layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" '
+        "inner_product_param { num_output: 7 } }"
+    )
+    shapes = infer_shapes(net)
+    assert len(other_sizes(net, shapes, ["batch"])) == 2
+    with pytest.raises(UnsupportedError, match="the net does not take other spatial sizes"):
+        other_sizes(net, shapes, ["spatial"])

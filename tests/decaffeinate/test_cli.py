@@ -195,3 +195,13 @@ def test_an_earlier_conversion_is_verified_where_it_has_files(tmp_path: Path) ->
     result = invoke("verify", CASE.net_path, CASE.weights_path, "--converted", manifest, "--json")
     assert result.exit_code == 0, result.output
     assert [row["backend"] for row in json.loads(result.stdout)["results"]] == ["onnx"]
+
+
+def test_files_of_open_sizes_are_not_those_of_a_net_that_fixes_them(tmp_path: Path) -> None:
+    require("onnxruntime")
+    invoke("convert", CASE.net_path, CASE.weights_path, "--dynamic", "spatial", "-o", tmp_path)
+    fixed = Case("innerproduct/plain")
+    manifest = tmp_path / "net.manifest.json"
+    result = invoke("verify", fixed.net_path, fixed.weights_path, "--converted", manifest)
+    assert result.exit_code == 2
+    assert "the net does not take other spatial sizes" in result.stderr

@@ -65,7 +65,24 @@ def test_the_documented_command_runs(plugin_folder: Path) -> None:
     for package in PACKAGES.values():
         require(package)
     (command,) = plugin_docs.blocks("sh")
-    assert readme.run(command, plugin_folder).splitlines()[-1] == "equivalent"
+    for _ in range(2):  # the second writes over what the first wrote
+        assert readme.run(command, plugin_folder).splitlines()[-1] == "equivalent"
+    assert Path("channel_gate.py").read_text(encoding="utf-8") == PLUGIN
+
+
+def test_a_plugin_is_not_overwritten() -> None:
+    """The file for PyTorch has the stem of the net, and so may have the plugin's name."""
+    words = ["channel_gate.prototxt", "--plugin", "channel_gate.py", "--to", "pytorch"]
+    before = sorted(Path().iterdir())
+    done = run("convert", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: channel_gate.py: this file was not written by a conversion, and would be "
+    )
+    assert sorted(Path().iterdir()) == before
+    assert Path("channel_gate.py").read_text(encoding="utf-8") == PLUGIN
+    for _ in range(2):
+        assert run("convert", *words, "--name", "gated").returncode == 0
 
 
 @pytest.mark.parametrize("target", PACKAGES)
