@@ -7,7 +7,7 @@ from typing import Union
 
 import numpy as np
 
-from converters.python_names import wrapped
+from converters.python_names import safe_text, wrapped
 
 __all__ = ["WIDTH", "Call", "Expression", "infix", "layout", "number", "one_or_tuple", "statement"]
 
@@ -48,8 +48,10 @@ def layout(prefix: str, expression: Expression, suffix: str = "") -> list[str]:
 def statement(indent: str, target: str, *choices: Expression, comment: str = "") -> list[str]:
     """The lines of `target = choice`: the first choice that fits on a line, or the last, split.
 
-    The comment goes behind the statement if it has one line with room, or else before it.
+    The comment goes behind the statement if it has one line with room, or else before it; it may
+    hold names of the net, such as those of open sizes.
     """
+    comment = safe_text(comment)
     prefix = f"{indent}{target} = "
     fitting = (choice for choice in choices if len(f"{prefix}{choice}") <= WIDTH)
     lines = layout(prefix, next(fitting, choices[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,19 @@ def test_hostile_names_make_harmless_python(tmp_path: Path) -> None:
     layers = {name for name in called if name.startswith("self.")}
     assert {name for name in called - layers if not name.isidentifier()} <= allowed
     assert len(layers - allowed) == len(HOSTILE)
+
+
+@pytest.mark.parametrize("text", ["a\nimport os", "a\r\\u000aimport os", '"""', "a\x0cb"])
+def test_names_of_open_sizes_stay_in_comments(text: str, tmp_path: Path) -> None:
+    dims = (f"{text}.0", 3)
+    inputs = [Value("x", (2, 3), dims)]
+    graph = graph_of((o.ReduceSum((1,), keep=False), inputs, text), inputs=inputs)
+    graph.substitute({graph.outputs[0]: replace(graph.outputs[0], dims=dims[:1])})
+    tree = ast.parse(source(write(graph, tmp_path)))
+    assert [type(node).__name__ for node in tree.body] == [
+        "Expr", "ImportFrom", "Import", "ImportFrom", "ClassDef", "FunctionDef",
+    ]  # fmt: skip
+    assert len([node for node in ast.walk(tree) if isinstance(node, ast.Import)]) == 1
 
 
 def test_hostile_names_run(tmp_path: Path) -> None:
