@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prototxt.errors import DecaffeinateError
-from prototxt.mean import read_mean
 
 __all__ = ["hdf5_shapes", "mean_shape"]
 
@@ -38,6 +37,8 @@ def mean_shape(name: str, path: str) -> tuple[int, int, int] | None:
     found = _existing(name, path)
     if found is None:
         return None
+    from prototxt.mean import read_mean  # NumPy takes 100 ms, which few nets need here
+
     try:
         channels, height, width = read_mean(found).shape
     except DecaffeinateError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import struct
 
 from prototxt import caffe_pb2 as pb
 from prototxt.net import Preprocessing
@@ -67,4 +67,7 @@ def preprocessing_of(message: pb.LayerParameter) -> Preprocessing:
 
 def _shortest(value: float) -> float:
     """The number of fewest digits that is this float32: 0.017, not 0.017000000923871994."""
-    return float(str(np.float32(value)))
+    stored = struct.pack("f", value)
+    # 9 digits tell any two float32 apart.
+    rounded = (float(f"{value:.{digits}g}") for digits in range(1, 10))
+    return next(number for number in rounded if struct.pack("f", number) == stored)

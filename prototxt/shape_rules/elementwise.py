@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from prototxt import caffe_pb2 as pb
 from prototxt.geometry import counted, fail
@@ -40,11 +40,9 @@ def clip(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
 @shape_rule("Exp", "Log")
 def exp_or_log(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom."""
-    base = np.float32(
-        layer.message.exp_param.base if layer.type == "Exp" else layer.message.log_param.base
-    )
+    base = layer.message.exp_param.base if layer.type == "Exp" else layer.message.log_param.base
     # A base of -1 stands for e.  A logarithm to the base 1 would be divided by 0.
-    wrong = not 0 < base < np.inf or (layer.type == "Log" and np.log(base) == 0)
+    wrong = not 0 < base < math.inf or (layer.type == "Log" and base == 1)
     if base != -1 and wrong:
         expected = "a positive number" + (" other than 1" if layer.type == "Log" else "")
         raise fail(layer, f"base {base:g} cannot be used", f"{expected}, or -1, which stands for e")

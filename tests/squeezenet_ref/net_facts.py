@@ -1,4 +1,4 @@
-"""A parsed net as rows of text, for tables that people can compare."""
+"""A net definition as rows of text, for tables that people can compare."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from prototxt import Net
+from prototxt import caffe_pb2 as pb
+from prototxt.rules import included
+from prototxt.upgrade import upgrade
 
 ROOT = Path(__file__).parents[2]
 MODELS = Path(os.environ.get("DECAFFEINATE_MODELS", ROOT.parent / "shared" / "models"))
@@ -33,20 +36,25 @@ def published_text(file: str) -> str:
     return path.read_text()
 
 
-def rows(net: Net) -> list[str]:
-    """One row a layer: name, type, bottoms, tops, every other field that is set."""
+def rows(definition: str) -> list[str]:
+    """One row a layer of phase TEST: name, type, bottoms, tops, every other field that is set.
+
+    Layers that read data stay what they are, unlike in a loaded net.
+    """
+    layers = upgrade(text_format.Parse(definition, pb.NetParameter())).message.layer
+    state = pb.NetState(phase=pb.TEST)
     return [
         "\t".join(
             [
                 layer.name,
                 layer.type,
-                " ".join(layer.message.bottom) or "-",
-                " ".join(layer.message.top),
-                " ".join(fields(layer.message, skip=("name", "type", "bottom", "top", "include")))
-                or "-",
+                " ".join(layer.bottom) or "-",
+                " ".join(layer.top),
+                " ".join(fields(layer, skip=("name", "type", "bottom", "top", "include"))) or "-",
             ]
         )
-        for layer in net
+        for layer in layers
+        if included(layer, state)
     ]
 
 
