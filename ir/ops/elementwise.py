@@ -107,6 +107,7 @@ class Clamp(Unary):
     high: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         assert self.low is not None or self.high is not None
 
 

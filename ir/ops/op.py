@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 __all__ = ["Op", "Shape", "ShapeError", "broadcast"]
 
@@ -16,7 +17,19 @@ class ShapeError(ValueError):
 
 @dataclass(frozen=True)
 class Op:
-    """Base of all ops; a subclass lists its settings as typed fields."""
+    """Base of all ops; a subclass lists its settings as typed fields.
+
+    Raises:
+        TypeError: a setting of another type, which emitters would print or fail at.
+    """
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            kind, _, optional = str(setting.type).partition(" | ")
+            if not (_is_of(kind, value) or (optional and value is None)):
+                wanted = kind if kind in _NUMBERS else "a tuple of int"
+                raise TypeError(f"{type(self).__name__}: {setting.name} is {value!r}, not {wanted}")
 
     def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
         """The shapes of the outputs, from those of the inputs.
@@ -34,6 +47,16 @@ class Op:
     def __str__(self) -> str:
         settings = ", ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
         return f"{type(self).__name__}[{settings}]" if settings else type(self).__name__
+
+
+_NUMBERS = {"bool": bool, "int": Integral, "float": Real}
+
+
+def _is_of(kind: str, value: object) -> bool:
+    """Whether a value is of a setting's type: a number's name, or else that of a tuple of sizes."""
+    if kind in _NUMBERS:
+        return isinstance(value, _NUMBERS[kind])
+    return isinstance(value, tuple) and all(isinstance(size, Integral) for size in value)
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape | None:

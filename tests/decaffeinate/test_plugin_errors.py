@@ -151,6 +151,8 @@ METHODS = {
     "lower reads a foreign value": (
         LAST, f"        {FOREIGN}\n        return step.add(ops.Abs(), v)\n",
         "ChannelGate.lower gives a value of shape (1, 5, 7, 5)"),
+    "an op of a text": (LAST, '        return step.affine(x, scale="2")\n',
+                        "ChannelGate.lower fails with TypeError: Affine: scale is '2', not float"),
     "setup raises": ('param.number("shift", default=0.5)', 'int("half")',
                      "ChannelGate.setup fails with ValueError: invalid literal"),
     "setup is bypassed": ("def setup(self)", "def __init__(self, layer)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
@@ -79,6 +80,22 @@ def test_shapes(op: Op, shapes: list[tuple[int, ...]], made: tuple[int, ...]) ->
 def test_misfits_are_refused(op: Op, shapes: list[tuple[int, ...]]) -> None:
     with pytest.raises(ShapeError):
         op.infer(shapes)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ops.Affine("2"), "Affine: scale is '2', not float"),
+        (lambda: ops.Flatten(1.0), "Flatten: axis is 1.0, not int"),
+        (lambda: ops.ReduceSum((0,), keep=1), "ReduceSum: keep is 1, not bool"),
+        (lambda: ops.Clamp("0"), "Clamp: low is '0', not float"),
+        (lambda: Reshape([3]), r"Reshape: shape is \[3\], not a tuple of int"),
+        (lambda: Reshape((3,), (0.5,)), r"Reshape: pattern is \(0.5,\), not a tuple of int"),
+    ],
+)
+def test_settings_of_another_type_are_refused(make: Callable[[], Op], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        make()
 
 
 @pytest.mark.parametrize("op", ops.PRIMITIVES)
