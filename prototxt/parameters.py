@@ -19,6 +19,7 @@ from prototxt.geometry import counted
 from prototxt.net import Layer, Net
 from prototxt.shapes import NetShapes, ParamShape
 from prototxt.weights import LayerWeights, Weights
+from prototxt.written_blobs import written_blobs
 
 __all__ = ["Parameters", "bind_parameters"]
 
@@ -71,19 +72,21 @@ def bind_parameters(
         net: the net.
         shapes: its shapes, from `infer_shapes`.
         weights: weights as read from a file; None draws from the fillers that the net states.
+            Layers whose definition holds blobs take these, unless the file has the layer.
         seed: seed of the drawn values; each parameter's draw depends on seed, layer name and blob
             index only.
 
     Raises:
         WeightsError: the weights do not fit the net; every misfit of name, count and shape in one
             error.
-        NetError: layers share a parameter that cannot be shared.
+        NetError: layers share a parameter that cannot be shared, or a definition holds blobs that
+            do not fit its layer.
     """
     owners = _owners(net, shapes)
     if weights is None:
         values = _drawn(net, shapes, owners, seed)
         source = f"drawn from the net's fillers (seed {seed}), not trained"
-        notes = _all_zero_note(shapes, values)
+        notes = [*_written_note(net, shapes), *_all_zero_note(shapes, values)]
     else:
         values, notes = _matched(net, shapes, owners, weights)
         notes = [*weights.notes, *notes]
@@ -135,11 +138,23 @@ def _check_share(
 
 def _drawn(net: Net, shapes: NetShapes, owners: dict[Key, Key], seed: int) -> dict[Key, Array]:
     values = {}
-    for key, owner in owners.items():
-        if key == owner:
-            param = shapes.params[key[0]][key[1]]
-            values[key] = _draw(net.layers[key[0]], key[1], param, seed)
+    for layer in net:
+        params = shapes.params.get(layer.index, ())
+        written = written_blobs(layer, params)
+        for index, param in enumerate(params):
+            key = (layer.index, index)
+            if owners[key] == key:
+                values[key] = written[index] if written else _draw(layer, index, param, seed)
     return values
+
+
+def _written_note(net: Net, shapes: NetShapes) -> list[str]:
+    """A note where parameters are not drawn, because the prototxt holds them."""
+    own = [one.name for one in net if written_blobs(one, shapes.params.get(one.index, ()))]
+    if not own:
+        return []
+    shown = ", ".join(own[:5]) + (", ..." if len(own) > 5 else "")
+    return [f"not drawn, but taken from blobs in the prototxt: {shown}"]
 
 
 def _draw(layer: Layer, index: int, param: ParamShape, seed: int) -> Array:
@@ -260,13 +275,26 @@ class _Match:
             self.values[owner] = value
 
     def check_lacking(self) -> None:
-        """A layer may be absent from the file when all its parameters are another's."""
+        """A layer may be absent from the file when all its parameters are another's, or are in the
+        prototxt."""
         for layer in self.lacking:
+            self._take_written(layer)
             keys = [(layer.index, i) for i in range(len(self.shapes.params[layer.index]))]
             if any(self.owners[key] not in self.values for key in keys):
                 meant = nearest(layer.name, self.spare)
                 near = f'; the nearest there is "{meant}"' if meant else ""
                 self.problems.append(f'layer "{layer.name}": not in the weights{near}')
+
+    def _take_written(self, layer: Layer) -> None:
+        written = written_blobs(layer, self.shapes.params[layer.index])
+        for index, value in enumerate(written):
+            key = (layer.index, index)
+            if self.owners[key] == key:
+                self.values.setdefault(key, value)
+        if written:
+            self.notes.append(
+                f'layer "{layer.name}": not in the weights; taken from blobs in the prototxt'
+            )
 
 
 def _misfit(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str | None:

@@ -298,3 +298,77 @@ def test_parameters_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> Non
         'net.prototxt:2:1: layer "a": weight has 9 values, more than memory holds\n'
         "  expected: parameters of a size that fits"
     )
+
+
+# --- written in the prototxt ----------------------------------------------------------------------
+
+BLOBS = (
+    "blobs { shape { dim: 2 dim: 3 } data: [1, 2, 3, 4, 5, 6] } "
+    "blobs { num: 1 channels: 1 height: 1 width: 2 double_data: [7, 8] }"
+)
+
+
+def test_blobs_in_the_prototxt_stand_in_for_fillers() -> None:
+    net = net_of(ip("a", outputs=2, more=BLOBS, param=XAVIER), ip("b", param=XAVIER))
+    parameters = bind_parameters(net, infer_shapes(net))
+    weight, bias = parameters[1]
+    assert weight.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert bias.tolist() == [7, 8]
+    assert parameters.notes == ("not drawn, but taken from blobs in the prototxt: a",)
+
+
+def test_old_definitions_hold_blobs_too() -> None:
+    text = (
+        'layers { name: "a" type: INNER_PRODUCT bottom: "data" top: "a" blobs { num: 1 channels: 1 '
+        "height: 2 width: 3 data: [1, 2, 3, 4, 5, 6] } "
+        "inner_product_param { num_output: 2 bias_term: false } }"
+    )
+    net = parse_net('input: "data" input_shape { dim: 2 dim: 3 } ' + text)
+    assert drawn(net)["a"][0].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_weights_go_before_blobs_in_the_prototxt() -> None:
+    net = net_of(ip("a", outputs=2, more=BLOBS), ip("b", outputs=2, more=BLOBS))
+    parameters = bind(net, stored("a", values(2, 3), values(2)))
+    assert parameters[1][0].tolist() == values(2, 3).tolist()
+    assert parameters[2][0].tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert parameters.notes == ('layer "b": not in the weights; taken from blobs in the prototxt',)
+
+
+def test_the_owner_of_a_shared_parameter_has_the_blobs_that_count() -> None:
+    share = 'param { name: "w" } param { name: "b" } '
+    net = net_of(ip("a", outputs=2, more=share + BLOBS), ip("b", outputs=2, more=share))
+    assert drawn(net)["b"][0].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_recurrent_layers_forget_blobs() -> None:
+    net = parse_net(
+        'layer { name: "x" type: "Input" top: "x" top: "c" '
+        "input_param { shape { dim: 1 dim: 1 dim: 1 } shape { dim: 1 dim: 1 } } }"
+        'layer { name: "h" type: "RNN" bottom: "x" bottom: "c" top: "h" blobs { data: 3 } '
+        "recurrent_param { num_output: 1 } }"
+    )
+    assert drawn(net)["h"][0].tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        (
+            3,
+            (
+                'layer "a": the definition holds 6 values of shape (2, 3) for weight\n'
+                "  expected: 9 of shape (3, 3)"
+            ),
+        ),
+        (
+            "2 bias_term: false",
+            'layer "a": 2 blobs in the definition\n  expected: 1 (weight)',
+        ),
+    ],
+)
+def test_blobs_in_the_prototxt_that_do_not_fit(outputs: int, expected: str) -> None:
+    net = net_of(ip("a", outputs=outputs, more=BLOBS))
+    with pytest.raises(NetError) as caught:
+        bind_parameters(net, infer_shapes(net))
+    assert str(caught.value) == f"net.prototxt:2:1: {expected}"
