@@ -238,7 +238,8 @@ def _enum(item: Field, kind: FieldDescriptor) -> int:
     if text in enum.values_by_name:
         return int(enum.values_by_name[text].number)
     number = _parsed_integer(text)
-    if number is None or number not in enum.values_by_number:
+    # Not `in enum.values_by_number`, for which 2**32 is 0.
+    if number is None or number not in {value.number for value in enum.values}:
         raise _wrong(item, expected)
     return number
 
