@@ -200,7 +200,7 @@ def test_refuses(title: str) -> None:
 
 @pytest.mark.parametrize("title", [title for title in REFUSED if title not in LAXER])
 def test_protobuf_refuses_it_too(title: str) -> None:
-    with pytest.raises((text_format.ParseError, UnicodeDecodeError)):
+    with pytest.raises((text_format.ParseError, ValueError)):
         text_format.Parse(REFUSED[title].text, pb.NetParameter(), allow_unknown_field=True)
 
 
