@@ -53,7 +53,7 @@ class Summary:
     def total(self) -> str:
         """One line on all nets, and on what the folders hold besides."""
         codes = [outcome.exit_code for outcome in self.outcomes if not outcome.stopped]
-        parts = [f"{len(self.outcomes)} nets: {codes.count(0)} done"]
+        parts = [f"{counted(len(self.outcomes), 'net')}: {codes.count(0)} done"]
         stopped = len(self.outcomes) - len(codes)
         for number, what in (
             (codes.count(1), "different or not verified"),
@@ -92,7 +92,7 @@ def _row(found: Found, outcome: Outcome) -> Row:
             error = f"{found.net}: {error}"
         return Row(
             net=str(found.net),
-            weights=_beside(found),
+            weights=_shown(found, found.weights),
             parameters=None,
             # The row names the net already: its folder would only make the table wider.
             result="stopped"
@@ -104,7 +104,9 @@ def _row(found: Found, outcome: Outcome) -> Row:
         )
     return Row(
         net=str(found.net),
-        weights=_beside(found) or content["weights"].partition(", ")[0],
+        weights=content["weights"].partition(", ")[0]
+        if content["drawn"]
+        else _shown(found, content["weights"]),
         parameters=content["parameters"],
         result="; ".join(_results(content)),
         seconds=outcome.seconds,
@@ -116,12 +118,12 @@ def _row(found: Found, outcome: Outcome) -> Row:
     )
 
 
-def _beside(found: Found) -> str:
+def _shown(found: Found, weights: str | Path | None) -> str:
     """The weights' path, or their name where they lie beside the net."""
-    if found.weights is None:
+    if weights is None:
         return ""
-    alone = found.weights.parent == found.net.parent
-    return found.weights.name if alone else str(found.weights)
+    path = Path(weights)
+    return path.name if path.parent == found.net.parent else str(weights)
 
 
 def _results(content: Mapping[str, Any]) -> Iterator[str]:

@@ -221,14 +221,11 @@ def show_inspection(table: Inspection) -> None:
             "?" if row.macs is None else f"{row.macs:,}" if row.macs else "",
         )
     rows.add_section()
-    least = "" if table.complete else "at least "
-    rows.add_row(
-        "total",
-        f"{len(table.layers)} layers",
-        "",
-        f"{least}{table.parameters:,}",
-        f"{least}{table.macs:,}",
-    )
+    totals = [
+        f"{total:,}" if table.complete else f"at least {total:,}" if total else "?"
+        for total in (table.parameters, table.macs)
+    ]
+    rows.add_row("total", f"{len(table.layers)} layers", "", *totals)
     console.print(rows)
     console.print(
         f"inputs: {escape(', '.join(table.inputs))}; outputs: {escape(', '.join(table.outputs))}"

@@ -74,7 +74,7 @@ def test_a_folder_is_converted(models: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["net", "weights", "parameters", "result", "seconds"]
     assert lines[1].split()[:7] == [
-        "models/a/deploy.prototxt", "models/a/trained.caffemodel", "8", "3", "files:",
+        "models/a/deploy.prototxt", "trained.caffemodel", "8", "3", "files:",
         "out/a/deploy*", lines[1].split()[-1],
     ]  # fmt: skip
     assert "drawn from the net's fillers (seed 0)" in lines[3]
