@@ -117,10 +117,11 @@ class _Storage:
         layer = step.layer
         alone = _SHARE_STORAGE_ALONE.get(layer.type)
         if layer.type in _SHARE_STORAGE or (alone and len(getattr(layer, alone)) == 1):
-            group = self._groups.setdefault(layer.bottoms[0], {layer.bottoms[0]})
-            group.update(layer.tops)
-            self._groups.update(dict.fromkeys(layer.tops, group))
+            self._share(layer.bottoms[0], layer.tops)
             return
+        if layer.type == "LSTM" and len(layer.tops) > 1 and step.tops[0][0] == 1:
+            # All hidden states, of a single step, are in Caffe the memory of the exposed one.
+            self._share(layer.tops[0], layer.tops[1:2])
         for bottom, top in zip(layer.bottoms, layer.tops, strict=False):
             if bottom.name != top.name or bottom not in self._groups:
                 continue
@@ -130,6 +131,11 @@ class _Storage:
                 values[other] = step.reshape(values[top], values[other].shape)
             group.add(top)
             self._groups[top] = group
+
+    def _share(self, blob: Blob, others: tuple[Blob, ...]) -> None:
+        group = self._groups.setdefault(blob, {blob})
+        group.update(others)
+        self._groups.update(dict.fromkeys(others, group))
 
 
 def _phase(net: Net, layer: Layer) -> str:

@@ -25,11 +25,17 @@ class Origin:
 _IN_PLACE_REFUSED = frozenset(("AbsVal", "Flatten", "Reshape", "Split"))
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
-    ("ArgMax", "Concat", "Convolution", "Crop", "Deconvolution", "Eltwise", "Embed", "Im2col",
-     "InnerProduct", "LRN", "Pooling", "Reduction", "SPP", "Slice", "Tile")
+    ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution", "Crop",
+     "Deconvolution", "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss",
+     "InnerProduct", "LRN", "LSTM", "MultinomialLogisticLoss", "Pooling", "RNN", "Reduction", "SPP",
+     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile")
 )  # fmt: skip
-"""Layers that Caffe runs in place, but that overwrite their bottom before they have read it all;
-Eltwise but for PROD."""
+"""Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
+it all; Eltwise but for PROD, LRN across channels."""
+_HOLDERS = frozenset({"DummyData", "Parameter"})
+"""Layers whose tops are filled once: what a layer changes there in place stays changed."""
+_SHARERS = frozenset({"Concat", "Flatten", "Reshape", "Slice", "Split"})
+"""Layers whose top is the very memory of their bottom; Concat and Slice where they have but one."""
 
 
 def resolve_blobs(
@@ -47,6 +53,7 @@ def resolve_blobs(
     current: dict[str, Blob] = {}
     makers: dict[str, Origin] = {}
     unread: set[str] = set()
+    held: dict[str, str] = {}
     layers: list[Layer] = []
     for index, origin in enumerate(origins):
         message = origin.message
@@ -70,10 +77,12 @@ def resolve_blobs(
                 raise _made_twice(origin, makers[name], name)
             if in_place:
                 _check_in_place(origin, name)
+                _check_held(origin, name, held)
             current[name] = Blob(name, current[name].version + 1 if in_place else 0)
             makers[name] = origin
             tops.append(current[name])
             unread.add(name)
+        _note_held(message, held)
         layers.append(
             Layer(
                 index,
@@ -91,10 +100,33 @@ def resolve_blobs(
     return tuple(layers), outputs, current
 
 
+def _note_held(message: pb.LayerParameter, held: dict[str, str]) -> None:
+    """Add the tops that are memory filled once, each with the name of the layer that holds it."""
+    if message.type in _HOLDERS:
+        held.update(dict.fromkeys(message.top, message.name))
+    alone = len(message.bottom) == 1 and (message.type != "Slice" or len(message.top) == 1)
+    if message.type in _SHARERS and alone and message.bottom[0] in held:
+        held.update(dict.fromkeys(message.top, held[message.bottom[0]]))
+
+
+def _check_held(origin: Origin, name: str, held: dict[str, str]) -> None:
+    message = origin.message
+    if name in held and message.type != "Dropout":
+        raise NetError(
+            f'{message.type} works in place on "{name}", which layer "{held[name]}" fills once: in '
+            "Caffe each pass begins with what the last one left there",
+            where=origin.where,
+            layer=message.name,
+            expected="another blob as its top",
+            hint="rename the top, and the bottoms that mean it in later layers",
+        )
+
+
 def _check_in_place(origin: Origin, name: str) -> None:
     message = origin.message
-    product = pb.EltwiseParameter.PROD
-    if message.type == "Eltwise" and message.eltwise_param.operation == product:
+    product = message.eltwise_param.operation == pb.EltwiseParameter.PROD
+    within = message.lrn_param.norm_region == pb.LRNParameter.WITHIN_CHANNEL
+    if (message.type == "Eltwise" and product) or (message.type == "LRN" and within):
         return
     if message.type in _IN_PLACE_REFUSED:
         what = "which Caffe refuses for this layer"

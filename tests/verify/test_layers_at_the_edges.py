@@ -84,6 +84,11 @@ NETS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         {"data": (2, 3, 5)},
         layer("ReLU", tops="a") + layer("MVN", "", "a", "a") + layer("Sigmoid", "", "a"),
     ),
+    "responses normalised in place": (
+        {"data": (2, 3, 5, 5)},
+        layer("ReLU", tops="a")
+        + layer("LRN", "lrn_param { norm_region: WITHIN_CHANNEL }", "a", "a"),
+    ),
     "a number to scale and shift by": (
         {"data": (2, 3, 5), "by": ()},
         layer("Scale", "scale_param { bias_term: true }", "data by", "a")
@@ -133,6 +138,44 @@ NETS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         layer("ArgMax", "argmax_param { top_k: 300 out_max_val: true }"),
     ),
 }
+
+
+EXPOSED = (
+    "layer { name: 'lstm' type: 'LSTM' bottom: 'x' bottom: 'cont' bottom: 'h0' bottom: 'c0' "
+    "top: 'h' top: 'hT' top: 'cT' recurrent_param { num_output: 2 expose_hidden: true } }\n"
+)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("backend", ["graph", *BACKENDS])
+def test_the_hidden_state_of_one_step_is_rewritten_in_place(
+    backend: str, steps: int, tmp_path: Path
+) -> None:
+    # Caffe: h and hT are one piece of memory where there is a single step (Concat of one bottom).
+    if backend != "graph":
+        require(PACKAGES[backend])
+    shapes = {"x": (steps, 3, 2), "cont": (steps, 3), "h0": (1, 3, 2), "c0": (1, 3, 2)}
+    text = EXPOSED + layer("Power", "power_param { shift: 4 }", "h", "h")
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        "".join(input_layer(name, shape) for name, shape in shapes.items())
+        + text
+        + layer("Power", "power_param { scale: 2 }", "hT", "y")
+    )
+    loaded = decaffeinate.load(path, random_weights(path, 1))
+    inputs = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    values = reference.run(loaded.net, loaded.parameters, inputs)
+    want = {name: values[blob] for name, blob in loaded.net.finals.items()}
+    last = want["h"][-1:] if steps == 1 else want["h"][-1:] - 4
+    np.testing.assert_allclose(want["hT"], last, atol=1e-12)
+    np.testing.assert_allclose(want["y"], 2 * last, atol=1e-12)
+    if backend == "graph":
+        got = blobs(lower(loaded.net, loaded.shapes, loaded.parameters), inputs)
+    else:
+        done = decaffeinate.convert(loaded, to=[backend], output=tmp_path)
+        got = dict(BACKENDS[backend](read_conversion(done.manifest)).run(inputs))
+    for name in ("h", "hT", "y"):
+        assert_matches(got[name], want[name].astype(np.float32), LAYER_TOLERANCE, name)
 
 
 @pytest.mark.parametrize("title", NETS)

@@ -2,8 +2,10 @@
 
 Split, Flatten, Reshape, a Concat of one bottom and a Slice with one top copy nothing: their tops
 share the bottom's memory (`ShareData` in split_layer.cpp, flatten_layer.cpp, reshape_layer.cpp,
-concat_layer.cpp, slice_layer.cpp).  An in-place layer on any of these blobs changes what later
-layers read from the others, and what the net holds in them at the end.
+concat_layer.cpp, slice_layer.cpp).  So do the first two tops of an LSTM of one step that exposes
+its states: all hidden states and the last one (recurrent_layer.cpp).  An in-place layer on any of
+these blobs changes what later layers read from the others, and what the net holds in them at the
+end.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Storage:
         single = len(layer.bottoms) == 1 and (layer.type != "Slice" or len(layer.tops) == 1)
         if layer.type in SHARING and single:
             self._join([layer.bottoms[0].name, *(top.name for top in layer.tops)])
+        if layer.type == "LSTM" and len(layer.tops) > 1 and len(blobs[layer.tops[0]]) == 1:
+            self._join([top.name for top in layer.tops[:2]])
 
     def _rewrite(self, top: Blob, blobs: dict[Blob, Array]) -> None:
         for name in self._groups[top.name] - {top.name}:
