@@ -64,9 +64,11 @@ def average_over(step: Lowering, x: Value, window: Window) -> AveragePool:
     """
     average = AveragePool(window.kernel, window.stride, window.pad, window.ceil)
     if average.leaves_map(x.shape):
+        stochastic = step.layer.message.pooling_param.pool == pb.PoolingParameter.STOCHASTIC
+        does = "makes 0" if stochastic else "divides by zero"
         raise step.unsupported(
             f"an average over a window outside the map: kernel {window.kernel}, stride "
-            f"{window.stride} on {x.shape[2:]}, which Caffe divides by zero",
+            f"{window.stride} on {x.shape[2:]}, which Caffe {does}",
             "give an input of another size (--input-shape)",
         )
     return average

@@ -163,6 +163,16 @@ def test_all_refused_layers_are_named_together() -> None:
     )
 
 
+def test_what_caffe_makes_of_windows_outside_is_said() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        graph_of(
+            'layer { name: "p" type: "Pooling" bottom: "data" top: "p" '
+            "pooling_param { pool: STOCHASTIC kernel_size: 1 stride: 3 } }"
+        )
+    assert "outside the map" in caught.value.what
+    assert caught.value.what.endswith("on (7, 5), which Caffe makes 0")
+
+
 def test_dropout_at_train_is_an_op() -> None:
     layer = (
         'layer {{ name: "d" type: "Dropout" bottom: "data" top: "d" '
