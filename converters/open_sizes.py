@@ -9,6 +9,7 @@ layer.  Weights are the same in all of them: a parameter of another shape fixes 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from converters.caffe import lower
 from converters.open_graph import SizeFixedError, merge
@@ -55,20 +56,26 @@ def lower_open(
         UsageError: a name that is none of DYNAMIC, or inputs without such axes.
     """
     graph = lower(net, shapes, parameters)
-    filters = [layer for layer in net if layer.type == "Filter"]
-    if not dynamic and not filters:
+    if not dynamic and not any(layer.type == "Filter" for layer in net):
         return graph
     axes = _open_axes(net, shapes, dynamic)
     try:
-        others = dict(_variants(net, shapes, parameters, axes))
-        others |= _filtered(net, shapes, parameters, filters)
-        merge(
-            graph, others, {name: {a: k for a, (k, _) in by.items()} for name, by in axes.items()}
-        )
+        _open(graph, net, shapes, parameters, axes)
     except SizeFixedError as fixed:
-        raise _refusal(net, fixed) from None
+        raise _refusal(fixed, _culprit(fixed, net, shapes, parameters, axes), net) from None
     graph.validate()
     return graph
+
+
+def _open(graph: Graph, net: Net, shapes: NetShapes, parameters: Parameters, axes: _Axes) -> None:
+    """Mark what is open in the net's graph.
+
+    Raises:
+        SizeFixedError: a layer fixes a size.
+    """
+    others = dict(_variants(net, shapes, parameters, axes))
+    others |= _filtered(net, shapes, parameters)
+    merge(graph, others, {name: {a: k for a, (k, _) in by.items()} for name, by in axes.items()})
 
 
 def other_sizes(
@@ -211,10 +218,9 @@ def _check_parameters(net: Net, shapes: NetShapes, found: NetShapes, label: str)
                 )
 
 
-def _filtered(
-    net: Net, shapes: NetShapes, parameters: Parameters, filters: Sequence[Layer]
-) -> dict[str, Graph]:
+def _filtered(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, Graph]:
     """The net with other numbers of samples behind its Filter layers."""
+    filters = [layer for layer in net if layer.type == "Filter"]
     graphs = {}
     for more in _BATCHES if filters else ():
         kept = {layer.index: shapes.blobs[layer.tops[0]][0] + more for layer in filters}
@@ -227,8 +233,24 @@ def _filtered(
     return graphs
 
 
-def _refusal(net: Net, fixed: SizeFixedError) -> UnsupportedError:
-    layer = next((layer for layer in net if layer.name == fixed.layer), None)
+def _culprit(
+    fixed: SizeFixedError, net: Net, shapes: NetShapes, parameters: Parameters, axes: _Axes
+) -> Layer | None:
+    """The layer that fixes the size.  Where names repeat, it is found with numbers for names."""
+    named = [layer for layer in net if layer.name == fixed.layer]
+    if len(named) < 2:
+        return named[0] if named else None
+    numbered = replace(
+        net, layers=tuple(replace(layer, name=str(i)) for i, layer in enumerate(net))
+    )
+    try:
+        _open(lower(numbered, shapes, parameters), numbered, shapes, parameters, axes)
+    except SizeFixedError as again:
+        return net.layers[int(again.layer)] if again.layer else None
+    return None
+
+
+def _refusal(fixed: SizeFixedError, layer: Layer | None, net: Net) -> UnsupportedError:
     filtered = "Filter layer" in fixed.why
     return UnsupportedError(
         f"{layer.type if layer else 'a layer'} fixes the size: {fixed.why}",

@@ -87,6 +87,22 @@ def test_a_classifier_refuses_other_image_sizes_by_the_layer_that_fixes_them() -
     assert opened(text, "batch").outputs[0].dims == ("batch", 7)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'type: "InnerProduct" bottom: "a" top: "b" inner_product_param { num_output: 2 }',
+        'type: "Slice" bottom: "a" top: "b" top: "c" slice_param { axis: 2 slice_point: 3 }',
+    ],
+)
+def test_of_layers_of_the_same_name_the_right_one_is_named(text: str) -> None:
+    same = 'layer {{ name: "same" {} }}\n'
+    before = same.format('type: "ReLU" bottom: "data" top: "r"')
+    before += same.format('type: "TanH" bottom: "r" top: "a"')
+    message = refusal(before + same.format(text), "spatial")
+    kind = text.split('"')[1]
+    assert message.startswith(f'<text>:4:1: layer "same": {kind} fixes the size: ')
+
+
 def test_reshapes_copy_and_infer_what_is_open() -> None:
     text = (
         'layer { name: "s" type: "Reshape" bottom: "data" top: "s" '
