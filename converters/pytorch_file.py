@@ -97,13 +97,14 @@ class Source:
         lines += (
             ["", *(f"    {name}: torch.Tensor" for name in self.buffers)] if self.buffers else []
         )
-        lines += [
-            "",
-            "    def __init__(self) -> None:",
-            "        super().__init__()",
-            *self.init,
-            "",
-        ]
+        if self.init:
+            lines += [
+                "",
+                "    def __init__(self) -> None:",
+                "        super().__init__()",
+                *self.init,
+            ]
+        lines.append("")
         arguments = ("self", *(f"{name}: torch.Tensor" for name, _ in self.inputs))
         result = self.output_class or "torch.Tensor"
         lines += layout("    ", Call("def forward", arguments, f" -> {result}"), ":")

@@ -157,3 +157,8 @@ def test_ops_of_a_parameter(op, tmp_path):
     got, emitted = run_op(op, tmp_path / "stored", learned("w", x))
     np.testing.assert_array_equal(got, want)
     assert "def forward(self) -> torch.Tensor:" in emitted
+
+
+def test_a_module_that_holds_nothing_has_no_init(tmp_path):
+    graph = graph_of(o.Relu(), [Value("x", (2, 3))])
+    assert "__init__" not in source(write(graph, tmp_path))
