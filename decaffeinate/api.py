@@ -237,48 +237,52 @@ def verify(
     Raises:
         DecaffeinateError: see `prototxt.errors`.
     """
+    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    use_plugins(loaded.plugins)
+    if manifest is not None:
+        return _judged(loaded, Path(manifest), backends, feeds, tolerance, progress)
+    with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
+        done = convert(loaded, to=backends, output=folder, opset=opset, dynamic=dynamic,
+                       progress=progress)  # fmt: skip
+        return _judged(loaded, done.manifest, backends, feeds, tolerance, progress)
+
+
+def _judged(
+    loaded: Loaded,
+    manifest: Path,
+    backends: Sequence[str],
+    feeds: Mapping[str, Mapping[str, Any]] | None,
+    tolerance: float | None,
+    progress: Callable[[str], None],
+) -> Report:
+    """The verification of a conversion's files at the declared sizes, and at others where they take
+    others."""
     from verify.compare import TOLERANCE
     from verify.harness import verify_conversion
     from verify.inputs import seeded_inputs
     from verify.runners.runner import read_conversion
 
-    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
-    use_plugins(loaded.plugins)
-    if feeds is None:
-        noise = seeded_inputs(loaded.net, loaded.shapes, loaded.seed)
-        feeds = {f"noise (seed {loaded.seed})": noise}
+    def noise(at: Loaded, label: str) -> dict[str, Mapping[str, Any]]:
+        return {label: seeded_inputs(at.net, at.shapes, at.seed)}
 
-    def run(path: Path) -> Report:
-        conversion = read_conversion(path)
-        assert feeds is not None
-        others = other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ()))
-        report = at_size(loaded, conversion, feeds)
-        report.notes += other_plugins(loaded.plugins, conversion.manifest)
-        for sizes in others:
-            resized = loaded.resized(sizes)
-            label = " ".join(f"{name}={','.join(map(str, n))}" for name, n in sizes.items())
-            noise = seeded_inputs(resized.net, resized.shapes, loaded.seed)
-            report.add(at_size(resized, conversion, {f"noise at {label}": noise}))
-        return report
-
-    def at_size(loaded: Loaded, conversion: Any, feeds: Mapping[str, Any]) -> Report:
-        return verify_conversion(
-            loaded.net,
-            loaded.shapes,
-            loaded.parameters,
-            conversion,
-            backends,
-            feeds,
-            TOLERANCE if tolerance is None else tolerance,
-            progress,
+    conversion = read_conversion(manifest)
+    fed = feeds if feeds is not None else noise(loaded, f"noise (seed {loaded.seed})")
+    cases = [(loaded, fed)]
+    for sizes in other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ())):
+        label = " ".join(f"{name}={','.join(map(str, n))}" for name, n in sizes.items())
+        resized = loaded.resized(sizes)
+        cases.append((resized, noise(resized, f"noise at {label}")))
+    allowed = TOLERANCE if tolerance is None else tolerance
+    report, *others = (
+        verify_conversion(
+            at.net, at.shapes, at.parameters, conversion, backends, fed, allowed, progress
         )
-
-    if manifest is not None:
-        return run(Path(manifest))
-    with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
-        done = convert(loaded, to=backends, output=folder, opset=opset, dynamic=dynamic,
-                       progress=progress)  # fmt: skip
-        return run(done.manifest)
+        for at, fed in cases
+    )
+    report.notes += other_plugins(loaded.plugins, conversion.manifest)
+    for other in others:
+        report.add(other)
+    return report
 
 
 def _state_notes(net: Net) -> list[str]:

@@ -31,13 +31,9 @@ def _tops(layer: Layer) -> range:
     """Which tops of a layer are discrete."""
     if layer.type == "Pooling":
         return range(1, len(layer.tops))
-    if layer.type == "Accuracy":
-        return range(len(layer.tops))
-    if layer.type == "Threshold":
-        return range(len(layer.tops))
-    if layer.type == "ArgMax" and (not layer.message.argmax_param.out_max_val or _pairs(layer)):
-        return range(len(layer.tops))
-    return range(0)
+    values = layer.type == "ArgMax" and layer.message.argmax_param.out_max_val
+    whole = layer.type in ("Accuracy", "ArgMax", "Threshold") and (not values or _pairs(layer))
+    return range(len(layer.tops)) if whole else range(0)
 
 
 def _pairs(layer: Layer) -> bool:
