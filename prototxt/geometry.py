@@ -4,7 +4,7 @@ axis."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import NetError
@@ -22,6 +22,7 @@ __all__ = [
     "pooling_window",
     "pyramid_windows",
     "shown",
+    "within_map",
 ]
 
 Sizes = tuple[int, ...]
@@ -117,14 +118,15 @@ def convolution_window(layer: Layer, rank: int) -> Window:
 def convolved_size(layer: Layer, size: Sequence[int], window: Window) -> Sizes:
     """The number of windows on each spatial axis of a Convolution or Im2col layer.
 
-    (size + 2 pad - dilation * (kernel - 1) - 1) / stride, rounded down, + 1.  Source: Caffe's
-    conv_layer, compute_output_shape.
+    (size + 2 pad - dilation * (kernel - 1) - 1) / stride, rounded towards 0, + 1: there is one
+    window also where it reaches past the padded map by less than a stride; what lies behind the map
+    is 0.  Source: Caffe's conv_layer, compute_output_shape.
 
     Raises:
         NetError: the window does not fit the map.
     """
     counts = tuple(
-        (n + 2 * p - (d * (k - 1) + 1)) // s + 1
+        _quotient(n + 2 * p - (d * (k - 1) + 1), s) + 1
         for n, p, d, k, s in zip(
             size, window.pad, window.dilation, window.kernel, window.stride, strict=True
         )
@@ -132,6 +134,25 @@ def convolved_size(layer: Layer, size: Sequence[int], window: Window) -> Sizes:
     if min(counts, default=1) < 1:
         raise _too_large(layer, size, window)
     return counts
+
+
+def _quotient(a: int, b: int) -> int:
+    """Rounded towards 0, as C divides."""
+    return a // b if a >= 0 else -(-a // b)
+
+
+def within_map(size: Sequence[int], window: Window) -> Window:
+    """The window of a Convolution or Im2col layer, less the taps that lie behind the padded map.
+
+    They meet zeros only, and the first taps of an axis are those that remain.  Only a single
+    window of an axis can reach so far; the stride of that axis is such that it stays the only one.
+    """
+    kernel, stride = list(window.kernel), list(window.stride)
+    for axis, (n, p, d) in enumerate(zip(size, window.pad, window.dilation, strict=True)):
+        taps = (n + 2 * p - 1) // d + 1
+        if taps < kernel[axis]:
+            kernel[axis], stride[axis] = taps, max(stride[axis], d)
+    return replace(window, kernel=tuple(kernel), stride=tuple(stride))
 
 
 def deconvolved_size(layer: Layer, size: Sequence[int], window: Window) -> Sizes:

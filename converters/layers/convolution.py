@@ -8,14 +8,14 @@ from math import prod
 from converters.layers.parameter import shaped
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Conv, ConvTranspose, Flatten, Linear
-from prototxt.geometry import axis_of, convolution_window
+from ir.ops import Conv, ConvTranspose, Flatten, Linear, Slice
+from prototxt.geometry import Window, axis_of, convolution_window, within_map
 
 
 @lowers("Convolution")
 def convolution(step: Lowering) -> Sequence[Value]:
     """Caffe: axes before `axis` are a batch, `axis` are channels, the others spatial; all bottoms
-    share the weight."""
+    share the weight.  A window may reach past a small map, where it meets zeros."""
     return _windowed(step, Conv)
 
 
@@ -33,6 +33,9 @@ def _windowed(step: Lowering, kind: type[Conv] | type[ConvTranspose]) -> Sequenc
     window = convolution_window(step.layer, len(shape) - axis - 1)
     maps = (prod(shape[:axis]), *shape[axis:])
     weight, *bias = step.params
+    if kind is Conv:
+        window, whole = within_map(shape[axis + 1 :], window), window
+        weight = _less_taps(step, weight, window, whole)
     op = kind(window.stride, window.pad, window.dilation, param.group)
     if len(maps) == 2:
         # Without spatial axes, which Caffe takes and frameworks do not: a map of one position.
@@ -43,6 +46,14 @@ def _windowed(step: Lowering, kind: type[Conv] | type[ConvTranspose]) -> Sequenc
         y = step.add(op, step.reshape(x, maps), weight, *bias)
         tops.append(step.reshape(y, top))
     return tops
+
+
+def _less_taps(step: Lowering, weight: Value, window: Window, whole: Window) -> Value:
+    """The weight of a window that has lost its last taps."""
+    for axis, (taps, before) in enumerate(zip(window.kernel, whole.kernel, strict=True), 2):
+        if taps < before:
+            weight = step.add(Slice(axis, 0, taps), weight)
+    return weight
 
 
 @lowers("InnerProduct")

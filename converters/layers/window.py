@@ -12,7 +12,7 @@ from converters.lowering import Lowering, lowers
 from ir import Value
 from ir.ops import Concat, Conv, Flatten, GlobalAveragePool, GlobalMaxPool
 from prototxt import caffe_pb2 as pb
-from prototxt.geometry import axis_of, convolution_window, pyramid_windows
+from prototxt.geometry import axis_of, convolution_window, pyramid_windows, within_map
 
 
 @lowers("Im2col")
@@ -26,7 +26,11 @@ def im2col(step: Lowering) -> Sequence[Value]:
     window = convolution_window(step.layer, len(x.shape) - axis - 1)
     channels, taps = x.shape[axis], prod(window.kernel)
     kernels = np.tile(np.eye(taps, dtype=np.float32), (channels, 1))
-    weight = step.constant("taps", kernels.reshape(-1, 1, *window.kernel))
+    kernels = kernels.reshape(-1, 1, *window.kernel)
+    # Taps that lie behind the map give the zeros that Caffe fills in.
+    window = within_map(x.shape[axis + 1 :], window)
+    inside = tuple(slice(taps) for taps in window.kernel)
+    weight = step.constant("taps", kernels[(slice(None), slice(None), *inside)])
     if axis != 1:
         x = step.reshape(x, (prod(x.shape[:axis]), *x.shape[axis:]))
     y = step.add(Conv(window.stride, window.pad, window.dilation, channels), x, weight)

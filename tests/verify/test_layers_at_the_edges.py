@@ -119,6 +119,13 @@ NETS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         + layer("LRN", "lrn_param { local_size: 7 norm_region: WITHIN_CHANNEL alpha: 2 }", tops="c")
         + layer("LRN", "lrn_param { local_size: 9 alpha: 2 }", tops="d"),
     ),
+    "a window that reaches past its map": (
+        {"data": (2, 4, 2, 3)},
+        layer("Convolution", conv("kernel_size: 3 stride: 2 group: 2"), tops="a")
+        + layer("Convolution", conv("kernel_size: 2 dilation: 3 stride: 4"), tops="b")
+        + layer("Convolution", conv("kernel_size: 5 stride: 6 pad: 1"), tops="c")
+        + layer("Im2col", "convolution_param { kernel_size: 4 stride: 3 }"),
+    ),
     "windows past the end": (
         {"data": (2, 3, 9, 8)},
         layer("Pooling", "pooling_param { kernel_size: 1 stride: 3 }", tops="y mask"),

@@ -73,6 +73,16 @@ def test_convolution_dilation_spreads_the_taps() -> None:
     np.testing.assert_array_equal(got, [[[401, 502]]])
 
 
+def test_one_window_may_reach_past_a_small_map() -> None:
+    # (2 - 3) / 2 + 1 is 1 in C; behind the map are zeros.
+    x = np.arange(1.0, 5).reshape(1, 1, 2, 2)
+    fields = "convolution_param { num_output: 1 kernel_size: 3 stride: 2 bias_term: false }"
+    weight = np.arange(9.0).reshape(1, 1, 3, 3)
+    np.testing.assert_allclose(y("Convolution", fields, x, [weight]), [[[[0 + 2 + 9 + 16]]]])
+    windows = y("Im2col", "convolution_param { kernel_size: 3 stride: 2 }", x)
+    assert windows.ravel().tolist() == [1, 2, 0, 3, 4, 0, 0, 0, 0]
+
+
 def test_convolution_axis_leaves_two_batch_axes() -> None:
     # axis 2 of (2, 3, 2, 2): six samples of two channels with one spatial axis
     fields = "convolution_param { num_output: 1 kernel_size: 2 axis: 2 bias_term: false }"

@@ -58,10 +58,14 @@ def geometry(layer: Layer, bottom: Array) -> Geometry:
 def columns(sample: Array, where: Geometry) -> Array:
     """Every window of one sample: (C, *spatial) -> (C, *kernel, *out), padded with 0 (im2col.cpp).
 
-    out = (in + 2 * pad - extent) // stride + 1
+    out = (in + 2 * pad - extent) / stride + 1, where C rounds towards 0: where a window reaches
+    past the padding by less than a stride, there is one, and it finds zeros there.
     """
     spatial = sample.ndim - 1
-    padded = np.pad(sample, [(0, 0), *((p, p) for p in where.pad)])
+    sides = []
+    for n, p, e in zip(sample.shape[1:], where.pad, where.extent, strict=True):
+        sides.append((p, p + max(0, e - n - 2 * p)))
+    padded = np.pad(sample, [(0, 0), *sides])
     axes: Any = tuple(range(1, spatial + 1))  # a tuple is fine, whatever NumPy's stubs say
     windows = sliding_window_view(padded, where.extent, axes)
     strides = tuple(slice(None, None, s) for s in where.stride)
@@ -103,7 +107,8 @@ def plus_bias(top: Array, where: Geometry, params: tuple[Array, ...]) -> Array:
     if len(params) < 2:
         return top
     bias = params[1].reshape(-1, *[1] * len(where.kernel))
-    return np.asarray(top + bias)
+    total: Array = top + bias
+    return total
 
 
 @caffe_layer("Deconvolution")
