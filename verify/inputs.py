@@ -75,7 +75,7 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
             # NumPy draws a number, not an array, for a shape without axes.
             drawn = np.asarray((_PIXELS if image else 1.0) * generator.standard_normal(shape))
             if blob in positive:
-                drawn = np.abs(drawn)
+                drawn = np.asarray(np.abs(drawn))
         inputs[blob.name] = drawn.astype(np.float32)
     return inputs
 

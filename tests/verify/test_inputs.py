@@ -61,9 +61,10 @@ def test_drawn_labels_suit_all_their_readers(text: str, classes: int, seed: int)
     reference.run(net, bind_parameters(net, shapes), inputs)
 
 
-def test_an_input_without_axes_is_an_array() -> None:
+@pytest.mark.parametrize("kind", ["ReLU", "Log"])
+def test_an_input_without_axes_is_an_array(kind: str) -> None:
     net = parse_net('layer { name: "in" type: "Input" top: "x" input_param { shape { } } }\n'
-                    'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }')  # fmt: skip
+                    f'layer {{ name: "r" type: "{kind}" bottom: "x" top: "y" }}')  # fmt: skip
     found = seeded_inputs(net, infer_shapes(net), 0)["x"]
     assert isinstance(found, np.ndarray)
     assert (found.shape, found.dtype) == ((), np.float32)
