@@ -86,10 +86,8 @@ class Summary:
 def _row(found: Found, outcome: Outcome) -> Row:
     content = outcome.content
     if content is None:
-        error = (outcome.error or "").removeprefix(f"{found.net}: ")
-        first = error.partition("\n")[0]
-        if str(found.net) not in first:  # else it names a place in it: net.prototxt:8:1
-            error = f"{found.net}: {error}"
+        error = outcome.error or ""
+        first = error.removeprefix(f"{found.net}: ").partition("\n")[0]
         return Row(
             net=str(found.net),
             weights=_shown(found, found.weights),
@@ -100,7 +98,7 @@ def _row(found: Found, outcome: Outcome) -> Row:
             else f"failed: {first.replace(str(found.net), found.net.name)}",
             seconds=outcome.seconds,
             good=False,
-            messages=() if outcome.stopped else (f"error: {error}",),
+            messages=() if outcome.stopped else (f"error: {_placed(found, error)}",),
         )
     return Row(
         net=str(found.net),
@@ -112,10 +110,17 @@ def _row(found: Found, outcome: Outcome) -> Row:
         seconds=outcome.seconds,
         good=content["exit_code"] == 0,
         messages=(
-            *(f"note: {found.net}: {note}" for note in content["notes"]),
+            *(f"note: {_placed(found, note)}" for note in content["notes"]),
             *(f"different: {found.net}: {fault}" for fault in _faults(content["report"])),
         ),
     )
+
+
+def _placed(found: Found, message: str) -> str:
+    """A message that says which net it is about."""
+    # It may name a place in the net already: net.prototxt:8:1.
+    named = str(found.net) in message.partition("\n")[0]
+    return message if named else f"{found.net}: {message}"
 
 
 def _shown(found: Found, weights: str | Path | None) -> str:
