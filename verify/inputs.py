@@ -45,8 +45,6 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
 different ones there are, given the layer and the shape of its first bottom."""
-_POSITIVE = frozenset({"Log"})
-"""Layers that have a value for positive numbers only."""
 _PASSING = frozenset({"Concat", "Dropout", "Flatten", "Reshape", "Slice", "Split"})
 """Layers whose tops hold the values of their bottoms."""
 
@@ -60,7 +58,7 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     positive = {
         source
         for layer in net
-        if layer.type in _POSITIVE
+        if _wants_positive(layer)
         for source in sources.get(layer.bottoms[0], ())
     }
     inputs = {}
@@ -78,6 +76,13 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
                 drawn = np.asarray(np.abs(drawn))
         inputs[blob.name] = drawn.astype(np.float32)
     return inputs
+
+
+def _wants_positive(layer: Layer) -> bool:
+    """Whether a layer has a value for positive numbers only: Log, and Power as a root."""
+    return layer.type == "Log" or (
+        layer.type == "Power" and not layer.message.power_param.power.is_integer()
+    )
 
 
 def _sources(net: Net) -> dict[Blob, set[Blob]]:

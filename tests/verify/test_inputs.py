@@ -70,6 +70,17 @@ def test_an_input_without_axes_is_an_array(kind: str) -> None:
     assert (found.shape, found.dtype) == ((), np.float32)
 
 
+@pytest.mark.parametrize(
+    ("power", "positive"), [("power: 0.5", True), ("power: -1.5", True), ("power: 3", False)]
+)
+def test_roots_are_taken_of_positive_numbers(power: str, positive: bool) -> None:
+    net = parse_net(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 50 } } }\n'
+        f'layer {{ name: "p" type: "Power" bottom: "x" top: "y" power_param {{ {power} }} }}'
+    )
+    assert (seeded_inputs(net, infer_shapes(net), 0)["x"] >= 0).all() == positive
+
+
 def image(folder: Path) -> Path:
     from PIL import Image
 
