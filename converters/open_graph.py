@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
@@ -48,6 +49,7 @@ def merge(
     for index, value in enumerate(graph.inputs):
         sizes = _sizes(value, [other.inputs[index] for other in others])
         dims[value] = _input_dims(value, sizes, axes[value.name], names)
+    names = _alone(names)
     ops: dict[int, Op] = {}
     for index, node in enumerate(graph.nodes):
         alike = [other.nodes[index] for other in others]
@@ -144,6 +146,16 @@ def _input_dims(
             names[by_graph] = plain if plain not in taken else f"{value.name}.{plain}"
         found.append(names[by_graph])
     return tuple(found)
+
+
+def _alone(names: Mapping[tuple[int, ...], str]) -> dict[tuple[int, ...], str]:
+    """The names of those sizes that no other input's size goes along with in all graphs.
+
+    Of two that do, one less a constant looks like the other, and is not once a user feeds others.
+    """
+    steps = {sizes: tuple(size - sizes[0] for size in sizes) for sizes in names}
+    times = Counter(steps.values())
+    return {sizes: name for sizes, name in names.items() if times[steps[sizes]] == 1}
 
 
 def _output_dims(

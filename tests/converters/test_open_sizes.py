@@ -73,6 +73,21 @@ def test_inputs_of_the_same_sizes_share_names_and_others_have_their_own() -> Non
     ]
 
 
+def test_a_size_that_looks_like_another_inputs_has_a_name_of_its_own() -> None:
+    # As long as both grow alike, b's height less 2 is a's; a user may feed others.
+    net = parse_net(
+        'layer { name: "in" type: "Input" top: "a" top: "b" input_param { '
+        "shape { dim: 2 dim: 3 dim: 8 dim: 9 } shape { dim: 2 dim: 3 dim: 10 dim: 9 } } }"
+        'layer { name: "c" type: "Convolution" bottom: "b" top: "c" convolution_param { '
+        "num_output: 2 kernel_h: 3 kernel_w: 1 } }"
+        'layer { name: "r" type: "ReLU" bottom: "a" top: "r" }'
+    )
+    shapes = infer_shapes(net)
+    graph = lower_open(net, shapes, bind_parameters(net, shapes), BOTH)
+    assert graph.blobs["c"].dims == ("batch", 2, "c.height", "width")
+    assert graph.blobs["r"].dims == ("batch", 3, "height", "width")
+
+
 def test_a_classifier_refuses_other_image_sizes_by_the_layer_that_fixes_them() -> None:
     text = CONV + (
         'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" '
