@@ -38,7 +38,8 @@ def sigmoid(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
 
 def logistic(x: Array) -> Array:
     """The sigmoid of x."""
-    return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
+    result: Array = 0.5 * np.tanh(0.5 * x) + 0.5
+    return result
 
 
 @caffe_layer("Swish")

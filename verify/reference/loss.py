@@ -36,9 +36,9 @@ def normalizer(layer: Layer, outer: int, inner: int, valid: int, default: int) -
     return float(max(1, sizes[Mode.Name(mode)]))
 
 
-def scalar(layer: Layer, value: float) -> list[Array]:
+def scalar(layer: Layer, value: Array) -> list[Array]:
     """The loss as the top, of which there need not be one."""
-    return [np.asarray(value)][: len(layer.tops)]
+    return [value][: len(layer.tops)]
 
 
 def samples(x: Array) -> Array:
@@ -57,7 +57,7 @@ def softmax_with_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, .
     own = np.take_along_axis(rows, whole[:, None], 1)
     count = normalizer(layer, outer, inner, len(whole), Mode.Value("VALID"))
     loss = -np.log(np.maximum(own, FLT_MIN)).sum() / count
-    return [np.asarray(loss), prob][: len(layer.tops)]
+    return [loss, prob][: len(layer.tops)]
 
 
 @caffe_layer("InfogainLoss")
@@ -74,7 +74,7 @@ def infogain_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...])
     weights = matrix.reshape(classes, classes)[whole]
     count = normalizer(layer, outer, inner, len(whole), Mode.Value("VALID"))
     loss = -(weights * np.log(np.maximum(rows, LOG_THRESHOLD))).sum() / count
-    return [np.asarray(loss), prob][: len(layer.tops)]
+    return [loss, prob][: len(layer.tops)]
 
 
 @caffe_layer("SigmoidCrossEntropyLoss")

@@ -11,7 +11,8 @@ from verify.reference.registry import Array, caffe_layer, canonical_axis, intege
 def softmax_over(x: Array, axis: int) -> Array:
     """exp(x - max) / sum of exp(x - max) over `axis`."""
     shifted = np.exp(x - x.max(axis, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis, keepdims=True))
+    share: Array = shifted / shifted.sum(axis, keepdims=True)
+    return share
 
 
 @caffe_layer("Softmax")

@@ -1,0 +1,201 @@
+"""Errors as shares of the derived bounds: every layer on its own, fed with what a backend made.
+
+`python -m tests.verify.rounding_survey [backend ...] [--all] [--seeds N] [--scales S ...]` runs all
+goldens and prints the greatest and the median share by backend and layer type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import decaffeinate
+from prototxt.blob_keys import BlobKeys
+from prototxt.net import Blob, Layer, Net
+from tests.golden_cases import CASES, Case
+from verify.discrete import discrete_blobs
+from verify.harness import BACKENDS
+from verify.inputs import seeded_inputs
+from verify.reference.storage import Storage
+from verify.rounding import bounded, ratios
+from verify.runners.mxnet import MXNetRunner, _environment, _scalars
+from verify.runners.onnxruntime import OnnxRuntimeRunner
+from verify.runners.runner import Conversion, read_conversion
+
+SCALES = (1e-3, 1.0, 1e3)
+Blobs = Mapping[Blob, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A top's errors over its bounds: greatest, median; `unbounded` elements have no bound."""
+
+    type: str
+    where: str
+    greatest: float
+    median: float
+    unbounded: int
+    size: int
+
+
+def layer_shares(net: Net, parameters: Any, blobs: Blobs, where: str) -> Iterator[Share]:
+    """Every layer whose bottoms are all at hand, against what it makes of them; discrete blobs are
+    left to `verify.discrete`."""
+    discrete = discrete_blobs(net)
+    sources = set(net.inputs)
+    rewritten = rewritten_blobs(net)
+    for layer in net:
+        if not layer.tops or sources.issuperset(layer.tops):
+            continue
+        late = any(rewritten.get(bottom, -1) > layer.index for bottom in layer.bottoms)
+        if late or not all(bottom in blobs for bottom in layer.bottoms):
+            continue
+        inputs = [blobs[bottom] for bottom in layer.bottoms]
+        made = bounded(layer, net.phase, inputs, parameters[layer.index])
+        for top, (exact, bound) in zip(layer.tops, made, strict=True):
+            if top in blobs and top not in discrete and top not in rewritten:
+                yield share_of(layer, blobs[top], exact, bound, f"{where} {top.name}")
+
+
+def rewritten_blobs(net: Net) -> dict[Blob, int]:
+    """Blobs whose memory an in-place layer on another blob rewrites, and that layer's index: what
+    is recorded of them is what that layer made."""
+    marks: dict[Blob, np.ndarray] = {blob: np.zeros(1) for blob in net.inputs}
+    storage, rewritten = Storage(), {}
+    for layer in net:
+        marks |= {top: np.zeros(1) for top in layer.tops}
+        before = dict(marks)
+        storage.after(layer, marks)
+        rewritten |= {blob: layer.index for blob in marks if marks[blob] is not before[blob]}
+    return rewritten
+
+
+def share_of(
+    layer: Layer, got: np.ndarray, exact: np.ndarray, bound: np.ndarray, where: str
+) -> Share:
+    assert got.shape == exact.shape == bound.shape, f"{where}: {got.shape} for {exact.shape}"
+    parts = ratios(got, exact, bound)
+    unbounded = int(np.isposinf(bound).sum())
+    if not parts.size:
+        return Share(layer.type, where, 0.0, 0.0, 0, 0)
+    return Share(layer.type, where, float(parts.max()), float(np.median(parts)), unbounded,
+                 parts.size)  # fmt: skip
+
+
+def caffe_blobs(case: Case, net: Net) -> dict[Blob, np.ndarray]:
+    """What Caffe recorded: the inputs as fed, and the last version of each blob."""
+    recorded = {net.finals[name]: array for name, array in case.expected().items()}
+    fed = case.inputs()
+    return recorded | {blob: fed[blob.name] for blob in net.inputs if blob.name in fed}
+
+
+def scaled_inputs(case: Case, seed: int, scale: float) -> dict[str, np.ndarray]:
+    """The net's seeded noise times `scale`; labels, indices and flags as they are."""
+    net, shapes, _ = case.load()
+    return {
+        name: array if np.array_equal(array, np.rint(array)) else (array * scale).astype(np.float32)
+        for name, array in seeded_inputs(net, shapes, seed).items()
+    }
+
+
+def converted(case: Case, folder: Path, backends: Sequence[str]) -> Conversion:
+    done = decaffeinate.convert(
+        case.net_path, case.weights_path, to=list(backends), output=folder,
+        phase=case.phase, stages=case.stages, level=case.level,
+    )  # fmt: skip
+    return read_conversion(done.manifest)
+
+
+def backend_blobs(
+    net: Net, conversion: Conversion, backend: str, inputs: Mapping[str, np.ndarray]
+) -> dict[Blob, np.ndarray]:
+    """Every version of every blob that the backend has."""
+    part = conversion.target(backend)
+    fed = {name: array for name, array in inputs.items() if name in part["inputs"]}
+    with np.errstate(all="ignore"):
+        got = one_run(BACKENDS[backend](conversion), part, fed)
+    keys = BlobKeys(net.finals)
+    every = {*net.inputs, *(top for layer in net for top in layer.tops)}
+    named = {blob: keys.key(blob.name, blob.version, net.finals[blob.name].version)
+             for blob in every}  # fmt: skip
+    return {blob: got[key] for blob, key in named.items() if key in got}
+
+
+def one_run(
+    runner: Any, part: Mapping[str, Any], fed: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The blobs of one forward pass.
+
+    The runners of ONNX and MXNet take the outputs from a second pass, over the untouched file with
+    all fusions: these were not made of the other blobs.
+    """
+    feed = {part["inputs"][name]: array for name, array in fed.items()}
+    names: Mapping[str, str] = part["blobs"]
+    wanted = sorted(set(names.values()) - set(feed))
+    if isinstance(runner, OnnxRuntimeRunner):
+        values = feed | runner._run(runner._instrumented(set(wanted)), feed)
+    elif isinstance(runner, MXNetRunner) and wanted:
+        content = json.loads(runner._symbol.read_text(encoding="utf-8"))
+        with _environment(MXNET_SUBGRAPH_BACKEND="default"):
+            made = runner._forward(runner._with_heads(content, wanted), feed, runner._stored())
+        values = feed | dict(zip(wanted, made, strict=True))
+        for name in _scalars(content).intersection(values):
+            values[name] = values[name].reshape(())
+    else:
+        return runner.run(fed)
+    return {blob: values[name] for blob, name in names.items()}
+
+
+def shares(
+    case: Case, backend: str, conversion: Conversion, seed: int, scale: float
+) -> Iterator[Share]:
+    net, _, parameters = case.load()
+    blobs = backend_blobs(net, conversion, backend, scaled_inputs(case, seed, scale))
+    yield from layer_shares(net, parameters, blobs, f"{case.id} seed {seed} scale {scale:g}")
+
+
+def printed(rows: Sequence[Share], title: str) -> None:
+    print(f"{title}: {len(rows)} tops")
+    for name in sorted({row.type for row in rows}):
+        own = [row for row in rows if row.type == name]
+        worst = max(own, key=lambda row: row.greatest)
+        median = float(np.median([row.median for row in own]))
+        unbounded, size = sum(row.unbounded for row in own), sum(row.size for row in own)
+        print(f"  {name:26} {len(own):5} tops, greatest {worst.greatest:8.3g} ({worst.where}), "
+              f"median {median:8.2g}, unbounded {unbounded} of {size}")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("backends", nargs="*", default=list(BACKENDS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    for backend in arguments.backends:
+        rows: list[Share] = []
+        for case in CASES:
+            if not case.id.startswith(arguments.only):
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    conversion = converted(case, Path(folder), [backend])
+                    for seed in range(arguments.seeds):
+                        for scale in SCALES:
+                            rows += shares(case, backend, conversion, seed, scale)
+                except Exception as error:  # a survey goes on
+                    print(f"{backend} {case.id}: {type(error).__name__}: {str(error)[:200]}")
+        for row in rows:
+            if row.greatest > 1:
+                print(f"OVER {backend} {row}")
+        printed(rows, backend)
+
+
+if __name__ == "__main__":
+    main()

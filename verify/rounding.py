@@ -1,0 +1,141 @@
+"""Derived tolerances: what a layer computes exactly, and how far correct float32 may be from it.
+
+The reference's layer functions run once on `Bounded` arrays, which carry a rounding bound beside
+each value; where another formula that backends use is not covered by that, the layer type has a
+bound of its own (`bound_form`).  Inputs and parameters are exact: they are what the backend was
+given.
+
+A reference function that uses a NumPy function without a rule is refused by name rather than
+bounded by running it at perturbed inputs: such a number is an estimate, and a right conversion
+might fail by it, or a wrong one pass.  What positions depend on (argmax, argsort, an index) must be
+exact, as it is wherever a layer reads it from its bottoms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt.errors import UnsupportedError
+from prototxt.net import Blob, Layer
+from verify import rounding_moves, rounding_rules
+from verify.reference import ByLayer, with_phase
+from verify.reference.registry import FUNCTIONS
+from verify.rounding_array import FLT_MAX, Bounded
+from verify.rounding_forms import FORMS, bound_form, propagated
+from verify.rounding_table import CONSTANTS
+
+__all__ = ["bound_form", "bounded", "bounded_group", "ratios"]
+
+# Importing the rules registers them; naming them keeps the import from looking unused.
+RULES = (rounding_rules, rounding_moves)
+
+FLOAT64 = 2.0**-20
+"""What the bounds are widened by: value and bound are themselves computed in float64, whose unit
+roundoff is 2^-29 of float32's."""
+
+Array = NDArray[Any]
+Exact = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Exact values, and the bound on the error of each."""
+
+
+def bounded(
+    layer: Layer, phase: str, inputs: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """What a layer computes of a backend's own inputs, and the bound on a correct backend's error.
+
+    Args:
+        layer: the layer.
+        phase: the net's phase, "TEST" or "TRAIN".
+        inputs: its bottoms, float32.
+        params: its parameters, float32.
+
+    Returns:
+        For each top the exact values and the bound, of one shape.  The bound is 0 where the result
+        must be exact, and infinite where float32 may overflow or divide by 0.
+
+    Raises:
+        UnsupportedError: the reference executes no such type, or uses a NumPy function without a
+            rule.
+        NetError: as the reference.
+    """
+    tops = _run(layer, phase, [_wide(array) for array in inputs], params)
+    return [_finished(top) for top in tops]
+
+
+def bounded_group(
+    layers: Sequence[Layer],
+    phase: str,
+    blobs: Mapping[Blob, Array],
+    parameters: ByLayer,
+) -> dict[Blob, Exact]:
+    """The same for layers that a backend computes as one: between them errors are handed on.
+
+    Args:
+        layers: in the net's order.
+        phase: the net's phase.
+        blobs: what the backend made of the blobs that the group reads and does not write.
+        parameters: by layer index.
+
+    Returns:
+        The tops of all layers of the group.
+
+    Raises:
+        UnsupportedError: as `bounded`; also where a position depends on an inner blob.
+        NetError: as the reference.
+    """
+    made: dict[Blob, Bounded] = {}
+    for layer in layers:
+        bottoms = [made[b] if b in made else _wide(blobs[b]) for b in layer.bottoms]
+        tops = _run(layer, phase, bottoms, parameters[layer.index])
+        made |= zip(layer.tops, tops, strict=True)
+    return {blob: _finished(top) for blob, top in made.items()}
+
+
+def _wide(array: Array) -> Bounded:
+    return Bounded(np.asarray(array, np.float64))
+
+
+def _run(
+    layer: Layer, phase: str, bottoms: list[Bounded], params: Sequence[Array]
+) -> list[Bounded]:
+    if layer.type not in FUNCTIONS:
+        raise UnsupportedError(
+            f"the reference executes no layer {layer.type}", where=layer.where, layer=layer.name
+        )
+    given = tuple(np.asarray(array, np.float64) for array in params)
+    form = FORMS.get(layer.type, propagated)
+    constant = CONSTANTS[layer.type].c if layer.type in CONSTANTS else 1.0
+    with np.errstate(all="ignore"):
+        try:
+            tops = form(with_phase(layer, phase), bottoms, given)
+        except UnsupportedError as error:
+            if error.layer is None:
+                error.layer, error.where = layer.name, layer.where
+            raise
+        return [Bounded.of(top).times(constant) for top in tops]
+
+
+def _finished(top: Bounded) -> Exact:
+    value, error = np.asarray(top.value, np.float64), top.errors() * (1 + FLOAT64)
+    # Caffe's -FLT_MAX, which stands in a window without elements, is exact; so are infinities.
+    size = np.abs(value) + error
+    overflow = (size > FLT_MAX) & ((error > 0) | np.isfinite(value))
+    return value, np.where(overflow, np.inf, error)
+
+
+def ratios(got: Array, exact: Array, bound: Array) -> NDArray[np.float64]:
+    """|got - exact| / bound for each element; at most 1 is within the bound.
+
+    0 where the two are equal, NaN and infinities included, and where there is no bound; infinite
+    where only one of the two is NaN, or an exact value differs.
+    """
+    wide = np.asarray(got, np.float64)
+    same = (wide == exact) | (np.isnan(wide) & np.isnan(exact)) | np.isposinf(bound)
+    with np.errstate(all="ignore"):
+        parts = np.abs(wide - exact) / bound
+    parts = np.where(np.isnan(parts), np.inf, parts)
+    return np.where(same, 0.0, parts)
