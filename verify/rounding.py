@@ -124,7 +124,9 @@ def _finished(top: Bounded) -> Exact:
     # Caffe's -FLT_MAX, which stands in a window without elements, is exact; so are infinities.
     size = np.abs(value) + error
     overflow = (size > FLT_MAX) & ((error > 0) | np.isfinite(value))
-    return value, np.where(overflow, np.inf, error)
+    error = np.where(overflow | np.isnan(error), np.inf, error)
+    # NaN, such as Caffe's average over nothing, is to be met.
+    return value, np.where(np.isnan(value), 0.0, error)
 
 
 def ratios(got: Array, exact: Array, bound: Array) -> NDArray[np.float64]:

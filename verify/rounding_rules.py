@@ -66,16 +66,18 @@ def _added(a: Bounded, b: Bounded, value: Array) -> Bounded:
 @on(np.add)
 def add(a: Bounded, b: Bounded) -> Bounded:
     """A sum of two: each term of either meets one rounding more; none where one side is 0."""
+    value = np.asarray(a.value + b.value)
     for term, other in ((a, b), (b, a)):
-        if term.value.dtype != bool and _is_zero(other) and other.value.size <= term.value.size:
+        if _is_zero(other) and term.shape == value.shape and term.value.dtype != bool:
             return term
-    return _added(a, b, a.value + b.value)
+    return _added(a, b, value)
 
 
 @on(np.subtract)
 def subtract(a: Bounded, b: Bounded) -> Bounded:
     """As a sum."""
-    return a if _is_zero(b) and a.shape == b.shape else _added(a, b, a.value - b.value)
+    value = np.asarray(a.value - b.value)
+    return a if _is_zero(b) and a.shape == value.shape else _added(a, b, value)
 
 
 def _only_scales(a: Bounded) -> bool:
