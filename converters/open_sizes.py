@@ -28,7 +28,7 @@ DYNAMIC = ("batch", "spatial")
 _Axes = dict[str, dict[int, tuple[str, int]]]
 _STEPS = ((32, 64, 96), (64, 32, 128))
 """What is added to the spatial sizes: multiples of 32, which nets that halve and double take."""
-_ODD_STEPS = ((37, 22, 51), (3, 10, 5))
+_ODD_STEPS = ((37, 21, 51), (3, 10, 5))
 """The same for sizes that a net may refuse (where it sums maps of two strides, say)."""
 _BATCHES = (1, 4)
 _ODD_BATCHES = (2, 7)

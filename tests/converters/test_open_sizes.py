@@ -189,6 +189,21 @@ def test_mistakes_are_refused() -> None:
         lower_open(net, shapes, bind_parameters(net, shapes), ["spatial"])
 
 
+def test_sizes_of_both_parities_are_looked_at_on_each_axis() -> None:
+    # Down by 2 and up by 2 again: the size that was, if it was even.
+    text = (
+        'layer { name: "p" type: "Pooling" bottom: "data" top: "p" '
+        "pooling_param { pool: MAX kernel_size: 2 stride: 2 } }"
+        'layer { name: "t" type: "Tile" bottom: "p" top: "t" tile_param { axis: 2 tiles: 2 } }'
+        'layer { name: "u" type: "Tile" bottom: "t" top: "u" tile_param { axis: 3 tiles: 2 } }'
+    )
+    assert opened(text, "spatial").outputs[0].dims == (2, 3, "u.height", "u.width")
+    net = parse_net(INPUT + text)
+    sizes = [size["data"] for size in other_sizes(net, infer_shapes(net), ["spatial"])]
+    assert any(height % 2 for *_, height, _ in sizes)
+    assert any(width % 2 for *_, width in sizes)
+
+
 def test_other_sizes_are_odd_where_the_net_takes_them() -> None:
     net = parse_net(INPUT + CONV)
     sizes = other_sizes(net, infer_shapes(net), BOTH)
