@@ -9,6 +9,7 @@ from converters.mxnet_fusion import SAME
 from converters.mxnet_symbol import SELECTION, PowerOfTwo, Setting, Symbol, SymbolEmitter
 from ir import Graph, Node, Shape, Value
 from ir import ops as o
+from prototxt.errors import UnsupportedError
 
 __all__ = ["ShapeEmitter"]
 
@@ -60,6 +61,11 @@ class ShapeEmitter(SymbolEmitter):
 
     def crop_like(self, node: Node, op: o.CropLike) -> None:
         """slice_like, which cuts at the end, of what the offsets leave."""
+        if len(node.output.shape) > 5:
+            raise UnsupportedError(
+                f"MXNet's slice_like takes up to 5 axes; this has {len(node.output.shape)}",
+                layer=node.layer,
+            )
         x, like = self.read(node)
         axes = tuple(range(op.axis, len(node.output.shape)))
         if not axes:  # no axes mean all of them to MXNet

@@ -10,6 +10,7 @@ import pytest
 
 from ir import Parameter, Value, constant
 from ir import ops as o
+from prototxt.errors import UnsupportedError
 from tests.converters.mxnet_conversion import apply, graph_of, random, result, write
 from tests.frameworks import require
 from verify.runners.mxnet import MXNetRunner
@@ -272,3 +273,10 @@ def test_a_branch_that_leads_to_no_output_is_reached(tmp_path: Path) -> None:
     module.set_params(args, {}, allow_extra=True)
     module.forward(mx.io.DataBatch([mx.nd.array(data)]), is_train=False)
     np.testing.assert_array_equal(module.get_outputs()[0].asnumpy(), np.maximum(data, 0))
+
+
+def test_a_crop_of_six_axes_is_refused(tmp_path: Path) -> None:
+    inputs = [Value("x", (1, 2, 3, 2, 3, 2)), Value("like", (1, 2, 3, 2, 3, 1))]
+    graph = graph_of((o.CropLike(5, (1,)), inputs, "y"), inputs=inputs)
+    with pytest.raises(UnsupportedError, match="slice_like takes up to 5 axes; this has 6"):
+        write(graph, tmp_path)
