@@ -120,7 +120,11 @@ def _run(
 
 
 def _finished(top: Bounded) -> Exact:
-    value, error = np.asarray(top.value, np.float64), top.errors() * (1 + FLOAT64)
+    value, error = np.asarray(top.value, np.float64), top.error
+    error = np.zeros(value.shape) if error is None else error * (1 + FLOAT64)
+    greatest = np.maximum(value.max(initial=0), -value.min(initial=0))
+    if greatest + error.max(initial=0) <= FLT_MAX:  # not so with NaN
+        return value, error
     # Caffe's -FLT_MAX, which stands in a window without elements, is exact; so are infinities.
     size = np.abs(value) + error
     overflow = (size > FLT_MAX) & ((error > 0) | np.isfinite(value))

@@ -66,18 +66,18 @@ def _added(a: Bounded, b: Bounded, value: Array) -> Bounded:
 @on(np.add)
 def add(a: Bounded, b: Bounded) -> Bounded:
     """A sum of two: each term of either meets one rounding more; none where one side is 0."""
-    value = np.asarray(a.value + b.value)
     for term, other in ((a, b), (b, a)):
-        if _is_zero(other) and term.shape == value.shape and term.value.dtype != bool:
+        alike = other.shape in ((), term.shape) and term.value.dtype != bool
+        if alike and _is_zero(other):
             return term
-    return _added(a, b, value)
+    return _added(a, b, np.asarray(a.value + b.value))
 
 
 @on(np.subtract)
 def subtract(a: Bounded, b: Bounded) -> Bounded:
     """As a sum."""
-    value = np.asarray(a.value - b.value)
-    return a if _is_zero(b) and a.shape == value.shape else _added(a, b, value)
+    alike = b.shape in ((), a.shape)
+    return a if alike and _is_zero(b) else _added(a, b, np.asarray(a.value - b.value))
 
 
 def _only_scales(a: Bounded) -> bool:

@@ -21,6 +21,7 @@ from tests.verify.rounding_survey import (
     converted,
     layer_shares,
     printed,
+    scaled_inputs,
     shares,
 )
 from tests.verify.test_backends import PACKAGES
@@ -207,6 +208,25 @@ def test_a_group_hands_its_errors_on() -> None:
     # Folded into one convolution, with the factors rounded to float32.
     assert (bound[exact > 0] > 0).all()
     assert np.median(bound / np.maximum(np.abs(exact), 1)) < 1e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_backend_fuses_lies_within_the_bound_of_the_group(
+    backend: str, tmp_path: Path
+) -> None:
+    """Convolution, BatchNorm, Scale and ReLU, of which onnxruntime makes one convolution."""
+    require(PACKAGES[backend])
+    (case,) = (case for case in CASES if case.id == "batchnorm/inplace_scale")
+    net, _, parameters = case.load()
+    conversion = converted(case, tmp_path, [backend])
+    layers = [layer for layer in net if layer.type != "Input"]
+    (output,) = net.outputs
+    for seed, scale in enumerate(SCALES):
+        inputs = scaled_inputs(case, seed, scale)
+        blobs = {blob: inputs[blob.name] for blob in net.inputs}
+        made = bounded_group(layers, net.phase, blobs, parameters)
+        got = BACKENDS[backend](conversion).run(inputs)[output.name]
+        assert 0 < ratios(got, *made[output]).max() <= 1
 
 
 def test_a_maximum_of_inexact_values_is_bounded_in_a_group() -> None:
