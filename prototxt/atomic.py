@@ -40,9 +40,13 @@ class Staging:
         return self
 
     def place(self, name: str) -> Path:
-        """Where to write the file `name`, beside its final place."""
-        part = self.folder / f".{name}{self._suffix}"
-        self._parts[self.folder / name] = part
+        """Where to write the file `name`, beside its final place; "a/b" makes the folder "a"."""
+        final = self.folder / name
+        if not final.parent.exists():
+            final.parent.mkdir()
+            self._made.insert(0, final.parent)
+        part = final.with_name(f".{final.name}{self._suffix}")
+        self._parts[final] = part
         return part
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:

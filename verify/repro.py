@@ -1,0 +1,216 @@
+"""A layer that a backend computed wrongly, as a net of its own: the smallest thing to rerun."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt import caffe_pb2 as pb
+from prototxt.atomic import Staging
+from prototxt.blob_keys import BlobKeys
+from prototxt.caffemodel import write_caffemodel
+from prototxt.errors import UsageError
+from prototxt.input_layer import input_layer
+from prototxt.layer_text import layer_text
+from prototxt.layer_weights import LayerWeights
+from prototxt.net import Blob, Layer, Net
+from prototxt.parameters import Parameters
+
+__all__ = ["write_repro"]
+
+Arrays = Mapping[Blob, NDArray[Any]]
+
+_NET, _WEIGHTS = "net.prototxt", "net.caffemodel"
+_NAME_LENGTH = 60  # of a file's name, so that no file system refuses it
+
+
+def write_repro(
+    folder: str | Path,
+    net: Net,
+    layer: Layer,
+    parameters: Parameters,
+    inputs: Arrays,
+    expected: Arrays,
+    got: Arrays,
+    backend: str,
+    problem: str = "",
+    options: Sequence[str] = (),
+) -> Path:
+    """Write a net of one layer with its parameters, what it was fed, and both results.
+
+    net.prototxt, net.caffemodel (of a layer with parameters), inputs/BLOB.npy, expected.npz and
+    got.npz (of a layer with tops; keys are the net's blobs) and README.txt, all or none.  Blobs
+    keep their names; of an in-place layer the bottom is "x@0" and the top "x".  A name that a
+    command line cannot hold, empty or with "=" or control characters, is changed.
+
+    Args:
+        folder: where to; made if it is missing.
+        net: the net that failed.
+        layer: its layer.
+        parameters: the net's parameters.
+        inputs: at least the layer's bottoms, as the backend made them; written as float32.
+        expected: at least the layer's tops, as the reference makes them from `inputs`.
+        got: the layer's tops, as far as the backend made them.
+        backend: which `--backend` failed.
+        problem: what was found, for README.txt.
+        options: further options of the command, such as `--rtol` or `--plugin`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: an Input layer, which computes nothing.
+        FileError: the files cannot be written.
+    """
+    if layer.type == "Input":
+        raise UsageError("an input computes nothing that could be repeated",
+                         where=layer.where, layer=layer.name)  # fmt: skip
+    target = Path(folder)
+    names = _blob_names(layer)
+    fed = {blob: np.asarray(inputs[blob], np.float32) for blob in dict.fromkeys(layer.bottoms)}
+    files = _file_names(names[blob] for blob in fed)
+    arrays = {blob: f"inputs/{files[names[blob]]}.npy" for blob in fed}
+    own = parameters[layer.index]
+    case = _Case(net, layer, names, fed, arrays, bool(own), backend, problem, tuple(options))
+    with Staging(target) as staging:
+        _write_text(staging.place(_NET), case.definition())
+        if own:
+            layers = [LayerWeights(layer.name, layer.type, own)]
+            write_caffemodel(staging.place(_WEIGHTS), net.name, layers)
+        for blob, array in fed.items():
+            with staging.place(arrays[blob]).open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+        wide = {blob: np.asarray(expected[blob], np.float64) for blob in layer.tops}
+        made = {blob: got[blob] for blob in layer.tops if blob in got}
+        for name, values in (("expected.npz", wide), ("got.npz", made)):
+            _write_npz(staging.place(name), {names[blob]: a for blob, a in values.items()})
+        _write_text(staging.place("README.txt"), case.readme())
+    return target
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What the texts of a repro tell."""
+
+    net: Net
+    layer: Layer
+    names: Mapping[Blob, str]
+    fed: Arrays
+    files: Mapping[Blob, str]
+    weights: bool
+    backend: str
+    problem: str
+    options: tuple[str, ...]
+
+    def definition(self) -> str:
+        """The net: an Input layer a bottom, and the layer, in the phase that it had."""
+        message = pb.LayerParameter()
+        message.CopyFrom(self.layer.message)
+        message.bottom[:] = [self.names[blob] for blob in self.layer.bottoms]
+        message.top[:] = [self.names[blob] for blob in self.layer.tops]
+        if not message.HasField("phase"):
+            message.phase = pb.TEST if self.net.phase == "TEST" else pb.TRAIN
+        # Rules have been applied, and the parameters are in the weights.
+        for name in ("include", "exclude", "blobs"):
+            message.ClearField(name)
+        parts = [f"# One layer of {_on_one_line(self.net.path)}: see README.txt.\n"]
+        for number, (blob, array) in enumerate(self.fed.items()):
+            given = pb.LayerParameter(name=f"input{number}")
+            parts.append(layer_text(input_layer(given, [self.names[blob]], [array.shape])))
+        return "".join([*parts, layer_text(message, self.layer.unknown)])
+
+    def command(self) -> str:
+        """What reruns the case, from within the folder."""
+        words = ["verify", _NET]
+        if self.weights:
+            words.append(_WEIGHTS)
+        if self.net.phase != "TEST":
+            words += ["--phase", self.net.phase]
+        for blob in self.fed:
+            words += ["--input", f"{self.names[blob]}={self.files[blob]}"]
+        return shlex.join([*words, "--backend", self.backend, *self.options])
+
+    def readme(self) -> str:
+        """What failed, what the files are, and the command."""
+        layer = self.layer
+        renamed = [
+            f'  {self.names[blob]!r} is the blob "{_on_one_line(blob)}"'
+            for blob in dict.fromkeys((*layer.bottoms, *layer.tops))
+            if self.names[blob] != blob.name
+        ]
+        parts = [f"{_NET} is the layer alone"]
+        parts += [f"{_WEIGHTS} its parameters"] if self.weights else []
+        parts += ["inputs/ what the backend fed it"] if self.fed else []
+        lines = [
+            f'Layer "{_on_one_line(layer.name)}", {layer.type}, {_on_one_line(layer.where)}:',
+            f"{self.backend} does not compute what Caffe computes from the same inputs.",
+            *([_on_one_line(self.problem)] if self.problem else []),
+            "",
+            "To rerun, in this folder:",
+            "",
+            f"  {self.command()}",
+            "",
+            ", ".join(parts) + ".",
+            "expected.npz is what the float64 reference makes of that, by blob,",
+            f"got.npz what {self.backend} made.",
+        ]
+        if renamed:
+            lines += ["", "Blobs under other names:", *renamed]
+        return "\n".join([*lines, ""])
+
+
+def _blob_names(layer: Layer) -> dict[Blob, str]:
+    """A name of its own for each blob of the layer: an in-place layer has two of the same name."""
+    blobs = list(dict.fromkeys((*layer.bottoms, *layer.tops)))
+    last = {blob.name: blob.version for blob in sorted(blobs, key=lambda blob: blob.version)}
+    keys = BlobKeys(last)
+    names: dict[Blob, str] = {}
+    for blob in blobs:
+        name = keys.key(blob.name, blob.version, last[blob.name])
+        usable = re.sub(r"[=\x00-\x1f\x7f-\x9f\u2028\u2029]", "_", name) or "blob"
+        taken = {*names.values(), *(other.name for other in blobs if other.name != blob.name)}
+        names[blob] = usable if usable == blob.name else _unique(usable, taken)
+    return names
+
+
+def _file_names(names: Iterable[str]) -> dict[str, str]:
+    """A file's name, less its suffix, for each text; different ones even where case is ignored."""
+    files: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.@-]", "_", name)[:_NAME_LENGTH].strip(".") or "blob"
+        taken = {file.lower() for file in files.values()}
+        files[name] = _unique(plain, taken, ignore_case=True)
+    return files
+
+
+def _unique(name: str, taken: set[str], ignore_case: bool = False) -> str:
+    number, found = 1, name
+    while (found.lower() if ignore_case else found) in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
+
+
+def _on_one_line(text: object) -> str:
+    """For comments and messages, whatever a name holds."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", "replace"))
+
+
+def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """As `numpy.savez`, which takes no array of the name "file"."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.save(file, array, allow_pickle=False)
