@@ -30,6 +30,7 @@ from prototxt.shapes import NetShapes, infer_shapes
 from prototxt.weights import read_weights
 
 if TYPE_CHECKING:
+    from verify.isolation import Isolation
     from verify.report import Report
 
 __all__ = ["TARGETS", "Conversion", "Loaded", "convert", "load", "verify"]
@@ -214,6 +215,9 @@ def verify(
     tolerance: float | None = None,
     opset: int | None = None,
     dynamic: Sequence[str] = (),
+    isolate: bool = False,
+    python: Mapping[str, str | Path] | None = None,
+    timeout: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Report:
@@ -231,20 +235,27 @@ def verify(
         opset: as for `convert`.
         dynamic: as for `convert`.  Files that take other sizes are verified at three: the declared
             one and two others, which the report names.
+        isolate: run each backend in a process of its own; one that crashes or hangs has failed
+            then, and the others go on.
+        python: interpreters, by backend, to run in (and in a process of its own in any case).
+        timeout: seconds that an isolated backend may take for one answer.
         progress: told what is being done.
         options: further arguments of `load`.
 
     Raises:
         DecaffeinateError: see `prototxt.errors`.
     """
+    from verify.isolation import isolation_of
+
+    isolation = isolation_of(backends, isolate, python or {}, timeout)
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     use_plugins(loaded.plugins)
     if manifest is not None:
-        return _judged(loaded, Path(manifest), backends, feeds, tolerance, progress)
+        return _judged(loaded, Path(manifest), backends, feeds, tolerance, progress, isolation)
     with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
         done = convert(loaded, to=backends, output=folder, opset=opset, dynamic=dynamic,
                        progress=progress)  # fmt: skip
-        return _judged(loaded, done.manifest, backends, feeds, tolerance, progress)
+        return _judged(loaded, done.manifest, backends, feeds, tolerance, progress, isolation)
 
 
 def _judged(
@@ -254,6 +265,7 @@ def _judged(
     feeds: Mapping[str, Mapping[str, Any]] | None,
     tolerance: float | None,
     progress: Callable[[str], None],
+    isolation: Isolation,
 ) -> Report:
     """The verification of a conversion's files at the declared sizes, and at others where they take
     others."""
@@ -275,7 +287,15 @@ def _judged(
     allowed = TOLERANCE if tolerance is None else tolerance
     report, *others = (
         verify_conversion(
-            at.net, at.shapes, at.parameters, conversion, backends, fed, allowed, progress
+            at.net,
+            at.shapes,
+            at.parameters,
+            conversion,
+            backends,
+            fed,
+            allowed,
+            progress,
+            isolation,
         )
         for at, fed in cases
     )

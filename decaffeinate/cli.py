@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from decaffeinate.options import (
     TargetOption,
     dynamic_option,
     failing_cleanly,
+    isolation_options,
     net_options,
     nets_argument,
     reading_options,
@@ -189,6 +190,7 @@ def convert(
     metavar="DIR",
     help="Write report.json there; of several nets each in a folder of its own.",
 )
+@isolation_options
 @dynamic_option
 @net_options
 @failing_cleanly
@@ -204,6 +206,7 @@ def verify(
     report: Path | None,
     dynamic: Sequence[str],
     as_json: bool,
+    isolation: dict[str, Any],
     **options: Any,
 ) -> None:
     """Prove that conversions of NET compute what Caffe computes, blob by blob, with the same
@@ -234,7 +237,7 @@ def verify(
                      "which sizes the files take")  # fmt: skip
     mean = MEAN if mean is None else mean
     gathered = gather(nets)
-    chosen = _flat(backends) or _default_backends(converted)
+    chosen = _flat(backends) or _default_backends(converted, isolation["python"])
     if gathered.several:
         _refuse_for_several({"--converted": converted, "--input": arrays})
         folders: list[Path | None] = [None] * len(gathered.nets)
@@ -242,7 +245,9 @@ def verify(
             placed = places([found.net for found in gathered.nets])
             folders = [report / folder / stem for folder, stem in placed]
         work = [
-            VerifyJob(found, tuple(chosen), image, mean, tolerance, dynamic, folder, options)
+            VerifyJob(
+                found, tuple(chosen), image, mean, tolerance, dynamic, folder, options, isolation
+            )
             for found, folder in zip(gathered.nets, folders, strict=True)
         ]
         sys.exit(_run(gathered, work, [f for f in folders if f is not None], jobs, as_json))
@@ -251,7 +256,8 @@ def verify(
         loaded = api.load(net, weights, **options)
         feeds = make_feeds(loaded, dict(arrays), image, mean)
         outcome = api.verify(loaded, backends=chosen, manifest=converted, feeds=feeds,
-                             tolerance=tolerance, dynamic=dynamic, progress=progress)  # fmt: skip
+                             tolerance=tolerance, dynamic=dynamic, progress=progress,
+                             **isolation)  # fmt: skip
     if report is not None:
         write_json(report / "report.json", outcome.to_json())
     if as_json:
@@ -310,16 +316,17 @@ def _flat(choices: Sequence[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in choices for name in names))
 
 
-def _default_backends(converted: Path | None) -> list[str]:
-    """Those that are installed; of an earlier conversion, those that it has files for."""
+def _default_backends(converted: Path | None, elsewhere: Collection[str]) -> list[str]:
+    """Those that are installed, or have an interpreter of their own; of an earlier conversion,
+    those that it has files for."""
     from decaffeinate.feeds import installed_backends
 
     if converted is None:
-        return installed_backends()
+        return installed_backends(elsewhere)
     from verify.runners.runner import read_conversion
 
     targets = list(read_conversion(converted).manifest["targets"])
-    return [backend for backend in installed_backends() if backend in targets] or targets
+    return [backend for backend in installed_backends(elsewhere) if backend in targets] or targets
 
 
 def _show_conversion(done: Any) -> None:

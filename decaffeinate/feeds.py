@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,18 @@ MEAN = "104,117,123"
 _PACKAGES = {"onnx": "onnxruntime", "pytorch": "torch", "mxnet": "mxnet"}
 
 
-def installed_backends() -> list[str]:
-    """The backends whose framework is installed.
+def installed_backends(elsewhere: Collection[str] = ()) -> list[str]:
+    """The backends whose framework is installed here, and those that have it `elsewhere`.
 
     Raises:
         UnsupportedError: none is.
     """
     found = []
     for backend, package in _PACKAGES.items():
-        try:
-            metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-        found.append(backend)
+        with suppress(metadata.PackageNotFoundError):
+            if backend not in elsewhere:
+                metadata.version(package)
+            found.append(backend)
     if not found:
         raise UnsupportedError(
             "no backend is installed",

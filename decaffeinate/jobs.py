@@ -87,7 +87,7 @@ class ConvertJob:
 @dataclass(frozen=True)
 class VerifyJob:
     """Verify a net; `report` is the folder for report.json.  `options` are those of
-    `decaffeinate.load`."""
+    `decaffeinate.load`, `isolation` those of `decaffeinate.verify` about processes."""
 
     found: Found
     backends: tuple[str, ...]
@@ -97,6 +97,7 @@ class VerifyJob:
     dynamic: Sequence[str]
     report: Path | None
     options: Mapping[str, Any]
+    isolation: Mapping[str, Any]
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """See `Job`."""
@@ -105,7 +106,7 @@ class VerifyJob:
         loaded = api.load(self.found.net, weights, **self.options)
         feeds = make_feeds(loaded, {}, self.image, self.mean)
         report = api.verify(loaded, backends=self.backends, feeds=feeds, tolerance=self.tolerance,
-                            dynamic=self.dynamic, progress=progress)  # fmt: skip
+                            dynamic=self.dynamic, progress=progress, **self.isolation)  # fmt: skip
         content = report.to_json()
         if self.report is not None:
             write_json(self.report / "report.json", content)

@@ -19,6 +19,7 @@ __all__ = [
     "TargetOption",
     "dynamic_option",
     "failing_cleanly",
+    "isolation_options",
     "net_options",
     "nets_argument",
     "reading_options",
@@ -182,6 +183,55 @@ dynamic_option = click.option(
     "declares; may be given twice. A layer that fixes a size is named. Verified at three sizes.",
 )
 """Which sizes are to be open; passed on as `convert` and `verify` take it."""
+
+
+class Interpreter(_Parameter):
+    """BACKEND=PATH."""
+
+    name = "BACKEND=PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The backend and the path."""
+        if not isinstance(value, str):
+            return value
+        backend, equals, path = value.partition("=")
+        if not equals or backend not in _TARGETS or not path:
+            self.fail(
+                f'"{value}" is no interpreter of a backend; give BACKEND=PATH with a backend '
+                f"among {', '.join(_TARGETS)}", param, ctx,
+            )  # fmt: skip
+        return backend, path
+
+
+def isolation_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which backends run in processes of their own; passed on as `isolation`, a dict of what
+    `verify` takes."""
+
+    @click.option(
+        "--isolate",
+        is_flag=True,
+        help="Run each backend in a process of its own: one that crashes or hangs fails alone.",
+    )
+    @click.option(
+        "--python",
+        type=Interpreter(),
+        multiple=True,
+        metavar="BACKEND=PATH",
+        help="Run this backend under another Python, which needs numpy, protobuf and the framework "
+        "alone; may be given several times.",
+    )
+    @click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Longest time for an answer of a backend in a process of its own. Default: 600.",
+    )
+    @functools.wraps(command)
+    def with_options(*args: Any, isolate: bool, python: Any, timeout: Any, **kwargs: Any) -> None:
+        chosen = {"isolate": isolate, "python": dict(python), "timeout": timeout}
+        command(*args, isolation=chosen, **kwargs)
+
+    return with_options
 
 
 def nets_argument(command: Callable[..., None]) -> Callable[..., None]:

@@ -22,6 +22,7 @@ from verify import reference
 from verify.compare import TOLERANCE, BlobComparison, compare
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.interface import interface_problem
+from verify.isolation import Isolation
 from verify.parity import Parity, check_parity
 from verify.report import BackendResult, CrossComparison, Report
 from verify.runners.mxnet import MXNetRunner
@@ -51,6 +52,7 @@ def verify_conversion(
     feeds: Mapping[str, Inputs],
     tolerance: float = TOLERANCE,
     progress: Callable[[str], None] = lambda _: None,
+    isolation: Isolation | None = None,
 ) -> Report:
     """Run the converted files and compare every blob with the float64 reference.
 
@@ -63,6 +65,7 @@ def verify_conversion(
         feeds: sets of inputs by a name for the report, each an array an input blob.
         tolerance: see `verify.compare`.
         progress: told what is being done.
+        isolation: which backends run in processes of their own; none by default.
 
     Raises:
         UsageError: the tolerance is no finite number from 0 on.
@@ -90,7 +93,8 @@ def verify_conversion(
         exact = reference.run(net, parameters, inputs)
         names = {blob: keys.key(blob.name, blob.version, net.finals[blob.name].version)
                  for blob in exact}  # fmt: skip
-        task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance)
+        task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance,
+                     isolation or Isolation())  # fmt: skip
         made: dict[str, Blobs] = {}
         for backend in backends:
             progress(f"{backend} on {feed}")
@@ -115,6 +119,7 @@ class _Task:
     names: Mapping[Blob, str]
     exact: Mapping[Blob, NDArray[np.float64]]
     tolerance: float
+    isolation: Isolation
 
     def compared(self, got: Blobs, only: Blobs | None = None) -> list[BlobComparison]:
         """Every blob of a backend, or only some, against the reference's."""
@@ -140,7 +145,7 @@ class _Task:
 
 def _run(task: _Task, backend: str) -> tuple[BackendResult, Blobs]:
     try:
-        runner = BACKENDS[backend](task.conversion)
+        runner = task.isolation.start(backend, BACKENDS[backend], task.conversion)
         problem = interface_problem(task.net, task.names, task.conversion, backend, runner)
         if problem is not None:
             return BackendResult(backend, task.feed, runner.version(), problem=problem), {}

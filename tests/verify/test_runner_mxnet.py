@@ -175,7 +175,8 @@ def test_what_is_needed_is_said(
     assert str(caught.value) == (
         f"mxnet cannot be used with NumPy {np.__version__}: {error}\n"
         "  expected: MXNet 1.9.1 with NumPy below 1.24, on Python 3.11 at most\n"
-        "  to do: pip install 'decaffeinate[mxnet]' on Python 3.10 or 3.11"
+        "  to do: pip install 'decaffeinate[mxnet]' on Python 3.10 or 3.11; or keep this "
+        "environment, and name the Python of such a one with --python mxnet=PATH"
     )
 
 

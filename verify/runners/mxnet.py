@@ -31,7 +31,8 @@ def _import_mxnet() -> Any:
         raise UnsupportedError(
             f"mxnet cannot be used with NumPy {np.__version__}: {error}",
             expected="MXNet 1.9.1 with NumPy below 1.24, on Python 3.11 at most",
-            hint="pip install 'decaffeinate[mxnet]' on Python 3.10 or 3.11",
+            hint="pip install 'decaffeinate[mxnet]' on Python 3.10 or 3.11; or keep this "
+            "environment, and name the Python of such a one with --python mxnet=PATH",
         ) from None
 
 
