@@ -44,6 +44,7 @@ THEIRS = {
     "verify/inputs.py": {"numpy", "PIL"},
     "squeezenet_ref": {"numpy", "google"},
     "decaffeinate": {"numpy", "click", "rich"},
+    "decaffeinate/pytest_plugin.py": {"pytest"},
     "prototxt/generate.py": {"grpc_tools"},
 }
 """Folder or file -> the packages of others that it may import anywhere; the longest match holds."""
