@@ -41,6 +41,7 @@ THEIRS = {
     },
     "verify": {"numpy"},
     "verify/reference": {"numpy"},
+    "verify/html_report.py": {"numpy", "jinja2"},
     "verify/inputs.py": {"numpy", "PIL"},
     "squeezenet_ref": {"numpy", "google"},
     "decaffeinate": {"numpy", "click", "rich"},
@@ -49,13 +50,26 @@ THEIRS = {
 }
 """Folder or file -> the packages of others that it may import anywhere; the longest match holds."""
 
-LAZY = {"h5py", "PIL", "grpc_tools", "torch", "mxnet", "onnxruntime", "safetensors"}
+LAZY = {
+    "h5py",
+    "jinja2",
+    "PIL",
+    "grpc_tools",
+    "torch",
+    "mxnet",
+    "onnxruntime",
+    "safetensors",
+    "cv2",
+    "caffe",
+}
 """Never imported with a module, only where a function needs it."""
 
 RUNNERS = {
     "verify/runners/onnxruntime.py": {"onnx", "onnxruntime"},
     "verify/runners/pytorch.py": {"torch", "safetensors"},
     "verify/runners/mxnet.py": {"mxnet"},
+    "verify/runners/opencv.py": {"cv2"},
+    "verify/runners/caffe.py": {"caffe"},
 }
 """The only files that import these; each does so by name, once its backend is asked for."""
 

@@ -1,0 +1,236 @@
+"""report.html: a verification as one page that needs nothing else, made from report.json alone.
+
+Text from nets, frameworks and errors is escaped by the template engine, and characters that are not
+printed (or turn the direction of writing) are shown by their codes.  Styles and script are in the
+page and allowed by their hashes only, so that even markup that got in could not run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prototxt.atomic import atomic_file
+from verify.html_report_graph import LEGEND, bin_of, make_graph, ratio_text
+from verify.html_report_heatmap import HeatMap, heat_map
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from numpy.typing import NDArray
+
+__all__ = ["FORMAT", "html", "write_html"]
+
+FORMAT = 2
+"""The format of report.json that is understood."""
+Maps = Mapping[tuple[str, str, str], "NDArray[Any]"]
+"""By backend, inputs and blob: (rows, columns) of error over bound."""
+
+
+def write_html(report_json: Mapping[str, Any], path: Path, maps: Maps | None = None) -> None:
+    """Write report.html, complete or not at all; folders are made.
+
+    Args:
+        report_json: what report.json holds.
+        path: the file.
+        maps: see `html`.
+
+    Raises:
+        ValueError: see `html`.
+        FileError: the file cannot be written.
+    """
+    content = html(report_json, maps).encode()
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
+    """The page.
+
+    Args:
+        report_json: what report.json holds, of format 2.
+        maps: by backend, inputs and blob, the error over the bound of each place of a blob,
+            (rows, columns), NaN where there is no bound; drawn as heat-maps.
+
+    Raises:
+        ValueError: the report is of another format, or a map is not of two axes.
+    """
+    if report_json.get("format") != FORMAT:
+        raise ValueError(f"a report of format {report_json.get('format')} instead of {FORMAT}")
+    results = report_json["results"]
+    pictures = sorted(
+        (heat_map(key, array) for key, array in (maps or {}).items()),
+        key=lambda picture: -(picture.greatest or 0.0),
+    )
+    parities = _parities(results)
+    style, script = _asset("report.css"), _asset("report.js")
+    return _template().render(
+        report=report_json,
+        title=report_json.get("title") or report_json["net"],
+        results=[_result(result) for result in results],
+        faults=[result for result in results if result.get("first_fault")],
+        graph=make_graph(report_json["layers"], results),
+        legend=LEGEND,
+        layers={layer["index"]: layer for layer in report_json["layers"]},
+        parities=parities,
+        parity_rows=list(zip_longest(*(parity["layers"] for parity in parities))),
+        pictures=pictures,
+        tolerance=_tolerance(report_json["tolerance"]),
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+    )
+
+
+# --- what the page shows --------------------------------------------------------------------------
+
+
+def _result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with what its row in the summary says besides."""
+    blobs = result["blobs"]
+    failed = [blob for blob in blobs if not blob["passed"]]
+    compared = [blob for blob in blobs if not blob["problem"]]
+    return {
+        **result,
+        "label": f"{result['backend']}, {result['inputs']}",
+        "worst": max(compared, key=_excess, default=None),
+        "incomparable": len(blobs) - len(compared),
+        "agreeing": len(blobs) - len(failed),
+    }
+
+
+def _excess(blob: Mapping[str, Any]) -> float:
+    """Error over bound; where a bound of zero is exceeded there is no number."""
+    ratio = blob["ratio"]
+    if ratio is not None:
+        return float(ratio)
+    return -1.0 if blob["passed"] else float("inf")
+
+
+def _parities(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One parity for each backend; inputs do not change it, but a failing one counts."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for result in results:
+        parity = result.get("parity")
+        before = found.get(result["backend"])
+        if parity and (before is None or (before["passed"] and not parity["passed"])):
+            found[result["backend"]] = parity
+    return [
+        {
+            **parity,
+            "backend": backend,
+            "layers": [_layer_parity(row) for row in parity["layers"]],
+            "totals": {
+                kind: sum(row[kind] for row in parity["layers"])
+                for kind in ("source", "stored", "folded")
+            },
+        }
+        for backend, parity in found.items()
+    ]
+
+
+def _layer_parity(row: Mapping[str, Any]) -> dict[str, Any]:
+    passed = not row["problems"] and row["source"] == row["stored"] + row["folded"]
+    return {**row, "passed": passed}
+
+
+def _tolerance(tolerance: Mapping[str, Any]) -> str:
+    if tolerance["kind"] == "derived":
+        return "derived: the rounding bound of each element, computed with the float64 reference"
+    return f"fixed: rtol {tolerance['rtol']:g}, atol {tolerance['atol']:g}"
+
+
+# --- texts and numbers ----------------------------------------------------------------------------
+
+
+def _shown(value: object) -> object:
+    """Text with what cannot be seen as codes; other values, and finished markup, as they are."""
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in value
+    )
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return "\u2014"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.{digits}g}"
+
+
+def _count(value: int | None) -> str:
+    return "\u2014" if value is None else f"{value:,}"
+
+
+def _plain(value: float | None) -> str:
+    """A number for the script to sort by."""
+    return "" if value is None else repr(value)
+
+
+def _share(value: float | None) -> str:
+    return "\u2014" if value is None else f"{100 * value:.4g}%"
+
+
+def _apart(cosine: float | None) -> float | None:
+    """How far a cosine is from 1, where its digits are."""
+    return None if cosine is None else max(0.0, 1.0 - cosine)
+
+
+def _shape(value: Sequence[int] | None) -> str:
+    if value is None:
+        return "\u2014"
+    return "\u00d7".join(map(str, value)) or "scalar"
+
+
+def _heat_alt(picture: HeatMap) -> str:
+    if picture.greatest is None:
+        return "no element has a bound"
+    return f"greatest {picture.greatest:.3g} at {picture.where}, {picture.over:,} over the bound"
+
+
+@cache
+def _template() -> Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("verify", "templates"),
+        autoescape=True,
+        undefined=jinja2.ChainableUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=_number,
+        plain=_plain,
+        count=_count,
+        share=_share,
+        apart=_apart,
+        shape=_shape,
+        bin=bin_of,
+        ratio=ratio_text,
+        heat=_heat_alt,
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def _asset(name: str) -> str:
+    return files("verify").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """The page's content security policy: nothing is loaded, and only these two texts apply."""
+    hashes = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (style, script)
+    ]
+    return (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; "
+        f"script-src 'sha256-{hashes[1]}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
