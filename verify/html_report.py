@@ -62,7 +62,8 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
     """
     if report_json.get("format") != FORMAT:
         raise ValueError(f"a report of format {report_json.get('format')} instead of {FORMAT}")
-    results = report_json["results"]
+    results = _with_layers(report_json)
+    judged = {blob["layer"] for result in results for blob in result["blobs"]}
     pictures = sorted(
         (heat_map(key, array) for key, array in (maps or {}).items()),
         key=lambda picture: -(picture.greatest or 0.0),
@@ -74,6 +75,7 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
         title=report_json.get("title") or report_json["net"],
         results=[_result(result) for result in results],
         faults=[result for result in results if result.get("first_fault")],
+        judged=judged,
         graph=make_graph(report_json["layers"], results),
         legend=LEGEND,
         layers={layer["index"]: layer for layer in report_json["layers"]},
@@ -88,6 +90,21 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
 
 
 # --- what the page shows --------------------------------------------------------------------------
+
+
+def _with_layers(report_json: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The results; the net's inputs, which no layer computes, are given the layer they are of."""
+    tops = {top: layer["index"] for layer in report_json["layers"] for top in layer["tops"]}
+    return [
+        {
+            **result,
+            "blobs": [
+                {**blob, "layer": tops.get(blob["blob"])} if blob["layer"] is None else blob
+                for blob in result["blobs"]
+            ],
+        }
+        for result in report_json["results"]
+    ]
 
 
 def _result(result: Mapping[str, Any]) -> dict[str, Any]:

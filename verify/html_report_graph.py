@@ -173,9 +173,15 @@ def _colour(nodes: Sequence[Node], place: Mapping[int, int], result: Mapping[str
     for number, (node, blobs) in enumerate(zip(nodes, rows, strict=True)):
         worst = max(blobs, key=_badness, default=None)
         node.bins.append("n" if worst is None else bin_of(worst))
-        node.ratios.append("" if worst is None else ratio_text(worst))
+        node.ratios.append("" if worst is None else _short(worst))
         node.first_fault.append(fault is not None and place.get(fault) == number)
         node.details += _judged(result, blobs, node.first_fault[-1])
+
+
+def _short(blob: Blob) -> str:
+    """What fits into a box beside the types."""
+    ratio = blob.get("ratio")
+    return "<0.01" if ratio and ratio < 0.01 else ratio_text(blob)
 
 
 def _rank(name: str) -> int:

@@ -207,6 +207,28 @@ def test_a_blob_that_others_read_before_it_is_rewritten_is_not_folded() -> None:
     assert [(a, b) for a, b, _ in graph.edges] == [(0, 1), (1, 2), (1, 3)]
 
 
+def test_inputs_are_coloured_and_linked_though_no_layer_computes_them() -> None:
+    content = passing()
+    for result in content["results"]:
+        result["blobs"][0]["layer"] = None
+    assert nodes(content)[0]["class"] == "node b0"
+    assert nodes(content)[0]["href"] == "#layer-0"
+
+
+def test_where_nothing_was_compared_boxes_lead_to_the_table() -> None:
+    content = passing()
+    for result in content["results"]:
+        result.update(blobs=[], passed=False, problem="killed", parity=None, outputs=[])
+    assert {one["href"] for one in nodes(content)} == {"#blobs"}
+
+
+def test_small_ratios_fit_into_their_boxes() -> None:
+    content = passing()
+    content["results"][0]["blobs"][1]["ratio"] = 0.00123
+    graph = make_graph(content["layers"], content["results"][:1])
+    assert graph.nodes[1].ratios == ["<0.01", "<0.01"]
+
+
 def test_many_layers() -> None:
     content = large()
     assert len(content["layers"]) > 500
