@@ -28,6 +28,8 @@ __all__ = ["FORMAT", "html", "write_html"]
 
 FORMAT = 2
 """The format of report.json that is understood."""
+_MOST_MAPS = 12
+"""Heat-maps in a page: those of the greatest values."""
 Maps = Mapping[tuple[str, str, str], "NDArray[Any]"]
 """By backend, inputs and blob: (rows, columns) of error over bound."""
 
@@ -55,7 +57,7 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
     Args:
         report_json: what report.json holds, of format 2.
         maps: by backend, inputs and blob, the error over the bound of each place of a blob,
-            (rows, columns), NaN where there is no bound; drawn as heat-maps.
+            (rows, columns), NaN where there is no bound; those of the greatest values are drawn.
 
     Raises:
         ValueError: the report is of another format, or a map is not of two axes.
@@ -67,7 +69,7 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
     pictures = sorted(
         (heat_map(key, array) for key, array in (maps or {}).items()),
         key=lambda picture: -(picture.greatest or 0.0),
-    )
+    )[:_MOST_MAPS]
     parities = _parities(results)
     style, script = _asset("report.css"), _asset("report.js")
     return _template().render(

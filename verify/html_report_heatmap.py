@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HeatMap", "heat_map"]
+__all__ = ["HeatMap", "error_map", "heat_map"]
 
 _LARGEST = 128
 """Pixels a side; larger maps show the greatest value of each cell, so that no fault gets lost."""
@@ -42,6 +42,38 @@ class HeatMap:
     def wide(self) -> bool:
         """Whether it is at least as wide as it is high."""
         return self.columns >= self.rows
+
+
+def error_map(
+    got: NDArray[Any], exact: NDArray[Any], bound: NDArray[Any]
+) -> NDArray[np.float64] | None:
+    """Error over bound of a blob of maps, (..., rows, columns), at each place the greatest of all
+    items and channels; None of a blob of other axes, of a single place, or without values.
+
+    Args:
+        got: the backend's values.
+        exact: what they should be.
+        bound: what each may be off by; NaN or infinite where nothing is known.
+
+    Returns:
+        (rows, columns), NaN where no element has a bound, infinite where a bound of zero is
+        exceeded or the backend's value is not finite.
+    """
+    if (
+        got.shape != exact.shape
+        or got.ndim < 3
+        or got.shape[-1] * got.shape[-2] < 2
+        or not got.size
+    ):
+        return None
+    with np.errstate(all="ignore"):
+        errors = np.abs(got.astype(np.float64) - exact)
+        ratios = np.where(errors == 0, 0.0, errors / bound)
+    ratios = np.where(np.isfinite(got), ratios, np.inf)
+    ratios = np.where(np.isfinite(np.broadcast_to(bound, got.shape)), ratios, np.nan)
+    known = np.where(np.isnan(ratios), -1.0, ratios)
+    greatest = known.max(axis=tuple(range(got.ndim - 2)))
+    return np.where(greatest < 0, np.nan, greatest)
 
 
 def heat_map(key: tuple[str, str, str], ratios: NDArray[Any]) -> HeatMap:

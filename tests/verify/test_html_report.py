@@ -30,7 +30,7 @@ from tests.verify.report_examples import (
 )
 from verify.html_report import html, write_html
 from verify.html_report_graph import bin_of, make_graph, ratio_text
-from verify.html_report_heatmap import heat_map
+from verify.html_report_heatmap import error_map, heat_map
 
 VOID = {"meta", "img", "input", "br", "link"}
 
@@ -328,6 +328,31 @@ def test_a_map_without_any_bound() -> None:
 def test_a_map_of_other_axes_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="instead of"):
         heat_map(KEY, np.zeros(shape))
+
+
+def test_the_map_of_a_blob_is_the_worst_of_its_items_and_channels() -> None:
+    exact = np.zeros((2, 3, 2, 2))
+    got, bound = exact.astype(np.float32), np.full(exact.shape, 0.5)
+    got[1, 2, 0, 1] = 2.0
+    got[0, 0, 0, 1] = -0.25
+    bound[:, :, 1, 0] = np.nan
+    got[0, 0, 1, 1], bound[0, 0, 1, 1] = 1.0, 0.0
+    found = error_map(got, exact, bound)
+    assert found is not None
+    np.testing.assert_array_equal(found, [[0.0, 4.0], [np.nan, np.inf]])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5, 1, 1), (0, 3, 4, 4), ()])
+def test_what_is_no_map_has_none(shape: tuple[int, ...]) -> None:
+    assert error_map(np.zeros(shape), np.zeros(shape), np.ones(shape)) is None
+
+
+def test_a_page_holds_a_dozen_maps_at_most() -> None:
+    content = passing()
+    maps = {("onnx", "image", f"blob {i}"): np.full((2, 3), i / 40) for i in range(30)}
+    found = page(content, maps=maps).all("img")
+    assert [(one["alt"] or "").partition(",")[0] for one in found][:2] == ["blob 29", "blob 28"]
+    assert len(found) == 12
 
 
 def test_maps_are_in_the_page_the_worst_first() -> None:
