@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -104,12 +105,11 @@ def heat_map(key: tuple[str, str, str], ratios: NDArray[Any]) -> HeatMap:
 
 
 def _reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The greatest value of each cell of a grid of at most _LARGEST a side."""
+    """The greatest value of each square of a grid of at most _LARGEST a side."""
     known = np.where(np.isnan(values), -1.0, values)
+    step = math.ceil(max(values.shape) / _LARGEST)
     for axis, size in enumerate(values.shape):
-        if size > _LARGEST:
-            starts = np.unique(np.arange(_LARGEST) * size // _LARGEST)
-            known = np.maximum.reduceat(known, starts, axis=axis)
+        known = np.maximum.reduceat(known, np.arange(0, size, step), axis=axis)
     return known
 
 
