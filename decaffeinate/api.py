@@ -32,6 +32,7 @@ from prototxt.weights import read_weights
 if TYPE_CHECKING:
     from verify.isolation import Isolation
     from verify.report import Report
+    from verify.tolerance import Tolerance
 
 __all__ = ["TARGETS", "Conversion", "Loaded", "convert", "load", "verify"]
 
@@ -212,7 +213,10 @@ def verify(
     backends: Sequence[str] = ("onnx", "pytorch", "mxnet"),
     manifest: str | Path | None = None,
     feeds: Mapping[str, Mapping[str, Any]] | None = None,
-    tolerance: float | None = None,
+    tolerance: str | float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    repro: str | Path | None = None,
     opset: int | None = None,
     dynamic: Sequence[str] = (),
     isolate: bool = False,
@@ -231,7 +235,13 @@ def verify(
         manifest: of an earlier conversion whose files are to be verified; by default the net is
             converted into a temporary folder first.  Either way the files are read back from disk.
         feeds: sets of inputs by name, each an array an input blob; by default one of seeded noise.
-        tolerance: greatest error as a part of a blob's scale; see `verify.compare.TOLERANCE`.
+        tolerance: "derived", which is the default: each value of each layer has a rounding bound of
+            its own (`verify.rounding`), given what the backend fed the layer; or a number, the
+            greatest error as a part of a blob's greatest magnitude.
+        rtol: with `atol` instead of a tolerance: |got - want| <= atol + rtol * |want|.
+        atol: see `rtol`.
+        repro: a folder in which, where a backend fails, the first layer that is wrong is written as
+            a net of its own, as repro-BACKEND.
         opset: as for `convert`.
         dynamic: as for `convert`.  Files that take other sizes are verified at three: the declared
             one and two others, which the report names.
@@ -246,16 +256,19 @@ def verify(
         DecaffeinateError: see `prototxt.errors`.
     """
     from verify.isolation import isolation_of
+    from verify.tolerance import Tolerance
 
+    allowed = Tolerance.of(tolerance, rtol, atol)
+    place = None if repro is None else Path(repro)
     isolation = isolation_of(backends, isolate, python or {}, timeout)
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     use_plugins(loaded.plugins)
     if manifest is not None:
-        return _judged(loaded, Path(manifest), backends, feeds, tolerance, progress, isolation)
+        return _judged(loaded, Path(manifest), backends, feeds, allowed, progress, isolation, place)
     with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
         done = convert(loaded, to=backends, output=folder, opset=opset, dynamic=dynamic,
                        progress=progress)  # fmt: skip
-        return _judged(loaded, done.manifest, backends, feeds, tolerance, progress, isolation)
+        return _judged(loaded, done.manifest, backends, feeds, allowed, progress, isolation, place)
 
 
 def _judged(
@@ -263,13 +276,13 @@ def _judged(
     manifest: Path,
     backends: Sequence[str],
     feeds: Mapping[str, Mapping[str, Any]] | None,
-    tolerance: float | None,
+    tolerance: Tolerance,
     progress: Callable[[str], None],
     isolation: Isolation,
+    repro: Path | None,
 ) -> Report:
     """The verification of a conversion's files at the declared sizes, and at others where they take
     others."""
-    from verify.compare import TOLERANCE
     from verify.harness import verify_conversion
     from verify.inputs import seeded_inputs
     from verify.runners.runner import read_conversion
@@ -284,7 +297,6 @@ def _judged(
         label = " ".join(f"{name}={','.join(map(str, n))}" for name, n in sizes.items())
         resized = loaded.resized(sizes)
         cases.append((resized, noise(resized, f"noise at {label}")))
-    allowed = TOLERANCE if tolerance is None else tolerance
     report, *others = (
         verify_conversion(
             at.net,
@@ -293,12 +305,14 @@ def _judged(
             conversion,
             backends,
             fed,
-            allowed,
+            tolerance,
             progress,
             isolation,
+            repro,
         )
         for at, fed in cases
     )
+    report.environment = {"decaffeinate": __version__, **report.environment}
     report.notes += other_plugins(loaded.plugins, conversion.manifest)
     for other in others:
         report.add(other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from decaffeinate.options import (
     net_options,
     nets_argument,
     reading_options,
+    tolerance_options,
 )
 from decaffeinate.progress import Progress
 from decaffeinate.ref_cli import ref
@@ -90,6 +92,7 @@ def main() -> None:
     help="Verify the written files; exit with 1 if they differ.",
 )
 @dynamic_option
+@tolerance_options
 @net_options
 @failing_cleanly
 def convert(
@@ -101,6 +104,7 @@ def convert(
     opset: int | None,
     verified: bool,
     as_json: bool,
+    tolerance: dict[str, Any],
     **options: Any,
 ) -> None:
     """Convert NET, with WEIGHTS, to ONNX, PyTorch or MXNet.
@@ -127,15 +131,21 @@ def convert(
     from decaffeinate import api
     from decaffeinate.jobs import ConvertJob, conversion_json
     from decaffeinate.pairing import gather, places
+    from verify.tolerance import Tolerance
 
     wanted = _flat(targets)
+    if not verified and any(value is not None for value in tolerance.values()):
+        raise _usage("a tolerance is given without --verify", "--verify, which it is for")
+    Tolerance.of(**tolerance)
     _refuse_opset(opset, wanted)
     gathered = gather(nets)
     if gathered.several:
         _refuse_for_several({"--name": name})
         placed = places([found.net for found in gathered.nets])
         work = [
-            ConvertJob(found, output / folder, stem, tuple(wanted), opset, verified, options)
+            ConvertJob(
+                found, output / folder, stem, tuple(wanted), opset, verified, tolerance, options
+            )
             for found, (folder, stem) in zip(gathered.nets, placed, strict=True)
         ]
         sys.exit(_run(gathered, work, [job.output for job in work], jobs, as_json))
@@ -145,9 +155,9 @@ def convert(
                            verifiable=verified, progress=progress, **options)  # fmt: skip
         report = None
         if verified:
-            report = api.verify(
-                done.loaded, backends=wanted, manifest=done.manifest, progress=progress
-            )
+            report = api.verify(done.loaded, backends=wanted, manifest=done.manifest,
+                                progress=progress, **tolerance)  # fmt: skip
+            report.command = _command("convert")
     if as_json:
         click.echo(json.dumps(conversion_json(done, report), indent=1))
     else:
@@ -180,16 +190,19 @@ def convert(
 @click.option("--input", "arrays", type=InputFile(), multiple=True, metavar="BLOB=FILE.npy",
               help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
 @click.option(
-    "--tolerance",
-    type=click.FloatRange(min=0),
-    help="Greatest error allowed, as a part of a blob's greatest magnitude. Default: 1e-4.",
-)
-@click.option(
     "--report",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write report.json there; of several nets each in a folder of its own.",
+    help="Write report.json and report.html there; of several nets each in a folder of its own.",
 )
+@click.option(
+    "--repro",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where a backend fails, write the first layer that is wrong there, as a net of its own in "
+    "repro-BACKEND. Default: beside report.json.",
+)
+@tolerance_options
 @isolation_options
 @dynamic_option
 @net_options
@@ -202,8 +215,9 @@ def verify(
     image: Path | None,
     mean: str | None,
     arrays: Sequence[tuple[str, Path]],
-    tolerance: float | None,
+    tolerance: dict[str, Any],
     report: Path | None,
+    repro: Path | None,
     dynamic: Sequence[str],
     as_json: bool,
     isolation: dict[str, Any],
@@ -227,9 +241,11 @@ def verify(
     """
     from decaffeinate import api
     from decaffeinate.feeds import MEAN, make_feeds
-    from decaffeinate.jobs import VerifyJob, write_json
+    from decaffeinate.jobs import VerifyJob, write_report
     from decaffeinate.pairing import gather, places
+    from verify.tolerance import Tolerance
 
+    Tolerance.of(**tolerance)
     if mean is not None and image is None:
         raise _usage("--mean is given without --image", "an image that it is subtracted from")
     if dynamic and converted is not None:
@@ -244,11 +260,25 @@ def verify(
         if report is not None:
             placed = places([found.net for found in gathered.nets])
             folders = [report / folder / stem for folder, stem in placed]
+        repros = folders
+        if repro is not None:
+            placed = places([found.net for found in gathered.nets])
+            repros = [repro / folder / stem for folder, stem in placed]
         work = [
             VerifyJob(
-                found, tuple(chosen), image, mean, tolerance, dynamic, folder, options, isolation
+                found,
+                tuple(chosen),
+                image,
+                mean,
+                tolerance,
+                dynamic,
+                folder,
+                options,
+                isolation,
+                place,
+                _command("verify"),
             )
-            for found, folder in zip(gathered.nets, folders, strict=True)
+            for found, folder, place in zip(gathered.nets, folders, repros, strict=True)
         ]
         sys.exit(_run(gathered, work, [f for f in folders if f is not None], jobs, as_json))
     net, weights = gathered.nets[0].net, gathered.nets[0].weights
@@ -256,10 +286,11 @@ def verify(
         loaded = api.load(net, weights, **options)
         feeds = make_feeds(loaded, dict(arrays), image, mean)
         outcome = api.verify(loaded, backends=chosen, manifest=converted, feeds=feeds,
-                             tolerance=tolerance, dynamic=dynamic, progress=progress,
-                             **isolation)  # fmt: skip
+                             dynamic=dynamic, repro=repro or report, progress=progress,
+                             **tolerance, **isolation)  # fmt: skip
+        outcome.command = _command("verify")
     if report is not None:
-        write_json(report / "report.json", outcome.to_json())
+        write_report(report, outcome.to_json())
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=1))
     else:
@@ -310,6 +341,12 @@ def verify_main() -> None:
 
 
 # --- output ---------------------------------------------------------------------------------------
+
+
+def _command(name: str) -> str:
+    """The command line, to be given to a shell again."""
+    words = [word for word in sys.argv[1:] if word != name]
+    return shlex.join([name, *words])
 
 
 def _flat(choices: Sequence[Sequence[str]]) -> list[str]:

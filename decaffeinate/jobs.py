@@ -19,7 +19,15 @@ from prototxt.atomic import Staging, atomic_file
 if TYPE_CHECKING:
     from verify.report import Report
 
-__all__ = ["ConvertJob", "Job", "VerifyJob", "conversion_json", "output_folders", "write_json"]
+__all__ = [
+    "ConvertJob",
+    "Job",
+    "VerifyJob",
+    "conversion_json",
+    "output_folders",
+    "write_json",
+    "write_report",
+]
 
 Progress = Callable[[str], None]
 
@@ -42,7 +50,8 @@ class Job(Protocol):
 class ConvertJob:
     """Convert a net; verify the files where `verified`.
 
-    `options` are those of `decaffeinate.load`, and further ones of `decaffeinate.convert`.
+    `options` are those of `decaffeinate.load`, and further ones of `decaffeinate.convert`;
+    `tolerance` those of `decaffeinate.verify` about what is allowed.
     """
 
     found: Found
@@ -51,6 +60,7 @@ class ConvertJob:
     targets: tuple[str, ...]
     opset: int | None
     verified: bool
+    tolerance: Mapping[str, Any]
     options: Mapping[str, Any]
 
     def run(self, progress: Progress) -> dict[str, Any]:
@@ -71,7 +81,11 @@ class ConvertJob:
         report = None
         if self.verified:
             report = api.verify(
-                done.loaded, backends=self.targets, manifest=done.manifest, progress=progress
+                done.loaded,
+                backends=self.targets,
+                manifest=done.manifest,
+                progress=progress,
+                **self.tolerance,
             )
         return conversion_json(done, report) | _verdict(report)
 
@@ -87,17 +101,20 @@ class ConvertJob:
 @dataclass(frozen=True)
 class VerifyJob:
     """Verify a net; `report` is the folder for report.json.  `options` are those of
-    `decaffeinate.load`, `isolation` those of `decaffeinate.verify` about processes."""
+    `decaffeinate.load`, `tolerance` and `isolation` those of `decaffeinate.verify` about what is
+    allowed and about processes; `repro` is a folder too."""
 
     found: Found
     backends: tuple[str, ...]
     image: Path | None
     mean: str
-    tolerance: float | None
+    tolerance: Mapping[str, Any]
     dynamic: Sequence[str]
     report: Path | None
     options: Mapping[str, Any]
     isolation: Mapping[str, Any]
+    repro: Path | None
+    command: str
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """See `Job`."""
@@ -105,11 +122,20 @@ class VerifyJob:
         weights = choose_weights(self.found, self.options)
         loaded = api.load(self.found.net, weights, **self.options)
         feeds = make_feeds(loaded, {}, self.image, self.mean)
-        report = api.verify(loaded, backends=self.backends, feeds=feeds, tolerance=self.tolerance,
-                            dynamic=self.dynamic, progress=progress, **self.isolation)  # fmt: skip
+        report = api.verify(
+            loaded,
+            backends=self.backends,
+            feeds=feeds,
+            dynamic=self.dynamic,
+            repro=self.repro,
+            progress=progress,
+            **self.tolerance,
+            **self.isolation,
+        )
+        report.command = self.command
         content = report.to_json()
         if self.report is not None:
-            write_json(self.report / "report.json", content)
+            write_report(self.report, content)
         return {
             "parameters": loaded.parameters.count,
             "weights": loaded.parameters.source,
@@ -122,7 +148,7 @@ class VerifyJob:
         """See `Job`."""
         with suppress(OSError):
             for path in self.report.iterdir() if self.report is not None else ():
-                if re.fullmatch(r"\.report\.json\.[0-9a-f]{8}\.part", path.name):
+                if re.fullmatch(r"\.report\.(json|html)\.[0-9a-f]{8}\.part", path.name):
                     path.unlink()
 
 
@@ -149,6 +175,18 @@ def conversion_json(done: api.Conversion, report: Report | None) -> dict[str, An
         "notes": done.notes,
         "report": report.to_json() if report is not None else None,
     }
+
+
+def write_report(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write report.json, and report.html, which shows it to a person.
+
+    Raises:
+        FileError: one of them cannot be written.
+    """
+    from verify.html_report import write_html
+
+    write_json(folder / "report.json", content)
+    write_html(content, folder / "report.html")
 
 
 def write_json(path: Path, content: object) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "net_options",
     "nets_argument",
     "reading_options",
+    "tolerance_options",
 ]
 
 if TYPE_CHECKING:
@@ -183,6 +184,48 @@ dynamic_option = click.option(
     "declares; may be given twice. A layer that fixes a size is named. Verified at three sizes.",
 )
 """Which sizes are to be open; passed on as `convert` and `verify` take it."""
+
+
+class ToleranceOption(_Parameter):
+    """ "derived", or a number from 0 on."""
+
+    name = "derived|NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word, or the number."""
+        if value == "derived":
+            return value
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number < float("inf"):
+            self.fail(f'"{value}" is no tolerance; give derived, or a number from 0 on', param, ctx)
+        return number
+
+
+def tolerance_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a value may be off by; passed on as `tolerance`, a dict of what `verify` takes."""
+
+    @click.option(
+        "--tolerance",
+        type=ToleranceOption(),
+        metavar="derived|NUMBER",
+        help="Greatest error allowed: the rounding bound of each value, derived from what its "
+        "layer computes; or a part of the blob's greatest magnitude. Default: derived.",
+    )
+    @click.option(
+        "--rtol",
+        type=click.FloatRange(min=0),
+        help="With --atol, instead: |got - want| <= atol + rtol |want|.",
+    )
+    @click.option("--atol", type=click.FloatRange(min=0), help="See --rtol.")
+    @functools.wraps(command)
+    def with_options(*args: Any, tolerance: Any, rtol: Any, atol: Any, **kwargs: Any) -> None:
+        chosen = {"tolerance": tolerance, "rtol": rtol, "atol": atol}
+        command(*args, tolerance=chosen, **kwargs)
+
+    return with_options
 
 
 class Interpreter(_Parameter):

@@ -3,6 +3,7 @@ plugin checked and every failure traced to its line."""
 
 from __future__ import annotations
 
+import copy
 import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from prototxt.net import Layer, Net
 from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
 from prototxt.shape_rules.rule import Rule
 from prototxt.shapes import check_count
+from verify.rounding_array import Bounded
 
 __all__ = ["activate", "described", "key_of", "knows", "line_of", "raised_at"]
 
@@ -184,12 +186,12 @@ class _Adapter:
         frozen = [_read_only(bottom) for bottom in bottoms]
         stored = tuple(_read_only(param) for param in params)
         found = _guarded(one, layer, "reference", lambda: made.reference(frozen, stored))
-        arrays = [found] if isinstance(found, np.ndarray) else found
+        arrays = [found] if isinstance(found, (np.ndarray, Bounded)) else found
         if not isinstance(arrays, Sequence) or not all(map(_is_array, arrays)):
             raise _unfit(one, layer, "reference", found, tops)
-        if [np.shape(array) for array in arrays] != list(tops):
+        if [array.shape for array in arrays] != list(tops):
             raise _unfit(one, layer, "reference", arrays, tops)
-        return [np.asarray(array) for array in arrays]
+        return [a if isinstance(a, Bounded) else np.asarray(a) for a in arrays]
 
     def unread(self, layer: Layer) -> list[UnknownField] | None:
         one = self.registrations.get(key_of(layer))
@@ -215,11 +217,16 @@ def _are_of(step: Lowering, values: Sequence[object]) -> bool:
 
 
 def _is_array(array: object) -> bool:
-    return isinstance(array, np.ndarray | np.number) and array.dtype.kind in "fiub"
+    return isinstance(array, np.ndarray | np.number | Bounded) and array.dtype.kind in "fiub"
 
 
 def _read_only(array: Array) -> Array:
-    """The same array; writing into it would change what other layers read."""
+    """The same array; writing into it would change what other layers read.
+
+    A `Bounded` takes new arrays when it is written to, so that one of its own keeps the old ones.
+    """
+    if isinstance(array, Bounded):
+        return copy.copy(array)
     view = array.view()
     view.flags.writeable = False
     return view

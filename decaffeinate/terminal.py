@@ -17,7 +17,7 @@ from verify.report import BackendResult, Report
 __all__ = ["show_inspection", "show_report", "show_summary"]
 
 _WORST_SHOWN = 5
-_PIPED_WIDTH = 160
+_PIPED_WIDTH = 200
 _UNBROKEN = 100_000
 
 
@@ -50,21 +50,24 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
     console.print(
         f"{escape(report.net)}: {report.parameters:,} parameters, {escape(report.weights)}"
     )
-    console.print(
-        f"tolerance: {report.tolerance:g} of each blob's greatest magnitude in the reference"
-    )
+    console.print(f"tolerance: {report.tolerance}")
     table = Table(box=None, pad_edge=False)
     for title in ("backend", "inputs", "blobs"):
         table.add_column(title, no_wrap=True)
     table.add_column("worst blob", overflow="fold")
-    table.add_column("error", justify="right")
-    table.add_column("allowed", justify="right")
+    table.add_column("error / allowed", justify="right")
+    table.add_column("drift at outputs", justify="right")
+    classifier = any(_top(result) for result in report.results)
+    if classifier:
+        table.add_column("top-1 / top-5", justify="right")
     table.add_column("parameters stored", overflow="fold")
     table.add_column("bytes on disk / 4 a parameter", justify="right")
     table.add_column("")
     for result in report.results:
-        table.add_row(*_cells(result))
+        table.add_row(*_cells(result, classifier))
     console.print(table)
+    for result in report.results:
+        _show_unbounded(console, result)
     for pair in report.across:
         verdict = "agree" if pair.passed else "DIFFER"
         console.print(
@@ -77,12 +80,45 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
     for result in report.results:
         _show_faults(console, result)
     colour = "green" if report.passed else "red"
+    faults = [result for result in report.results if result.first_fault is not None]
+    for result in faults:
+        console.print(
+            f"[red]{escape(result.backend)} on {escape(result.inputs)}[/red]: "
+            f"{escape(str(result.first_fault))}",
+            soft_wrap=True,
+        )
+        if result.repro is not None:
+            console.print(f"  that layer alone: {escape(result.repro)}", soft_wrap=True)
     console.print(f"[{colour}]{report.verdict}[/{colour}]")
 
 
-def _cells(result: BackendResult) -> list[str]:
+def _show_unbounded(console: Console, result: BackendResult) -> None:
+    """Where float32 may overflow or divide by 0, so that no bound could be derived."""
+    rows = [row for row in result.blobs if row.unbounded]
+    if rows:
+        names = ", ".join(row.blob for row in rows[:_WORST_SHOWN])
+        more = f" and {len(rows) - _WORST_SHOWN} more" if len(rows) > _WORST_SHOWN else ""
+        console.print(
+            f"{escape(result.backend)} on {escape(result.inputs)}: "
+            f"{sum(row.unbounded for row in rows):,} values of {escape(names)}{more} have no "
+            "derived bound: judged by 1e-4 of the scale",
+            soft_wrap=True,
+        )
+
+
+def _top(result: BackendResult) -> str:
+    """What the classifier outputs agree in, the worst of several."""
+    shares = [(row.top1, row.top5) for row in result.outputs if row.top1 is not None]
+    if not shares:
+        return ""
+    first, five = min(first for first, _ in shares), min(five or 0.0 for _, five in shares)
+    return f"{100 * first:.4g}% / {100 * five:.4g}%"
+
+
+def _cells(result: BackendResult, classifier: bool) -> list[str]:
     passed = sum(blob.passed for blob in result.blobs)
     worst = result.worst
+    drifts = [row.drift for row in result.outputs if row.drift == row.drift]
     parity = result.parity
     stored = size = ""
     if parity is not None:
@@ -95,8 +131,9 @@ def _cells(result: BackendResult) -> list[str]:
         escape(result.inputs),
         f"{passed}/{len(result.blobs)}",
         escape(worst.blob) if worst else "",
-        f"{worst.error:.2g}" if worst else "",
-        f"{worst.allowed:.2g}" if worst else "",
+        f"{worst.error:.2g} / {worst.allowed:.2g} = {worst.ratio:.2g}" if worst else "",
+        f"{max(drifts):.2g}" if drifts else "",
+        *([_top(result)] if classifier else []),
         stored,
         size,
         "[green]pass[/green]" if result.passed else "[red]FAIL[/red]",
@@ -140,12 +177,8 @@ def _show_faults(console: Console, result: BackendResult) -> None:
         console.print(f"[red]{escape(name)}[/red]: {escape(result.problem)}", soft_wrap=True)
     wrong = [blob for blob in result.blobs if not blob.passed]
     for blob in wrong[:_WORST_SHOWN]:
-        text = blob.problem or (
-            f"{blob.mismatched:,} of {blob.size:,} values differ; "
-            f"the most by {blob.error:.3g} at {blob.where}, allowed {blob.allowed:.3g}"
-        )
         console.print(
-            f"[red]{escape(name)}[/red]: {escape(blob.blob)}: {escape(text)}", soft_wrap=True
+            f"[red]{escape(name)}[/red]: {escape(blob.blob)}: {escape(blob.text)}", soft_wrap=True
         )
     if len(wrong) > _WORST_SHOWN:
         console.print(f"[red]{escape(name)}[/red]: and {len(wrong) - _WORST_SHOWN} more blobs")

@@ -1,4 +1,4 @@
-"""Comparing one blob with the reference: three facts, and whether they are within the tolerance."""
+"""Comparing one blob with what it should be: how far it is off, and whether that is allowed."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TOLERANCE", "BlobComparison", "compare"]
+from verify.tolerance import DERIVED, scale_of
 
-TOLERANCE = 1e-4
-"""The greatest error allowed, as a part of the blob's scale, which is its greatest magnitude in the
-reference.
+__all__ = ["ROUNDING", "BlobComparison", "compare", "impossible"]
 
-Float32 sums of some thousand products over some twenty layers stay well below; a wrong kernel,
-axis, rounding or constant does not.  A fixed part of the scale has a known limit: where a blob is
-all cancellation, such as a BatchNorm by the batch's own statistics of a constant blob, its scale is
-that of the rounding itself, and an honest backend fails.
-"""
-_FLT_MAX = float(np.finfo(np.float32).max)
-"""What a MAX window without elements holds, negated: a mark rather than a magnitude."""
-_ROUNDING = 2.0**-22
+ROUNDING = 2.0**-22
 """Error allowed in shares of a count, which are at most 1: two roundings.  Counts and indices that
 differ, differ by far more."""
+
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class BlobComparison:
-    """How far a blob is from the reference.
+    """How far a blob is from what it should be.
 
-    `error` is the greatest |got - want|, at index `where`; `scale` the greatest |want| other than
-    FLT_MAX, or 1 where all are 0; `allowed` the greatest error that passes; `mismatched` of `size`
-    values exceed it, or differ at all where the reference is FLT_MAX.  `problem` tells what made a
-    comparison impossible, and is then a failure.
+    The worst element is the one with the greatest `ratio` of error to what is allowed: it is at
+    index `where`, off by `error`, of `allowed`; 1 is the limit.  `mismatched` of `size` values
+    exceed what is allowed them; `unbounded` have no derived bound and were judged by the fixed
+    tolerance.  `scale` is the greatest magnitude other than FLT_MAX, or 1 where all are 0.
+    `problem` tells what made a comparison impossible, and is then a failure.
+
+    `kind` tells by what the blob was judged: "local", on the backend's own inputs; "fixed", the
+    same where nothing has a derived bound; "discrete", see `verify.discrete`; "optimised", the
+    outputs of the untouched file or of a further one, against the reference of the whole net.
+    `layer` is the index of what made it.  `drift` (as a share of the scale), `cosine` and `snr_db`
+    are against the float64 reference of the whole net, NaN where they say nothing.
     """
 
     blob: str
@@ -45,63 +45,110 @@ class BlobComparison:
     size: int
     where: tuple[int, ...] | None
     problem: str | None = None
+    ratio: float = NAN
+    median_ratio: float = NAN
+    unbounded: int = 0
+    kind: str = "local"
+    layer: int | None = None
+    drift: float = NAN
+    cosine: float = NAN
+    snr_db: float = NAN
 
     @property
     def passed(self) -> bool:
-        """Whether the blob was compared and every value is within the tolerance."""
+        """Whether the blob was compared and every value is within what is allowed."""
         return self.problem is None and self.mismatched == 0
 
     @property
-    def ratio(self) -> float:
-        """Error over what is allowed; 1 is the limit."""
-        if self.error == 0:
-            return 0.0
-        return self.error / self.allowed if self.allowed else float("inf")
+    def text(self) -> str:
+        """What is wrong with it, or how good it is, in a line."""
+        return self.problem or (
+            f"{self.mismatched:,} of {self.size:,} values differ; the worst is off by "
+            f"{self.error:.3g} at {self.where}, allowed {self.allowed:.3g}, ratio {self.ratio:.3g}"
+        )
 
 
 def compare(
     blob: str,
     got: NDArray[Any],
     want: NDArray[Any],
-    tolerance: float = TOLERANCE,
-    discrete: bool = False,
+    bound: NDArray[Any] | float | None = None,
+    kind: str = "local",
+    layer: int | None = None,
 ) -> BlobComparison:
-    """Compare a blob as a backend made it with the reference's.
+    """Compare a blob as a backend made it with what it should be.
 
-    NaN or infinity on either side fails, as do different shapes and blobs without values.
-    Values of `discrete` blobs, indices or shares of a count, must be the same but for rounding,
-    whatever the tolerance.
+    NaN or infinity on either side fails, as do different shapes and blobs without values.  Only
+    where there is no bound, an infinity for what float32 cannot hold is right.
+
+    Args:
+        blob: its name for the report.
+        got: what the backend made.
+        want: what it should be.
+        bound: what each value may be off by; infinite where there is no bound, and the fixed
+            tolerance then serves.  None is the fixed tolerance.
+        kind: see `BlobComparison`.
+        layer: see `BlobComparison`.
     """
-    shape = tuple(want.shape)
     if got.shape != want.shape:
-        return _impossible(blob, shape, f"shape {got.shape} instead of {shape}")
-    if want.size == 0:
-        return _impossible(blob, shape, "nothing to compare")
-    for side, array in (("the backend", got), ("the reference", want)):
-        if not np.isfinite(array).all():
-            count = int((~np.isfinite(array)).sum())
-            return _impossible(
-                blob, shape, f"{count} of {array.size} values of {side} are not finite"
-            )
-    errors = np.abs(got.astype(np.float64) - want)
-    marks = np.abs(want) == _FLT_MAX
-    scale = float(np.abs(want).max(initial=0.0, where=~marks)) or 1.0
-    allowed = _ROUNDING if discrete else tolerance * scale
-    # Not `errors > allowed`: a tolerance that is not a number must let nothing pass.
-    wrong = ~(errors <= allowed) | ((errors != 0) & marks)
-    position = int(errors.argmax())
+        what = f"shape {got.shape} instead of {tuple(want.shape)}"
+        return impossible(blob, tuple(want.shape), what, kind, layer)
+    fixed = DERIVED.fixed_bound(want)
+    allowed = np.broadcast_to(fixed if bound is None else np.asarray(bound, np.float64), want.shape)
+    unbounded = np.isposinf(allowed)
+    overflown = unbounded & _overflown(got, want)
+    problem = _problem(got[~overflown], want[~overflown])
+    if problem is not None:
+        return impossible(blob, tuple(want.shape), problem, kind, layer)
+    count = int(unbounded.sum())
+    if count:
+        allowed = np.where(unbounded, fixed, allowed)
+    with np.errstate(all="ignore"):
+        errors = np.where(overflown, 0.0, np.abs(got.astype(np.float64) - want))
+        ratios = np.where(errors == 0, 0.0, errors / allowed)
+    # Not `errors > allowed`: a bound that is not a number must let nothing pass.
+    wrong = ~(errors <= allowed)
+    ratios = np.where(np.isnan(ratios), np.inf, ratios)
+    position = int(ratios.argmax())
     return BlobComparison(
         blob=blob,
-        shape=shape,
+        shape=tuple(want.shape),
         error=float(errors.flat[position]),
-        scale=scale,
-        allowed=allowed,
+        scale=scale_of(want),
+        allowed=float(allowed.flat[position]),
         mismatched=int(wrong.sum()),
         size=errors.size,
-        where=tuple(int(i) for i in np.unravel_index(position, shape)),
+        where=tuple(int(i) for i in np.unravel_index(position, want.shape)),
+        ratio=float(ratios.flat[position]),
+        median_ratio=float(np.median(ratios)),
+        unbounded=count,
+        kind="fixed" if kind == "local" and count == errors.size else kind,
+        layer=layer,
     )
 
 
-def _impossible(blob: str, shape: tuple[int, ...], problem: str) -> BlobComparison:
-    nan = float("nan")
-    return BlobComparison(blob, shape, nan, nan, nan, 0, 0, None, problem)
+def impossible(
+    blob: str, shape: tuple[int, ...], problem: str, kind: str = "local", layer: int | None = None
+) -> BlobComparison:
+    """A blob that could not be compared."""
+    return BlobComparison(blob, shape, NAN, NAN, NAN, 0, 0, None, problem, kind=kind, layer=layer)
+
+
+def _overflown(got: NDArray[Any], want: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a value is the infinity that float32 makes of what is beyond its range."""
+    infinite: NDArray[np.bool_] = np.isinf(got)
+    if not infinite.any():
+        return infinite
+    with np.errstate(over="ignore"):
+        return np.logical_and(infinite, got == want.astype(np.float32))
+
+
+def _problem(got: NDArray[Any], want: NDArray[Any]) -> str | None:
+    if want.size == 0:
+        return "nothing to compare"
+    for side, array in (("the backend", got), ("the reference", want)):
+        finite = np.isfinite(array)
+        if not finite.all():
+            count = int((~finite).sum())
+            return f"{count} of {array.size} values of {side} are not finite"
+    return None

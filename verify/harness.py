@@ -1,5 +1,5 @@
-"""The harness: reference and backends on the same inputs, every blob compared, parameters held
-against the source."""
+"""The harness: backends on the same inputs as the reference, every layer judged on its own, every
+blob's drift measured, parameters held against the source."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.blob_keys import BlobKeys
-from prototxt.errors import DecaffeinateError, UsageError
-from prototxt.net import Blob, Net
+from prototxt.errors import DecaffeinateError
+from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import reference
-from verify.compare import TOLERANCE, BlobComparison, compare
+from verify.compare import ROUNDING, BlobComparison, compare
 from verify.discrete import discrete_blobs, is_exact, settled
+from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.interface import interface_problem
 from verify.isolation import Isolation
+from verify.local import FAILURES, expected_of, judge
 from verify.parity import Parity, check_parity
-from verify.report import BackendResult, CrossComparison, Report
+from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
+from verify.repro import write_repro
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.pytorch import PyTorchRunner
 from verify.runners.runner import Conversion, Runner, sha256
+from verify.sharing import Values
+from verify.tolerance import DERIVED, FIXED_PART, FLT_MAX, Tolerance, scale_of
 
-__all__ = ["BACKENDS", "verify_conversion"]
+__all__ = ["BACKENDS", "OPTIMISED", "verify_conversion"]
 
 BACKENDS: dict[str, Callable[[Conversion], Runner]] = {
     "onnx": OnnxRuntimeRunner,
@@ -38,6 +42,13 @@ BACKENDS: dict[str, Callable[[Conversion], Runner]] = {
     "mxnet": MXNetRunner,
 }
 """The runner of each target's files."""
+
+OPTIMISED = "optimised"
+"""What the report calls the outputs of the untouched file."""
+
+_DRIFTS = 8
+"""How much further from the reference than the pass with all blobs visible, in which nothing is
+fused, the untouched file may be: fusing orders sums anew, and errors of another sign may grow."""
 
 Inputs = Mapping[str, NDArray[np.float32]]
 Blobs = dict[str, NDArray[np.float32]]
@@ -50,11 +61,12 @@ def verify_conversion(
     conversion: Conversion,
     backends: Sequence[str],
     feeds: Mapping[str, Inputs],
-    tolerance: float = TOLERANCE,
+    tolerance: Tolerance = DERIVED,
     progress: Callable[[str], None] = lambda _: None,
     isolation: Isolation | None = None,
+    repro: Path | None = None,
 ) -> Report:
-    """Run the converted files and compare every blob with the float64 reference.
+    """Run the converted files, judge every layer, and measure drift from the float64 reference.
 
     Args:
         net: the net, as Caffe would run it.
@@ -63,47 +75,59 @@ def verify_conversion(
         conversion: the converted files, as they lie on disk.
         backends: names of BACKENDS; one that cannot run is a failure, not a skip.
         feeds: sets of inputs by a name for the report, each an array an input blob.
-        tolerance: see `verify.compare`.
+        tolerance: what a value may be off by.
         progress: told what is being done.
         isolation: which backends run in processes of their own; none by default.
-
-    Raises:
-        UsageError: the tolerance is no finite number from 0 on.
+        repro: the folder in which the first fault of a backend is written as a net of its own,
+            repro-BACKEND; None writes nothing.
     """
-    if not (isfinite(tolerance) and tolerance >= 0):
-        raise UsageError(
-            f"tolerance {tolerance} cannot be used", expected="a finite number from 0 on"
-        )
+    keys = BlobKeys(net.finals)
+    blobs = [*net.inputs, *(top for layer in net for top in layer.tops)]
+    names = {blob: keys.key(blob.name, blob.version, net.finals[blob.name].version)
+             for blob in blobs}  # fmt: skip
     report = Report(
         net=net.path,
+        title=net.name,
         weights=parameters.source,
         drawn=parameters.drawn,
         tolerance=tolerance,
         parameters=parameters.count,
+        layers=tuple(_entry(layer, names, parameters) for layer in net),
         notes=[
             *net.warnings,
             *parameters.notes,
             *_other_files(net, parameters, conversion, backends),
         ],
-        environment={"python": platform.python_version(), "numpy": np.__version__},
-    )
-    keys = BlobKeys(net.finals)
+        environment={"python": platform.python_version(), "numpy": np.__version__,
+                     "platform": platform.platform()},
+    )  # fmt: skip
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
         exact = reference.run(net, parameters, inputs)
-        names = {blob: keys.key(blob.name, blob.version, net.finals[blob.name].version)
-                 for blob in exact}  # fmt: skip
         task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance,
-                     isolation or Isolation())  # fmt: skip
+                     isolation or Isolation(), repro)  # fmt: skip
         made: dict[str, Blobs] = {}
         for backend in backends:
             progress(f"{backend} on {feed}")
-            result, blobs = _run(task, backend)
+            result, blobs_of = _run(task, backend, report.notes)
             report.results.append(result)
             if result.problem is None:
-                made[backend] = blobs
-        report.across += _across(made, task)
+                made[backend] = blobs_of
+        of_feed = report.results[len(report.results) - len(backends) :]
+        report.across += _across(made, task, {row.backend: row for row in of_feed})
     return report
+
+
+def _entry(layer: Layer, names: Mapping[Blob, str], parameters: Parameters) -> LayerEntry:
+    return LayerEntry(
+        layer.index,
+        layer.name,
+        layer.type,
+        str(layer.where),
+        tuple(names[blob] for blob in layer.bottoms),
+        tuple(names[blob] for blob in layer.tops),
+        sum(int(np.size(array)) for array in parameters[layer.index]),
+    )
 
 
 @dataclass(frozen=True)
@@ -118,39 +142,95 @@ class _Task:
     inputs: Inputs
     names: Mapping[Blob, str]
     exact: Mapping[Blob, NDArray[np.float64]]
-    tolerance: float
+    tolerance: Tolerance
     isolation: Isolation
+    repro: Path | None
 
-    def compared(self, got: Blobs, only: Blobs | None = None) -> list[BlobComparison]:
-        """Every blob of a backend, or only some, against the reference's."""
+    def judged(self, got: Blobs, notes: list[str]) -> list[BlobComparison]:
+        """Every blob of a backend, each layer on its own, with its drift."""
+        values = {blob: got[name] for blob, name in self.names.items()}
+        local = judge(self.net, self.parameters, self.names, values, self.exact, self.tolerance)
+        notes += [note for note in local.notes if note not in notes]
+        return [
+            _with_drift(local.rows.get(blob) or _unjudged(name, values[blob]), got[name], want)
+            for blob, want in self.exact.items()
+            for name in [self.names[blob]]
+        ]
+
+    def judged_form(
+        self, form: str, outputs: Blobs, got: Blobs, rows: Sequence[BlobComparison]
+    ) -> list[BlobComparison]:
+        """The outputs that a file gives to a user against the reference of the whole net."""
+        drifts = {row.blob: row.drift for row in rows}
         discrete = discrete_blobs(self.net)
-        rows = []
+        values = {**got, **outputs}
+        judged = []
         for blob, want in self.exact.items():
-            if only is not None and self.names[blob] not in only:
+            name = self.names[blob]
+            if name not in outputs:
                 continue
-            made = got[self.names[blob]]
+            bound = self._whole_bound(want, drifts[name])
             if blob in discrete:
                 want = settled(
-                    self.net, discrete[blob], made, want, lambda bottom: got[self.names[bottom]]
-                )
-            whole = blob in discrete and is_exact(discrete[blob])
-            rows.append(compare(self.names[blob], made, want, self.tolerance, whole))
-        return rows
+                    self.net, discrete[blob], outputs[name], want,
+                    lambda bottom: values[self.names[bottom]],
+                )  # fmt: skip
+                if is_exact(discrete[blob]):
+                    bound = np.full(want.shape, ROUNDING)
+            row = compare(name, outputs[name], want, bound, "optimised")
+            row = _with_drift(row, outputs[name], self.exact[blob])
+            judged.append(replace(row, blob=f"{name} ({form})"))
+        return judged
 
-    def compared_form(self, form: str, outputs: Blobs, got: Blobs) -> list[BlobComparison]:
-        """The outputs of another of a target's files against the reference's."""
-        rows = self.compared({**got, **outputs}, only=outputs)
-        return [replace(row, blob=f"{row.blob} ({form})") for row in rows]
+    def _whole_bound(self, want: NDArray[np.float64], drift: float) -> NDArray[np.float64]:
+        """What outputs may be off by, given the drift of the pass with all blobs visible."""
+        bound = self.tolerance.fixed_bound(want)
+        if self.tolerance.derived and drift * _DRIFTS > FIXED_PART:  # not so with NaN
+            bound = bound * (drift * _DRIFTS / FIXED_PART)
+        return _open_beyond(want, bound)
+
+    def agreements(self, outputs: Blobs) -> tuple[Agreement, ...]:
+        """What the outputs say, beside the reference's."""
+        axes = class_axes(self.net)
+        found = []
+        for blob in self.net.outputs:
+            name = self.names[blob]
+            if name not in outputs:
+                continue
+            got, want = outputs[name], self.exact[blob]
+            top = top_agreement(got, want, axes[blob]) if blob in axes else None
+            first, five = top or (None, None)
+            found.append(Agreement(name, first, five, measure(got, want).share))
+        return tuple(found)
 
 
-def _run(task: _Task, backend: str) -> tuple[BackendResult, Blobs]:
+def _open_beyond(want: NDArray[np.float64], bound: NDArray[np.float64]) -> NDArray[np.float64]:
+    """No bound where float32 cannot hold the value."""
+    beyond = np.abs(want) > FLT_MAX
+    return np.where(beyond, np.inf, bound) if beyond.any() else bound
+
+
+def _with_drift(
+    row: BlobComparison, got: NDArray[np.float32], want: NDArray[np.float64]
+) -> BlobComparison:
+    drift = measure(got, want)
+    return replace(row, drift=drift.share, cosine=drift.cosine, snr_db=drift.snr_db)
+
+
+def _unjudged(name: str, got: NDArray[np.float32]) -> BlobComparison:
+    """A blob that no layer's judgement covers is a failure, not a skip."""
+    row = compare(name, got[..., None][:0], got[..., None][:0])
+    return replace(row, shape=tuple(got.shape), problem="no check judged this blob")
+
+
+def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Blobs]:
     try:
         runner = task.isolation.start(backend, BACKENDS[backend], task.conversion)
         problem = interface_problem(task.net, task.names, task.conversion, backend, runner)
         if problem is not None:
             return BackendResult(backend, task.feed, runner.version(), problem=problem), {}
         got = runner.run(task.inputs)
-        forms = runner.other_forms(task.inputs)
+        forms = {OPTIMISED: runner.outputs(task.inputs), **runner.other_forms(task.inputs)}
         parity = _parity(task, backend, runner)
         version = runner.version()
     except DecaffeinateError as error:
@@ -164,10 +244,55 @@ def _run(task: _Task, backend: str) -> tuple[BackendResult, Blobs]:
     if missing:
         problem = f"the backend lacks {len(missing)} blobs: {', '.join(missing[:5])}"
         return BackendResult(backend, task.feed, version, (), parity, problem), got
-    blobs = task.compared(got)
-    for form, outputs in forms.items():
-        blobs += task.compared_form(form, outputs, got)
-    return BackendResult(backend, task.feed, version, tuple(blobs), parity), got
+    rows = task.judged(got, notes)
+    fault = _first_fault(task.net, rows)
+    forms_rows = [
+        row for form, outputs in forms.items() for row in task.judged_form(form, outputs, got, rows)
+    ]
+    folder = _repro(task, backend, got, fault) if fault else None
+    result = BackendResult(
+        backend,
+        task.feed,
+        version,
+        (*rows, *forms_rows),
+        parity,
+        first_fault=fault,
+        outputs=task.agreements(forms[OPTIMISED]),
+        repro=folder,
+    )
+    return result, got
+
+
+def _first_fault(net: Net, rows: Sequence[BlobComparison]) -> Fault | None:
+    """The first layer in the net's order with a top that is not what it should be."""
+    layers = {layer.index: layer for layer in net}
+    wrong = [row for row in rows if not row.passed and row.layer is not None]
+    if not wrong:
+        return None
+    row = min(wrong, key=lambda row: -1 if row.layer is None else row.layer)
+    layer = layers[-1 if row.layer is None else row.layer]
+    return Fault(layer.name, layer.index, layer.type, row.blob, row.ratio, row.text)
+
+
+def _repro(task: _Task, backend: str, got: Blobs, fault: Fault) -> str | None:
+    """The faulty layer as a net of its own; the first of several sets of inputs is the one."""
+    if task.repro is None:
+        return None
+    folder = task.repro / f"repro-{backend}"
+    (layer,) = (layer for layer in task.net if layer.index == fault.index)
+    values = Values(task.net, {blob: got[name] for blob, name in task.names.items()})
+    inputs = {blob: values.read(blob, layer) for blob in layer.bottoms}
+    params = task.parameters[layer.index]
+    try:
+        made, _ = expected_of(layer, task.net.phase, list(inputs.values()), params, DERIVED)
+    except FAILURES:  # inputs that the layer cannot take
+        return None
+    expected = {top: exact for top, (exact, _, _) in zip(layer.tops, made, strict=True)}
+    found = {top: values.written(top, layer) for top in layer.tops}
+    write_repro(
+        folder, task.net, layer, task.parameters, inputs, expected, found, backend, fault.text
+    )
+    return str(folder)
 
 
 def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
@@ -185,17 +310,33 @@ def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
     )
 
 
-def _across(made: Mapping[str, Blobs], task: _Task) -> list[CrossComparison]:
+def _across(
+    made: Mapping[str, Blobs], task: _Task, results: Mapping[str, BackendResult]
+) -> list[CrossComparison]:
+    """The backends against each other.  Each is within what it may be off by from the reference, so
+    the two are within the sum: under derived tolerances the drift of a backend that passed, where
+    that is more than the fixed part of the scale."""
     discrete = discrete_blobs(task.net)
     # A discrete blob is held to the backend's own inputs, so two backends may differ in it.
-    keys = [name for blob, name in task.names.items() if blob not in discrete]
+    blobs = [blob for blob in task.names if blob not in discrete]
+
+    def allowed(backend: str, key: str, want: NDArray[np.float64]) -> NDArray[np.float64]:
+        fixed, result = task.tolerance.fixed_bound(want), results[backend]
+        drift = next(row.drift for row in result.blobs if row.blob == key)
+        if task.tolerance.derived and result.passed and drift > FIXED_PART:
+            return np.maximum(fixed, drift * scale_of(want))
+        return fixed
+
     pairs = []
     for first, second in combinations(made, 2):
-        rows = [
-            # Both lie within the tolerance of the reference, so within twice that of each other.
-            compare(key, made[first][key], made[second][key], 2 * task.tolerance)
-            for key in keys
-        ]
+        rows = []
+        for blob in blobs:
+            key, want = task.names[blob], task.exact[blob]
+            bound = allowed(first, key, want) + allowed(second, key, want)
+            bound = _open_beyond(want, bound)
+            got, other = made[first][key], made[second][key]
+            fits = bound.shape == other.shape
+            rows.append(compare(key, got, other, bound if fits else None))
         worst = max(rows, key=lambda row: float("inf") if row.problem else row.ratio)
         pairs.append(CrossComparison(first, second, task.feed, worst, len(rows)))
     return pairs

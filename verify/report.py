@@ -1,4 +1,5 @@
-"""The outcome of a verification as data; it owns the exit code."""
+"""The outcome of a verification as data; it owns the exit code.  docs/report.md describes what
+`to_json` gives."""
 
 from __future__ import annotations
 
@@ -7,14 +8,48 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from verify.compare import BlobComparison
+from verify.drift import Agreement
 from verify.parity import Parity
+from verify.tolerance import DERIVED, Tolerance
 
-__all__ = ["BackendResult", "CrossComparison", "Report"]
+__all__ = ["FORMAT", "BackendResult", "CrossComparison", "Fault", "LayerEntry", "Report"]
+
+FORMAT = 2
+"""Number of report.json's format."""
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """A layer of the net; `parameters` counts its values, shared ones at each layer."""
+
+    index: int
+    name: str
+    type: str
+    where: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The first layer, in the net's order, that computes something else than it should."""
+
+    layer: str
+    index: int
+    type: str
+    blob: str
+    ratio: float
+    text: str
+
+    def __str__(self) -> str:
+        return (f'first fault at layer "{self.layer}" ({self.type}, number {self.index}), blob '
+                f"{self.blob}: {self.text}")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class BackendResult:
-    """One backend on one set of inputs: every blob against the reference, and its parameters."""
+    """One backend on one set of inputs: every blob, and its parameters."""
 
     backend: str
     inputs: str
@@ -22,6 +57,9 @@ class BackendResult:
     blobs: tuple[BlobComparison, ...] = ()
     parity: Parity | None = None
     problem: str | None = None
+    first_fault: Fault | None = None
+    outputs: tuple[Agreement, ...] = ()
+    repro: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -32,8 +70,8 @@ class BackendResult:
 
     @property
     def worst(self) -> BlobComparison | None:
-        """The blob with the greatest share of its tolerance; one that could not be compared comes
-        first."""
+        """The blob with the greatest ratio of error to what is allowed; one that could not be
+        compared comes first."""
         failed = [blob for blob in self.blobs if blob.problem]
         return failed[0] if failed else max(self.blobs, key=lambda blob: blob.ratio, default=None)
 
@@ -61,12 +99,15 @@ class Report:
     net: str
     weights: str
     drawn: bool
-    tolerance: float
     parameters: int
+    title: str = ""
+    tolerance: Tolerance = DERIVED
+    layers: tuple[LayerEntry, ...] = ()
     results: list[BackendResult] = field(default_factory=list)
     across: list[CrossComparison] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
+    command: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -98,18 +139,44 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data for report.json; values that are not finite become None."""
-        data = asdict(self)
-        data["passed"] = self.passed
-        for row, result in zip(data["results"], self.results, strict=True):
-            row["passed"] = result.passed
-            for blob, comparison in zip(row["blobs"], result.blobs, strict=True):
-                blob["passed"] = comparison.passed
-            if result.parity is not None:
-                row["parity"]["passed"] = result.parity.passed
-        for row, pair in zip(data["across"], self.across, strict=True):
-            row["passed"] = pair.passed
+        data = {
+            "format": FORMAT,
+            **{name: getattr(self, name) for name in ("net", "title", "weights", "drawn")},
+            "parameters": self.parameters,
+            "tolerance": self.tolerance.to_json(),
+            "command": self.command,
+            "environment": self.environment,
+            "notes": self.notes,
+            "verdict": self.verdict,
+            "passed": self.passed,
+            "layers": [asdict(layer) for layer in self.layers],
+            "results": [_result(result) for result in self.results],
+            "across": [_pair(pair) for pair in self.across],
+        }
         plain: dict[str, Any] = _finite(data)
         return plain
+
+
+def _result(result: BackendResult) -> dict[str, Any]:
+    data = asdict(result)
+    data["passed"] = result.passed
+    data["blobs"] = [_blob(blob) for blob in result.blobs]
+    if result.parity is not None:
+        data["parity"]["passed"] = result.parity.passed
+    return data
+
+
+def _blob(blob: BlobComparison) -> dict[str, Any]:
+    return asdict(blob) | {"passed": blob.passed}
+
+
+_ACROSS = ("blob", "shape", "error", "scale", "allowed", "mismatched", "size", "where", "problem")
+
+
+def _pair(pair: CrossComparison) -> dict[str, Any]:
+    data = asdict(pair)
+    data["worst"] = {name: getattr(pair.worst, name) for name in _ACROSS}
+    return data | {"passed": pair.passed}
 
 
 def _finite(data: Any) -> Any:

@@ -17,6 +17,7 @@ from prototxt import parse_net
 from prototxt.parameters import bind_parameters
 from prototxt.shapes import infer_shapes
 from tests.frameworks import require
+from tests.verify.passes import every_blob
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.runner import Conversion
 
@@ -81,7 +82,7 @@ def result(graph: Graph, folder: Path, *arrays: np.ndarray) -> np.ndarray:
     runner = MXNetRunner(conversion)
     inputs = {value.name: array for value, array in zip(graph.inputs, arrays, strict=True)}
     name = graph.outputs[0].name
-    got = runner.run(inputs)[name]
+    got = every_blob(runner, inputs)[name]
     again = runner.run_source(inputs)[name]
     assert got.shape == graph.outputs[0].shape
     np.testing.assert_allclose(again, got, rtol=1e-6, atol=1e-6)

@@ -20,6 +20,7 @@ from prototxt import Net, parse_net
 from prototxt.parameters import Parameters, bind_parameters
 from prototxt.shapes import NetShapes, infer_shapes
 from tests.golden_cases import assert_matches
+from tests.verify.passes import every_blob
 from verify.reference import run as reference
 from verify.runners.pytorch import PyTorchRunner
 from verify.runners.runner import Conversion
@@ -77,7 +78,7 @@ def assert_like_reference(text, folder, inputs=None, tolerance=2e-5):
     net, shapes, parameters = parse(text)
     conversion = write(lower(net, shapes, parameters), folder)
     inputs = inputs or fed(net, shapes)
-    got = PyTorchRunner(conversion).run(inputs)
+    got = every_blob(PyTorchRunner(conversion), inputs)
     arrays = {layer.index: parameters[layer.index] for layer in net}
     want = reference(net, arrays, inputs)
     finals = set(net.finals.values())
@@ -167,4 +168,4 @@ def run_op(op: Op, folder: Path, *inputs):
         values.append(given if name not in arrays else Value(name, arrays[name].shape))
     conversion = write(graph_of(op, values), folder)
     assert_formatted(folder)
-    return PyTorchRunner(conversion).run(arrays)["y"], source(conversion)
+    return every_blob(PyTorchRunner(conversion), arrays)["y"], source(conversion)

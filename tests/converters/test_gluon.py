@@ -23,6 +23,7 @@ from tests.converters.mxnet_conversion import convert, graph_of, random, result,
 from tests.converters.test_mxnet import HOSTILE, NET
 from tests.frameworks import require
 from tests.golden_cases import CASES, Case, assert_matches, case_id
+from tests.verify.passes import every_blob
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.runner import Conversion
 
@@ -133,6 +134,7 @@ import sys
 import numpy as np
 import mxnet as mx
 sys.path.insert(0, ".")
+from tests.verify.passes import every_blob
 import net_gluon
 inputs = [mx.nd.array(array) for array in np.load("inputs.npz").values()]
 net = net_gluon.load()
@@ -209,7 +211,7 @@ def test_a_value_that_is_read_often(tmp_path: Path) -> None:
     assert "a + " not in source(conversion)
     x = random(1, 6, 3, 4)
     runner = MXNetRunner(conversion)
-    got, again = runner.run({"a": x}), runner.run_source({"a": x})
+    got, again = every_blob(runner, {"a": x}), runner.run_source({"a": x})
     np.testing.assert_allclose(again["y"], x - (x + x + x) + x / 2, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(again["lrn"], got["lrn"], rtol=1e-6)
 
@@ -343,7 +345,7 @@ def test_hostile_names_run(tmp_path: Path) -> None:
     conversion = hostile_net(tmp_path)
     inputs = {f"{text}?": np.full((2, 3), i, np.float32) for i, text in enumerate(HOSTILE)}
     runner = MXNetRunner(conversion)
-    got, again = runner.run(inputs), runner.run_source(inputs)
+    got, again = every_blob(runner, inputs), runner.run_source(inputs)
     total = 0
     for i, text in enumerate(HOSTILE):
         total = total + i if i else 2 * i

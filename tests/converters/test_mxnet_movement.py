@@ -13,6 +13,7 @@ from ir import ops as o
 from prototxt.errors import UnsupportedError
 from tests.converters.mxnet_conversion import apply, graph_of, random, result, write
 from tests.frameworks import require
+from tests.verify.passes import every_blob
 from verify.runners.mxnet import MXNetRunner
 
 SHAPE = (3, 4, 5)
@@ -151,7 +152,7 @@ def compressed(folder: Path, x: np.ndarray, selector: np.ndarray) -> np.ndarray:
                      (o.Sigmoid(), ["b"], "y"), inputs=inputs)  # fmt: skip
     conversion = write(graph, folder)
     runner = MXNetRunner(conversion)
-    got = runner.run({"x": x, "s": selector})
+    got = every_blob(runner, {"x": x, "s": selector})
     assert got["a"].shape == x.shape
     np.testing.assert_allclose(got["y"], 1 / (1 + np.exp(-got["b"])), rtol=1e-6)
     np.testing.assert_array_equal(runner.run_source({"x": x, "s": selector})["y"], got["y"])
@@ -188,7 +189,7 @@ def test_a_failure_on_no_rows_is_not_lost(tmp_path: Path) -> None:
     graph = graph_of((o.Compress(), inputs, "b"), (o.Relu(), ["b"], "y"), inputs=inputs)
     runner = MXNetRunner(write(graph, tmp_path))
     with pytest.raises(mx.MXNetError):
-        runner.run({"x": random(4, 2), "s": np.zeros(4, np.float32)})
+        every_blob(runner, {"x": random(4, 2), "s": np.zeros(4, np.float32)})
 
 
 def test_a_selection_says_what_cannot_run_it(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_a_graph_without_inputs(selected: bool, tmp_path: Path) -> None:
     require("mxnet")
     runner = MXNetRunner(conversion)
     name = "z" if selected else "y"
-    got, again = runner.run({}), runner.run_source({})
+    got, again = every_blob(runner, {}), runner.run_source({})
     np.testing.assert_array_equal(got["same"], blob.data)
     for found in (got, again):
         np.testing.assert_array_equal(found[name], want[1:] if selected else want)
@@ -262,7 +263,7 @@ def test_a_branch_that_leads_to_no_output_is_reached(tmp_path: Path) -> None:
     conversion = write(graph, tmp_path)
     runner = MXNetRunner(conversion)
     data = random(2, 3, seed=1)
-    got = runner.run({"x": data})
+    got = every_blob(runner, {"x": data})
     np.testing.assert_allclose(got["end"], np.exp(data @ weight.data.T), rtol=1e-5)
     np.testing.assert_array_equal(got["y"], np.maximum(data, 0))
     assert runner.interface() == (["x"], ["y_output"])

@@ -23,6 +23,7 @@ from tests.converters.mxnet_conversion import PROVENANCE, graph_of, random, writ
 from tests.converters.test_mxnet_movement import top
 from tests.converters.test_mxnet_windows import pooled, pools, windows
 from tests.frameworks import require
+from tests.verify.passes import every_blob
 from verify import reference
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.runner import Conversion
@@ -51,7 +52,7 @@ def runs(conversion: Conversion, *arrays: np.ndarray) -> np.ndarray:
     runner = MXNetRunner(conversion)
     feed = dict(zip(conversion.manifest["targets"]["mxnet"]["inputs"], arrays, strict=True))
     name = conversion.manifest["outputs"][0]["blob"]
-    got, again = runner.run(feed)[name], runner.run_source(feed)[name]
+    got, again = every_blob(runner, feed)[name], runner.run_source(feed)[name]
     assert got.shape == again.shape
     np.testing.assert_allclose(again, got, rtol=1e-6, atol=1e-6)
     return got
@@ -218,7 +219,7 @@ def test_ops_that_move(tmp_path: Path) -> None:
     for n, c, h, w in [*shapes, (3, 3, 4, 4)]:
         x = np.round(random(n, c, h, w) * 2).astype(np.float32)
         places = np.random.default_rng(n).integers(0, w, (n, 2)).astype(np.float32)
-        got = runner.run({"x": x, "p": places})
+        got = every_blob(runner, {"x": x, "p": places})
         np.testing.assert_array_equal(got["rows"], x[:, :, 1:4])
         np.testing.assert_array_equal(got["cut"], x[:, :, 1:4])
         np.testing.assert_array_equal(got["twice"], np.concatenate([x[:, :, 1:4]] * 2))
@@ -334,7 +335,7 @@ def test_nets_at_other_sizes(name: str, tmp_path: Path) -> None:
     for shape in SIZES:
         x = random(*shape)
         exact = reference.run(with_input_shapes(net, {"data": shape}), parameters, {"data": x})
-        got, again = runner.run({"data": x}), runner.run_source({"data": x})
+        got, again = every_blob(runner, {"data": x}), runner.run_source({"data": x})
         last = {blob.name: array for blob, array in exact.items()}
         for blob, want in last.items():
             for made in (got, again) if blob in again else (got,):

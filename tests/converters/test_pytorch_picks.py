@@ -14,6 +14,7 @@ from tests.converters.pytorch_conversion import (
     write,
 )
 from tests.frameworks import require
+from tests.verify.passes import every_blob
 from verify.runners.pytorch import PyTorchRunner
 
 require("torch")
@@ -64,7 +65,7 @@ def test_two_readers_of_a_table_share_it(tmp_path):
     assert source(conversion).count("nn.Embedding(") == 1
     runner = PyTorchRunner(conversion)
     assert list(runner.parameters()) == ["op.weight"]
-    got = runner.run({"x": np.float32([1, 0, 4])})
+    got = every_blob(runner, {"x": np.float32([1, 0, 4])})
     rows = table.data[[1, 0, 4]]
     np.testing.assert_array_equal(got["y"], rows)
     np.testing.assert_array_equal(got["linear"], rows @ table.data.T)
@@ -174,4 +175,4 @@ def test_long_names_change_the_look_and_not_the_values(op, others, tmp_path):
     conversion = write(graph_of(op, values), tmp_path / "long")
     assert_formatted(tmp_path / "long")
     fed = {v.name: np.float32(array) for v, array in zip(values, arrays, strict=True)}
-    np.testing.assert_array_equal(PyTorchRunner(conversion).run(fed)["y"], want)
+    np.testing.assert_array_equal(every_blob(PyTorchRunner(conversion), fed)["y"], want)

@@ -26,6 +26,7 @@ from tests.converters.pytorch_conversion import (
 )
 from tests.frameworks import require
 from tests.golden_cases import assert_matches
+from tests.verify.passes import every_blob
 from verify.reference import run as reference
 from verify.reference.pooling import Windows, average_pool, max_pool
 from verify.runners.pytorch import PyTorchRunner
@@ -346,6 +347,6 @@ def test_behind_a_filter_any_number_of_samples(tmp_path):
     x = np.random.default_rng(0).normal(size=(4, 3, 2, 2)).astype(np.float32)
     for chosen in ([0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0]):
         inputs = {"data": x, "chosen": np.float32(chosen)}
-        got = PyTorchRunner(conversion).run(inputs)
+        got = every_blob(PyTorchRunner(conversion), inputs)
         np.testing.assert_array_equal(got["kept"], x[np.array(chosen) == 1])
         assert got["scores"].shape == (sum(chosen), 5)

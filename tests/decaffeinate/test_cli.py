@@ -85,6 +85,7 @@ def test_verify_writes_its_report_and_returns_1_where_files_differ(tmp_path: Pat
     assert "NOT equivalent" in result.stdout
     assert "conv1@0" in result.stdout
     assert json.loads((tmp_path / "report" / "report.json").read_text())["passed"] is False
+    assert "NOT equivalent" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
 def test_verify_feeds_images_and_arrays(tmp_path: Path) -> None:

@@ -181,7 +181,9 @@ def test_verify_writes_a_report_for_each(models: Path) -> None:
     require("onnxruntime")
     result = invoke("verify", "models", "--backend", "onnx", "--report", "reports")
     assert result.exit_code == 0, result.output
-    assert files("reports") == [f"{n}/deploy/report.json" for n in ("a", "b", "drawn")]
+    assert files("reports") == [
+        f"{n}/deploy/report.{kind}" for n in ("a", "b", "drawn") for kind in ("html", "json")
+    ]
     assert all(json.loads(p.read_text())["passed"] for p in Path("reports").rglob("*.json"))
     assert all("equivalent, worst error " in line for line in result.stdout.splitlines()[1:4])
 

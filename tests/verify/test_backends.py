@@ -44,6 +44,7 @@ def test_goldens(backend: str, case: Case, tmp_path: Path) -> None:
     }
     got = runner.run(inputs)
     assert_blobs_match(got, case.expected(), case)
+    assert_blobs_match(got | runner.outputs(inputs), case.expected(), case)
     entries = json.loads(done.manifest.read_text())["targets"][backend]
     assert set(got) == set(entries["blobs"])
     stored = runner.parameters()

@@ -15,6 +15,7 @@ from prototxt.shapes import infer_shapes
 from tests.converters.moving_cases import NETS, fed, text_of
 from tests.frameworks import require
 from tests.golden_cases import LAYER_TOLERANCE, assert_matches
+from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
 from verify.harness import BACKENDS
@@ -33,7 +34,7 @@ def test_a_backend_computes_what_the_reference_does(
     net = load_net(path)
     parameters = bind_parameters(net, infer_shapes(net), seed=11)
     inputs = fed(NETS[title][0])
-    got = BACKENDS[backend](read_conversion(done.manifest)).run(inputs)
+    got = every_blob(BACKENDS[backend](read_conversion(done.manifest)), inputs)
     want = reference.run(net, parameters, inputs)
     for top in net.layers[-1].tops:
         wanted = np.asarray(want[top], np.float32)

@@ -199,7 +199,7 @@ def test_a_target_that_was_not_converted_fails(tmp_path: Path) -> None:
 
 
 def test_nothing_compared_fails() -> None:
-    assert not Report("net", "weights", False, 1e-4, 0).passed
+    assert not Report("net", "weights", drawn=False, parameters=0).passed
     assert decaffeinate.verify(loaded(), backends=[]).exit_code == 1
 
 

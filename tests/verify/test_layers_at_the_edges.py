@@ -14,6 +14,7 @@ from tests.converters.graph_interpreter import blobs
 from tests.frameworks import require
 from tests.golden_cases import LAYER_TOLERANCE, assert_matches
 from tests.random_settings import input_layer
+from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from tests.verify.test_random_layers import random_weights
 from verify import reference
@@ -180,7 +181,7 @@ def test_the_hidden_state_of_one_step_is_rewritten_in_place(
         got = blobs(lower(loaded.net, loaded.shapes, loaded.parameters), inputs)
     else:
         done = decaffeinate.convert(loaded, to=[backend], output=tmp_path)
-        got = dict(BACKENDS[backend](read_conversion(done.manifest)).run(inputs))
+        got = every_blob(BACKENDS[backend](read_conversion(done.manifest)), inputs)
     for name in ("h", "hT", "y"):
         assert_matches(got[name], want[name].astype(np.float32), LAYER_TOLERANCE, name)
 
@@ -202,7 +203,7 @@ def test_edges(backend: str, title: str, tmp_path: Path) -> None:
         got = blobs(lower(loaded.net, loaded.shapes, loaded.parameters), inputs)
     else:
         done = decaffeinate.convert(loaded, to=[backend], output=tmp_path)
-        got = dict(BACKENDS[backend](read_conversion(done.manifest)).run(inputs))
+        got = every_blob(BACKENDS[backend](read_conversion(done.manifest)), inputs)
     for name, blob in loaded.net.finals.items():
         tolerance = 0.0 if name == "mask" else LAYER_TOLERANCE
         assert_matches(got[name], values[blob].astype(np.float32), tolerance, name)

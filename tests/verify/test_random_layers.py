@@ -24,6 +24,7 @@ from tests.converters.graph_interpreter import blobs
 from tests.frameworks import require
 from tests.golden_cases import LAYER_TOLERANCE, assert_matches
 from tests.random_layers import MAKERS, random_net
+from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
 from verify.harness import BACKENDS
@@ -106,7 +107,7 @@ def test_random_layers(backend: str, kind: str, seed: int, tmp_path: Path) -> No
         compare(blobs(graph, inputs), want, kind, EXACT_TOLERANCE, path.read_text())
         return
     done = decaffeinate.convert(loaded, to=[backend], output=tmp_path)
-    got = BACKENDS[backend](read_conversion(done.manifest)).run(inputs)
+    got = every_blob(BACKENDS[backend](read_conversion(done.manifest)), inputs)
     single = {name: value.astype(np.float32) for name, value in want.items()}
     compare(got, single, kind, LAYER_TOLERANCE, path.read_text())
 

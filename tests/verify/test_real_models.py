@@ -14,6 +14,7 @@ from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import NET_TOLERANCE, assert_matches
 from tests.real_models import FILES, HDF5_CIFAR, MODELS, definitions, existing, paths, recorded
+from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
 from verify.harness import BACKENDS
@@ -45,7 +46,7 @@ def test_every_backend_is_caffe(model: str, backend: str, tmp_path: Path) -> Non
     compared = 0
     for feed in ("noise", "cat"):
         inputs, expected = recorded(model, feed)
-        got = runner.run(inputs)
+        got = every_blob(runner, inputs)
         for name, value in expected.items():
             assert_matches(got[name], value, NET_TOLERANCE, f"{model} {feed} {name}")
             compared += 1

@@ -226,7 +226,7 @@ def test_what_a_backend_fuses_lies_within_the_bound_of_the_group(
         inputs = scaled_inputs(case, seed, scale)
         blobs = {blob: inputs[blob.name] for blob in net.inputs}
         made = bounded_group(layers, net.phase, blobs, parameters)
-        got = BACKENDS[backend](conversion).run(inputs)[output.name]
+        got = BACKENDS[backend](conversion).outputs(inputs)[output.name]
         greatest.append(float(ratios(got, *made[output]).max()))
     assert 0 < max(greatest) <= 1
 

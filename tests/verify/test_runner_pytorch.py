@@ -83,14 +83,14 @@ def test_it_runs_what_lies_on_disk(conversion, tmp_path):
     path = changed.file("pytorch", ".py")
     text = path.read_text()
     path.write_text(text.replace("prob = F.softmax(pool10, dim=1)", "prob = pool10 * 0 + 7"))
-    assert np.unique(PyTorchRunner(changed).run(fed())["prob"]) == [7]
+    assert np.unique(PyTorchRunner(changed).outputs(fed())["prob"]) == [7]
 
 
 def test_outputs_are_those_that_a_caller_gets(conversion, tmp_path):
     changed = copied(conversion, tmp_path)
     path = changed.file("pytorch", ".py")
     path.write_text(path.read_text().replace("return prob", "return prob * 0 + 7"))
-    assert np.unique(PyTorchRunner(changed).run(fed())["prob"]) == [7]
+    assert np.unique(PyTorchRunner(changed).outputs(fed())["prob"]) == [7]
 
 
 def test_nothing_is_cached_beside_the_file(conversion):

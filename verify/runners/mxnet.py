@@ -74,23 +74,34 @@ class MXNetRunner:
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """One forward pass; see `Runner`."""
-        symbol = self._mx.sym.load(str(self._symbol))
-        content = json.loads(self._symbol.read_text(encoding="utf-8"))
-        stored = self._stored()
         blobs: Mapping[str, str] = self._part["blobs"]
-        feed = {self._part["inputs"][blob]: array for blob, array in inputs.items()}
-        values = dict(feed)
+        feed = self._feed(inputs)
         wanted = sorted(set(blobs.values()) - set(feed))
+        values = dict(feed)
         if wanted:
+            content = self._content()
             # oneDNN's fusion of convolution and ReLU spoils the convolution's own output.
             with _environment(MXNET_SUBGRAPH_BACKEND="default"):
-                found = self._forward(self._with_heads(content, wanted), feed, stored)
-            values |= zip(wanted, found, strict=True)
-            # The outputs are those of the untouched file, with all of MXNet's fusions.
-            values |= zip(symbol.list_outputs(), self._forward(symbol, feed, stored), strict=True)
-            for name in _scalars(content).intersection(values):
-                values[name] = values[name].reshape(())
+                found = self._forward(self._with_heads(content, wanted), feed, self._stored())
+            values |= _shaped(content, dict(zip(wanted, found, strict=True)))
         return {blob: values[name] for blob, name in blobs.items()}
+
+    def outputs(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """The symbol bound as it is, with all of MXNet's fusions; see `Runner`."""
+        if not self._part["outputs"]:
+            return {}
+        symbol = self._mx.sym.load(str(self._symbol))
+        made = self._forward(symbol, self._feed(inputs), self._stored())
+        values = dict(zip(symbol.list_outputs(), made, strict=True))
+        values = _shaped(self._content(), values)
+        return {blob: values[self._part["blobs"][blob]] for blob in self._part["outputs"]}
+
+    def _feed(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        return {self._part["inputs"][blob]: array for blob, array in inputs.items()}
+
+    def _content(self) -> Mapping[str, Any]:
+        content: Mapping[str, Any] = json.loads(self._symbol.read_text(encoding="utf-8"))
+        return content
 
     def _with_heads(self, content: Mapping[str, Any], names: Sequence[str]) -> Any:
         """The symbol with other outputs.
@@ -197,6 +208,14 @@ def _value_name(node: Mapping[str, Any]) -> str:
     """What MXNet calls a node's first output."""
     name: str = node["name"]
     return name if node["op"] == "null" else f"{name}_output"
+
+
+def _shaped(
+    content: Mapping[str, Any], values: dict[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """The values, those of rank 0 with their shape back."""
+    scalars = _scalars(content)
+    return {name: array.reshape(()) if name in scalars else array for name, array in values.items()}
 
 
 def _scalars(content: Mapping[str, Any]) -> set[str]:

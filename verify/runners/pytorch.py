@@ -54,22 +54,28 @@ class PyTorchRunner:
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """One forward pass; see `Runner`."""
+        places, _ = self._forward(inputs)
+        values = {**places, **{str(i): made for i, made in enumerate(self._recorded)}}
+        self._recorded.clear()
+        return {blob: values[place].numpy() for blob, place in self._part["blobs"].items()}
+
+    def outputs(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """What a caller gets, not what was recorded on the way; see `Runner`."""
+        _, result = self._forward(inputs)
+        self._recorded.clear()
+        returned = result if isinstance(result, tuple) else (result,)
+        # Copied, because a net may return one of its parameters as it is.
+        copies = (value.detach().clone().numpy() for value in returned if value is not None)
+        return dict(zip(self._part["outputs"], copies, strict=True))
+
+    def _forward(self, inputs: Mapping[str, NDArray[np.float32]]) -> tuple[dict[str, Any], Any]:
+        """The inputs by their places, and what the module returns."""
         names: Mapping[str, str] = self._part["inputs"]
         places = {place: self._tensor(inputs[blob]) for blob, place in names.items()}
         self._recorded.clear()
         with self._torch.inference_mode():
             # As a user calls it: the net's inputs in order.
-            result = self._model(*places.values())
-        values = {**places, **{str(i): made for i, made in enumerate(self._recorded)}}
-        self._recorded.clear()
-        blobs = {blob: values[place] for blob, place in self._part["blobs"].items()}
-        # Outputs are what a caller gets, not what was recorded on the way.
-        outputs = self._part["outputs"]
-        returned = result if isinstance(result, tuple) else (result,)
-        # Copied, because a net may return one of its parameters as it is.
-        copies = (value.detach().clone() for value in returned)
-        blobs.update(zip(outputs, copies, strict=True))
-        return {blob: value.numpy() for blob, value in blobs.items()}
+            return places, self._model(*places.values())
 
     def interface(self) -> tuple[list[str], list[str]]:
         """The arguments of `forward`, and the assignments whose variables it returns; see

@@ -154,8 +154,15 @@ class Runner(Protocol):
     """Runs the converted files of one target."""
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """One forward pass: input blobs by name in, every blob version out, by its key in the
-        manifest's `blobs`."""
+        """One forward pass of the file with every blob made visible: input blobs by name in, every
+        blob version out, by its key in the manifest's `blobs`.
+
+        All are of this one pass, so that each is what the file's operators made of the others.
+        """
+        ...
+
+    def outputs(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """The output blobs as the untouched file gives them to a user, with all optimisations."""
         ...
 
     def interface(self) -> tuple[list[str], list[str]]:

@@ -1,0 +1,101 @@
+"""How much what a backend makes of the whole net differs from the float64 reference: drift, and
+what a classifier says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt.net import Blob, Layer, Net
+from verify.tolerance import FLT_MAX, scale_of
+
+__all__ = ["Agreement", "Drift", "class_axes", "measure", "top_agreement"]
+
+Array = NDArray[Any]
+NAN = float("nan")
+_BEST = 5
+
+
+@dataclass(frozen=True)
+class Drift:
+    """`share` is the greatest |got - want| over the greatest |want|; `cosine` of the angle between
+    the two as vectors; `snr_db` the signal-to-noise ratio in dB.  NaN where they say nothing: other
+    shapes, values that are not finite, zeros, no noise."""
+
+    share: float = NAN
+    cosine: float = NAN
+    snr_db: float = NAN
+
+
+def measure(got: Array, want: Array) -> Drift:
+    """The drift of one blob."""
+    if got.shape != want.shape or not want.size:
+        return Drift()
+    if not (np.isfinite(got).all() and np.isfinite(want).all()):
+        return Drift()
+    made, exact = got.astype(np.float64).ravel(), want.ravel()
+    marks = np.abs(exact) == FLT_MAX
+    if marks.any():
+        made, exact = made[~marks], exact[~marks]
+    noise = made - exact
+    share = float(np.abs(noise).max(initial=0.0)) / scale_of(exact)
+    # Divided by the greatest, no square overflows.
+    top = max(scale_of(exact), scale_of(made))
+    made, exact, noise = made / top, exact / top, noise / top
+    signal, other, rest = float(exact @ exact), float(made @ made), float(noise @ noise)
+    cosine = float(made @ exact) / (signal * other) ** 0.5 if signal * other > 0 else NAN
+    snr = 10 * float(np.log10(signal / rest)) if signal > 0 and rest > 0 else NAN
+    return Drift(share, cosine, snr)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An output: `top1` and `top5` are the shares of items for which backend and reference name the
+    same class, and the same set of five; None where the output is no classifier's."""
+
+    blob: str
+    top1: float | None
+    top5: float | None
+    drift: float
+
+
+def class_axes(net: Net) -> Mapping[Blob, int]:
+    """The outputs that are a classifier's, with the axis of the classes: those of a Softmax, and of
+    the last InnerProduct, also where a layer that changes no value follows."""
+    made = {top: layer for layer in net for top in layer.tops}
+    last = [layer for layer in net if layer.type == "InnerProduct"][-1:]
+    found = {}
+    for blob in net.outputs:
+        layer = made.get(blob)
+        while layer is not None and layer.type == "Dropout":
+            layer = made.get(layer.bottoms[0])
+        if layer is not None and (layer.type == "Softmax" or layer in last):
+            found[blob] = _axis(layer)
+    return found
+
+
+def _axis(layer: Layer) -> int:
+    param = layer.message
+    return param.softmax_param.axis if layer.type == "Softmax" else param.inner_product_param.axis
+
+
+def top_agreement(got: Array, want: Array, axis: int) -> tuple[float, float] | None:
+    """Shares of items with the same best class, and with the same best five; None with fewer than
+    two classes or where the two cannot be compared.
+
+    Every position beside the classes' axis is an item.  Of equal values the first is the better.
+    """
+    if got.shape != want.shape or not want.size or not -want.ndim <= axis < want.ndim:
+        return None
+    if want.shape[axis] < 2 or not np.isfinite(got).all():
+        return None
+    first, second = (
+        np.argsort(-np.moveaxis(array, axis, -1), -1, kind="stable") for array in (got, want)
+    )
+    best = np.mean(first[..., 0] == second[..., 0])
+    five = np.sort(first[..., :_BEST], -1) == np.sort(second[..., :_BEST], -1)
+    return float(best), float(five.all(-1).mean())

@@ -1,0 +1,177 @@
+"""Every layer on its own: what a backend made of its own blobs, against what Caffe's layer makes of
+them.
+
+So an error shows at the layer that makes it, and not again at every layer after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt.errors import DecaffeinateError
+from prototxt.net import Blob, Layer, Net
+from verify.compare import ROUNDING, BlobComparison, compare, impossible
+from verify.discrete import discrete_blobs, is_exact, settled
+from verify.reference import ByLayer, with_phase
+from verify.reference.registry import FUNCTIONS
+from verify.rounding import bounded
+from verify.sharing import Values
+from verify.tolerance import Tolerance
+
+__all__ = ["FAILURES", "Local", "expected_of", "judge"]
+
+Array = NDArray[Any]
+FAILURES = (DecaffeinateError, ValueError, IndexError, TypeError, AttributeError)
+"""What a reference function may raise of inputs that are of no use to it, or that it cannot take
+with bounds."""
+Judged = tuple[Array, Array, str]
+"""The exact values of a top, what each may be off by, and the kind of judgement."""
+
+
+@dataclass
+class Local:
+    """The comparison of each blob, in the net's order, and what there is to note."""
+
+    rows: dict[Blob, BlobComparison] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, blob: Blob, row: BlobComparison) -> None:
+        """Take in a comparison; of two of one blob the worse counts."""
+        before = self.rows.get(blob)
+        if before is None or _badness(row) > _badness(before):
+            self.rows[blob] = row
+
+
+def _badness(row: BlobComparison) -> tuple[bool, bool, float]:
+    return row.problem is not None, not row.passed, 0.0 if np.isnan(row.ratio) else row.ratio
+
+
+def judge(
+    net: Net,
+    parameters: ByLayer,
+    names: Mapping[Blob, str],
+    got: Mapping[Blob, Array],
+    want: Mapping[Blob, Array],
+    tolerance: Tolerance,
+) -> Local:
+    """Judge every blob of a backend.
+
+    Args:
+        net: the net.
+        parameters: its parameters by layer.
+        names: what the report calls each blob.
+        got: what the backend made, every blob.
+        want: what the reference makes of the whole net, which discrete blobs are held to first.
+        tolerance: what is allowed.
+    """
+    task = _Task(net, parameters, names, got, want, tolerance, Values(net, got))
+    for blob in net.inputs:
+        row = compare(names[blob], got[blob], want[blob], 0.0)
+        task.found.add(blob, row)
+    for layer in net:
+        if not (layer.tops and set(net.inputs).issuperset(layer.tops)):
+            task.judge_layer(layer)
+    return task.found
+
+
+@dataclass
+class _Task:
+    """One backend's blobs on one set of inputs."""
+
+    net: Net
+    parameters: ByLayer
+    names: Mapping[Blob, str]
+    got: Mapping[Blob, Array]
+    want: Mapping[Blob, Array]
+    tolerance: Tolerance
+    values: Values
+    found: Local = field(default_factory=Local)
+
+    def __post_init__(self) -> None:
+        self.discrete = discrete_blobs(self.net)
+
+    def judge_layer(self, layer: Layer) -> None:
+        """Its tops, and the blobs that it rewrites."""
+        for top in layer.tops:
+            if top in self.discrete:
+                self.found.add(top, self._discrete(top, layer))
+        others = [top for top in layer.tops if top not in self.discrete]
+        if not others:
+            return
+        inputs = [self.values.read(bottom, layer) for bottom in layer.bottoms]
+        try:
+            made, note = expected_of(
+                layer, self.net.phase, inputs, self.parameters[layer.index], self.tolerance
+            )
+        except FAILURES as error:
+            what = error.what if isinstance(error, DecaffeinateError) else str(error)
+            for top in others:
+                problem = f"the layer cannot compute what the backend gave it: {what}"
+                shape = tuple(self.want[top].shape)
+                self.found.add(top, impossible(self.names[top], shape, problem, layer=layer.index))
+            return
+        if note:
+            self.found.notes.append(note)
+        for top, judged in zip(layer.tops, made, strict=True):
+            if top not in self.discrete:
+                self._compared(top, self.values.written(top, layer), judged, layer)
+                self._rewritten(top, judged, layer)
+
+    def _compared(self, blob: Blob, got: Array, judged: Judged, layer: Layer) -> None:
+        exact, bound, kind = judged
+        row = compare(self.names[blob], got, exact, bound, kind, layer.index)
+        self.found.add(blob, row)
+
+    def _rewritten(self, top: Blob, judged: Judged, layer: Layer) -> None:
+        """The blobs that hold in the end what an in-place layer wrote to another."""
+        exact, bound, kind = judged
+        for blob, rewrites in self.values.rewrites.items():
+            last = rewrites[-1]
+            if (last.layer, last.top) == (layer, top) and blob not in self.discrete:
+                shape = self.want[blob].shape
+                if exact.size == self.want[blob].size:
+                    exact, bound = exact.reshape(shape), bound.reshape(shape)
+                self._compared(blob, self.got[blob], (exact, bound, kind), layer)
+
+    def _discrete(self, blob: Blob, layer: Layer) -> BlobComparison:
+        source, got = self.discrete[blob], self.got[blob]
+        want = settled(self.net, source, got, self.want[blob], lambda bottom: self.got[bottom])
+        bound = (
+            np.full(want.shape, ROUNDING) if is_exact(source) else self.tolerance.fixed_bound(want)
+        )
+        return compare(self.names[blob], got, want, bound, "discrete", layer.index)
+
+
+def expected_of(
+    layer: Layer,
+    phase: str,
+    inputs: Sequence[Array],
+    params: Sequence[Array],
+    tolerance: Tolerance,
+) -> tuple[list[Judged], str | None]:
+    """What each top of a layer should be, what it may be off by, and a note where that is not what
+    was asked for.
+
+    Raises:
+        NetError: the inputs are of no use to the layer.
+    """
+    note = None
+    if tolerance.derived:
+        try:
+            made = bounded(layer, phase, inputs, params)
+            return [(exact, bound, "local") for exact, bound in made], None
+        except FAILURES as error:  # what fails without bounds as well, does so again below
+            what = error.what if isinstance(error, DecaffeinateError) else str(error)
+            note = f'layer "{layer.name}" is judged by 1e-4 of its blobs\' scale: {what}'
+    with np.errstate(all="ignore"):
+        wide = [np.asarray(array, np.float64) for array in inputs]
+        given = tuple(np.asarray(array, np.float64) for array in params)
+        tops = FUNCTIONS[layer.type](with_phase(layer, phase), wide, given)
+        exact = [np.asarray(top, np.float64) for top in tops]
+        kind = "fixed" if tolerance.derived else "local"
+        return [(top, tolerance.fixed_bound(top), kind) for top in exact], note
