@@ -1,0 +1,1 @@
+"""The harness tested by faults put into converted files on purpose."""
