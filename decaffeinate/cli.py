@@ -290,7 +290,7 @@ def verify(
                              **tolerance, **isolation)  # fmt: skip
         outcome.command = _command("verify")
     if report is not None:
-        write_report(report, outcome.to_json())
+        write_report(report, outcome)
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=1))
     else:

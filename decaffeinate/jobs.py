@@ -135,7 +135,7 @@ class VerifyJob:
         report.command = self.command
         content = report.to_json()
         if self.report is not None:
-            write_report(self.report, content)
+            write_report(self.report, report)
         return {
             "parameters": loaded.parameters.count,
             "weights": loaded.parameters.source,
@@ -177,7 +177,7 @@ def conversion_json(done: api.Conversion, report: Report | None) -> dict[str, An
     }
 
 
-def write_report(folder: Path, content: Mapping[str, Any]) -> None:
+def write_report(folder: Path, report: Report) -> None:
     """Write report.json, and report.html, which shows it to a person.
 
     Raises:
@@ -185,8 +185,9 @@ def write_report(folder: Path, content: Mapping[str, Any]) -> None:
     """
     from verify.html_report import write_html
 
+    content = report.to_json()
     write_json(folder / "report.json", content)
-    write_html(content, folder / "report.html")
+    write_html(content, folder / "report.html", report.maps)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.html_report_heatmap import error_map
 from verify.tolerance import DERIVED, scale_of
 
 __all__ = ["ROUNDING", "BlobComparison", "compare", "impossible"]
@@ -53,6 +54,9 @@ class BlobComparison:
     drift: float = NAN
     cosine: float = NAN
     snr_db: float = NAN
+    map: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """Of maps, the greatest ratio at each place: see `verify.html_report_heatmap.error_map`.  No
+    part of report.json."""
 
     @property
     def passed(self) -> bool:
@@ -124,6 +128,7 @@ def compare(
         unbounded=count,
         kind="fixed" if kind == "local" and count == errors.size else kind,
         layer=layer,
+        map=error_map(ratios, unbounded),
     )
 
 

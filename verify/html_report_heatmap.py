@@ -46,35 +46,23 @@ class HeatMap:
 
 
 def error_map(
-    got: NDArray[Any], exact: NDArray[Any], bound: NDArray[Any]
-) -> NDArray[np.float64] | None:
-    """Error over bound of a blob of maps, (..., rows, columns), at each place the greatest of all
-    items and channels; None of a blob of other axes, of a single place, or without values.
+    ratios: NDArray[np.float64], unbounded: NDArray[np.bool_]
+) -> NDArray[np.float32] | None:
+    """Error over bound of a blob of maps, at each place the greatest of all items and channels.
 
     Args:
-        got: the backend's values.
-        exact: what they should be.
-        bound: what each may be off by; NaN or infinite where nothing is known.
+        ratios: (..., rows, columns), each value's error over its bound.
+        unbounded: which values have no bound.
 
     Returns:
-        (rows, columns), NaN where no element has a bound, infinite where a bound of zero is
-        exceeded or the backend's value is not finite.
+        (rows, columns), NaN where no value has a bound; None of a blob of fewer than three axes, of
+        a single place, or without values.
     """
-    if (
-        got.shape != exact.shape
-        or got.ndim < 3
-        or got.shape[-1] * got.shape[-2] < 2
-        or not got.size
-    ):
+    if ratios.ndim < 3 or ratios.shape[-1] * ratios.shape[-2] < 2 or not ratios.size:
         return None
-    with np.errstate(all="ignore"):
-        errors = np.abs(got.astype(np.float64) - exact)
-        ratios = np.where(errors == 0, 0.0, errors / bound)
-    ratios = np.where(np.isfinite(got), ratios, np.inf)
-    ratios = np.where(np.isfinite(np.broadcast_to(bound, got.shape)), ratios, np.nan)
-    known = np.where(np.isnan(ratios), -1.0, ratios)
-    greatest = known.max(axis=tuple(range(got.ndim - 2)))
-    return np.where(greatest < 0, np.nan, greatest)
+    known = np.where(unbounded, -1.0, ratios)
+    greatest = known.max(axis=tuple(range(ratios.ndim - 2))).astype(np.float32)
+    return np.where(greatest < 0, np.float32(np.nan), greatest)
 
 
 def heat_map(key: tuple[str, str, str], ratios: NDArray[Any]) -> HeatMap:

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from verify.compare import BlobComparison
 from verify.drift import Agreement
@@ -131,6 +134,17 @@ class Report:
         """0 equivalent, 1 different or not verified."""
         return 0 if self.passed else 1
 
+    @property
+    def maps(self) -> dict[tuple[str, str, str], NDArray[np.float32]]:
+        """Error over what is allowed at each place of the blobs that are maps and not exact, by
+        backend, inputs and blob."""
+        return {
+            (result.backend, result.inputs, blob.blob): blob.map
+            for result in self.results
+            for blob in result.blobs
+            if blob.map is not None and blob.ratio > 0
+        }
+
     def add(self, other: Report) -> None:
         """Take in a verification of the same files on inputs of other sizes."""
         self.results += other.results
@@ -158,7 +172,7 @@ class Report:
 
 
 def _result(result: BackendResult) -> dict[str, Any]:
-    data = asdict(result)
+    data = asdict(replace(result, blobs=()))
     data["passed"] = result.passed
     data["blobs"] = [_blob(blob) for blob in result.blobs]
     if result.parity is not None:
@@ -167,14 +181,16 @@ def _result(result: BackendResult) -> dict[str, Any]:
 
 
 def _blob(blob: BlobComparison) -> dict[str, Any]:
-    return asdict(blob) | {"passed": blob.passed}
+    data = asdict(replace(blob, map=None)) | {"passed": blob.passed}
+    del data["map"]
+    return data
 
 
 _ACROSS = ("blob", "shape", "error", "scale", "allowed", "mismatched", "size", "where", "problem")
 
 
 def _pair(pair: CrossComparison) -> dict[str, Any]:
-    data = asdict(pair)
+    data = asdict(replace(pair, worst=replace(pair.worst, map=None)))
     data["worst"] = {name: getattr(pair.worst, name) for name in _ACROSS}
     return data | {"passed": pair.passed}
 

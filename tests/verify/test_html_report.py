@@ -28,9 +28,11 @@ from tests.verify.report_examples import (
     passing,
     report,
 )
+from verify.compare import compare
 from verify.html_report import html, write_html
 from verify.html_report_graph import bin_of, make_graph, ratio_text
 from verify.html_report_heatmap import error_map, heat_map
+from verify.report import BackendResult, Report
 
 VOID = {"meta", "img", "input", "br", "link"}
 
@@ -331,20 +333,30 @@ def test_a_map_of_other_axes_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_the_map_of_a_blob_is_the_worst_of_its_items_and_channels() -> None:
-    exact = np.zeros((2, 3, 2, 2))
-    got, bound = exact.astype(np.float32), np.full(exact.shape, 0.5)
-    got[1, 2, 0, 1] = 2.0
-    got[0, 0, 0, 1] = -0.25
-    bound[:, :, 1, 0] = np.nan
-    got[0, 0, 1, 1], bound[0, 0, 1, 1] = 1.0, 0.0
-    found = error_map(got, exact, bound)
+    ratios, unbounded = np.zeros((2, 3, 2, 2)), np.zeros((2, 3, 2, 2), bool)
+    ratios[1, 2, 0, 1] = 4.0
+    ratios[0, 0, 0, 1] = 0.5
+    unbounded[:, :, 1, 0] = True
+    ratios[0, 0, 1, 1] = np.inf
+    found = error_map(ratios, unbounded)
     assert found is not None
     np.testing.assert_array_equal(found, [[0.0, 4.0], [np.nan, np.inf]])
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 5, 1, 1), (0, 3, 4, 4), ()])
 def test_what_is_no_map_has_none(shape: tuple[int, ...]) -> None:
-    assert error_map(np.zeros(shape), np.zeros(shape), np.ones(shape)) is None
+    assert error_map(np.zeros(shape), np.zeros(shape, bool)) is None
+
+
+def test_a_report_gives_the_maps_of_what_is_not_exact() -> None:
+    want = np.ones((1, 2, 3, 4))
+    got = want.astype(np.float32)
+    got[0, 1, 2, 3] += 3e-6
+    rows = (compare("exact", want, want, 1e-6), compare("off", got, want, 1e-6))
+    found = Report("net", "weights", False, 0, results=[BackendResult("onnx", "noise", blobs=rows)])
+    assert list(found.maps) == [("onnx", "noise", "off")]
+    assert found.maps["onnx", "noise", "off"][2, 3] == pytest.approx(3, rel=0.1)
+    assert all("map" not in blob for blob in found.to_json()["results"][0]["blobs"])
 
 
 def test_a_page_holds_a_dozen_maps_at_most() -> None:
