@@ -18,6 +18,7 @@ from decaffeinate.options import (
     TargetOption,
     dynamic_option,
     failing_cleanly,
+    images_options,
     isolation_options,
     net_options,
     nets_argument,
@@ -31,6 +32,7 @@ from decaffeinate.version import __version__
 if TYPE_CHECKING:
     from decaffeinate.jobs import Job
     from decaffeinate.pairing import Gathered
+    from verify.image_agreement import ImageAgreement
 
 __all__ = ["convert_main", "main", "verify_main"]
 
@@ -185,7 +187,7 @@ def convert(
               help="Feed this image to the net's image input: resized, BGR, 0 to 255, "
  "--mean subtracted.")  # fmt: skip
 @click.option("--mean", metavar="B,G,R|FILE",
-              help="Mean for --image: numbers a channel, or a .binaryproto; 0: none. "
+              help="Mean for --image and --images: numbers a channel, or a .binaryproto; 0: none. "
               "Default: 104,117,123.")  # fmt: skip
 @click.option("--input", "arrays", type=InputFile(), multiple=True, metavar="BLOB=FILE.npy",
               help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
@@ -203,6 +205,7 @@ def convert(
     "repro-BACKEND. Default: beside report.json.",
 )
 @tolerance_options
+@images_options
 @isolation_options
 @dynamic_option
 @net_options
@@ -213,6 +216,8 @@ def verify(
     backends: Sequence[Sequence[str]],
     converted: Path | None,
     image: Path | None,
+    images: Path | None,
+    labels: Path | None,
     mean: str | None,
     arrays: Sequence[tuple[str, Path]],
     tolerance: dict[str, Any],
@@ -240,22 +245,23 @@ def verify(
       verify models --backend onnx --report reports
     """
     from decaffeinate import api
-    from decaffeinate.feeds import MEAN, make_feeds
+    from decaffeinate.feeds import MEAN, make_feeds, refuse_together
     from decaffeinate.jobs import VerifyJob, write_report
     from decaffeinate.pairing import gather, places
     from verify.tolerance import Tolerance
 
     Tolerance.of(**tolerance)
-    if mean is not None and image is None:
+    refuse_together(images, labels, {"--image": image, "--input": arrays})
+    if mean is not None and image is None and images is None:
         raise _usage("--mean is given without --image", "an image that it is subtracted from")
     if dynamic and converted is not None:
         raise _usage("--dynamic is given with --converted", "one of them: the manifest tells "
                      "which sizes the files take")  # fmt: skip
-    mean = MEAN if mean is None else mean
+    own_mean, mean = mean, MEAN if mean is None else mean
     gathered = gather(nets)
     chosen = _flat(backends) or _default_backends(converted, isolation["python"])
     if gathered.several:
-        _refuse_for_several({"--converted": converted, "--input": arrays})
+        _refuse_for_several({"--converted": converted, "--input": arrays, "--images": images})
         folders: list[Path | None] = [None] * len(gathered.nets)
         if report is not None:
             placed = places([found.net for found in gathered.nets])
@@ -284,20 +290,40 @@ def verify(
     net, weights = gathered.nets[0].net, gathered.nets[0].weights
     with Progress(as_json) as progress:
         loaded = api.load(net, weights, **options)
-        feeds = make_feeds(loaded, dict(arrays), image, mean)
-        outcome = api.verify(loaded, backends=chosen, manifest=converted, feeds=feeds,
-                             dynamic=dynamic, repro=repro or report, progress=progress,
-                             **tolerance, **isolation)  # fmt: skip
+        checks: dict[str, Any] = {
+            "backends": chosen,
+            "manifest": converted,
+            "dynamic": dynamic,
+            "repro": repro or report,
+            "progress": progress,
+            **tolerance,
+            **isolation,
+        }
+        rows: list[ImageAgreement] = []
+        if images is not None:
+            from decaffeinate.images import verify_images
+
+            outcome, rows = verify_images(loaded, images, mean=own_mean, labels=labels, **checks)
+        else:
+            feeds = make_feeds(loaded, dict(arrays), image, mean)
+            outcome = api.verify(loaded, feeds=feeds, **checks)
         outcome.command = _command("verify")
+    content = outcome.to_json()
+    if images is not None:
+        content["images"] = [row.to_json() for row in rows]
     if report is not None:
         write_report(report, outcome)
     if as_json:
-        click.echo(json.dumps(outcome.to_json(), indent=1))
+        click.echo(json.dumps(content, indent=1))
     else:
         from decaffeinate.terminal import show_report
 
         show_report(outcome, layers=True)
-    sys.exit(outcome.exit_code)
+        if images is not None:
+            from decaffeinate.image_terminal import show_images
+
+            show_images(rows)
+    sys.exit(outcome.exit_code or int(not all(row.passed for row in rows)))
 
 
 @main.command(context_settings=CONTEXT)

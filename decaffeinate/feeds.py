@@ -16,7 +16,7 @@ from prototxt.errors import UnsupportedError, UsageError
 from prototxt.mean import read_mean
 from verify.inputs import image_input, read_array, seeded_inputs
 
-__all__ = ["MEAN", "installed_backends", "make_feeds"]
+__all__ = ["MEAN", "installed_backends", "make_feeds", "mean_of", "refuse_together"]
 
 Array = NDArray[np.float32]
 
@@ -74,10 +74,24 @@ def make_feeds(
         if not fits:
             raise UsageError("no input of the net takes an image", where=str(image),
                              expected="an input of shape (N, 1 or 3, H, W)")  # fmt: skip
-        pixels = image_input(image, shapes[fits[0]], _mean(mean, shapes[fits[0]]))
+        pixels = image_input(image, shapes[fits[0]], mean_of(mean, shapes[fits[0]]))
         inputs[fits[0]] = _finite(pixels, "the image less its mean", image)
         title = image.name
     return {title: inputs}
+
+
+def refuse_together(images: Path | None, labels: Path | None, others: Mapping[str, object]) -> None:
+    """Options that have no effect together; `others` by name.
+
+    Raises:
+        UsageError: there are some.
+    """
+    given = [option for option, value in others.items() if value]
+    if images is not None and given:
+        raise UsageError(f"{given[0]} is given with --images", expected="one of them")
+    if labels is not None and images is None:
+        raise UsageError("--labels is given without --images",
+                         expected="the images that they are of")  # fmt: skip
 
 
 def _finite(array: Array, what: str, path: Path) -> Array:
@@ -92,7 +106,13 @@ def _finite(array: Array, what: str, path: Path) -> Array:
     return array
 
 
-def _mean(text: str, shape: tuple[int, ...]) -> Any:
+def mean_of(text: str, shape: tuple[int, ...]) -> Any:
+    """The mean that `--mean` gives, in a shape that is subtracted from (C, H, W).
+
+    Raises:
+        UsageError: it does not fit an input of this shape.
+        FileError: no readable mean image.
+    """
     path = Path(text)
     if path.is_file():
         mean = read_mean(path)

@@ -19,6 +19,7 @@ __all__ = [
     "TargetOption",
     "dynamic_option",
     "failing_cleanly",
+    "images_options",
     "isolation_options",
     "net_options",
     "nets_argument",
@@ -226,6 +227,25 @@ def tolerance_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, tolerance=chosen, **kwargs)
 
     return with_options
+
+
+def images_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A folder of images, and what is on them; passed on as `images` and `labels`."""
+    images = click.option(
+        "--images",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Feed the images of this folder, prepared as the net's own data layer does it (with "
+        "--mean, or without such a layer: as for --image). Blob by blob for the first batch; of "
+        "all of them, how often each backend's outputs agree with the reference's.",
+    )
+    labels = click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Class numbers of --images, a line NAME NUMBER each: tells how many are right.",
+    )
+    return images(labels(command))
 
 
 class Interpreter(_Parameter):

@@ -43,6 +43,7 @@ THEIRS = {
     "verify/reference": {"numpy"},
     "verify/html_report.py": {"numpy", "jinja2"},
     "verify/inputs.py": {"numpy", "PIL"},
+    "verify/transformer.py": {"numpy", "PIL"},
     "squeezenet_ref": {"numpy", "google"},
     "decaffeinate": {"numpy", "click", "rich"},
     "decaffeinate/pytest_plugin.py": {"pytest"},
