@@ -308,13 +308,11 @@ def verify(
             feeds = make_feeds(loaded, dict(arrays), image, mean)
             outcome = api.verify(loaded, feeds=feeds, **checks)
         outcome.command = _command("verify")
-    content = outcome.to_json()
-    if images is not None:
-        content["images"] = [row.to_json() for row in rows]
+    beside = {"images": [row.to_json() for row in rows]} if images is not None else {}
     if report is not None:
-        write_report(report, outcome)
+        write_report(report, outcome, beside)
     if as_json:
-        click.echo(json.dumps(content, indent=1))
+        click.echo(json.dumps(outcome.to_json() | beside, indent=1))
     else:
         from decaffeinate.terminal import show_report
 
