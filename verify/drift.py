@@ -44,7 +44,7 @@ def measure(got: Array, want: Array) -> Drift:
     noise = made - exact
     share = float(np.abs(noise).max(initial=0.0)) / scale_of(exact)
     # Divided by the greatest, no square overflows.
-    top = max(scale_of(exact), scale_of(made))
+    top = max(float(np.abs(exact).max(initial=0)), float(np.abs(made).max(initial=0))) or 1.0
     made, exact, noise = made / top, exact / top, noise / top
     signal, other, rest = float(exact @ exact), float(made @ made), float(noise @ noise)
     cosine = float(made @ exact) / (signal * other) ** 0.5 if signal * other > 0 else NAN

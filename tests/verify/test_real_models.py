@@ -66,6 +66,23 @@ def test_conversion_to_all_targets_verifies(model: str, tmp_path: Path) -> None:
         assert report.parameters == 1_248_424
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_layer_of_squeezenet_lies_within_its_bounds(backend: str) -> None:
+    require(PACKAGES[backend])
+    inputs, _ = recorded("squeezenet_v1.0", "cat")
+    report = decaffeinate.verify(
+        *paths("squeezenet_v1.0"), backends=[backend], feeds={"cat": inputs}
+    )
+    (result,) = report.results
+    assert report.passed
+    assert not [row for row in result.blobs if row.unbounded]
+    local = max((row for row in result.blobs if row.kind == "local"), key=lambda row: row.ratio)
+    print(f"{backend}: {local.ratio:.3f} of its bound in {local.blob}")
+    assert 0 < local.ratio <= 1
+    (output,) = result.outputs
+    assert output.drift < 1e-5
+
+
 def test_hdf5_weights_of_a_training_net_convert_and_verify() -> None:
     for package in PACKAGES.values():
         require(package)

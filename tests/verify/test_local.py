@@ -1,0 +1,229 @@
+"""Each layer on its own: a fault shows at its layer alone, nothing is left out, and what is right
+passes where a fixed tolerance would not let it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import decaffeinate
+from prototxt import parse_net
+from tests.command_line import invoke
+from tests.frameworks import require
+from tests.golden_cases import CASES, Case
+from tests.verify.rounding_survey import SCALES, scaled_inputs
+from tests.verify.test_backends import PACKAGES
+from tests.verify.test_harness import FAULTS, converted, edit, verified
+from verify import reference
+from verify.drift import measure, top_agreement
+from verify.harness import BACKENDS
+from verify.local import judge
+from verify.tolerance import DERIVED, Tolerance
+
+SHARED = """
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "t" type: "TanH" bottom: "x" top: "a" }
+layer { name: "f" type: "Flatten" bottom: "a" top: "b" }
+layer { name: "p" type: "Power" bottom: "b" top: "c" power_param { scale: 3 } }
+layer { name: "r" type: "ReLU" bottom: "b" top: "b" }
+layer { name: "s" type: "Sigmoid" bottom: "a" top: "d" }
+"""
+
+
+class _NoParameters:
+    def __getitem__(self, index: int) -> list[np.ndarray]:
+        return []
+
+
+def judged(spoil: str | None = None) -> dict[str, Any]:
+    """Rows by name of SHARED, whose ReLU rewrites what TanH wrote, with one blob spoiled."""
+    net = parse_net(SHARED)
+    inputs = {"x": np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)}
+    want = reference.run(net, _NoParameters(), inputs)
+    names = {blob: f"{blob.name}@{blob.version}" for blob in want}
+    got = {blob: value.astype(np.float32) for blob, value in want.items()}
+    # What float32 makes of the rounded values, layer by layer.
+    a = np.tanh(inputs["x"].astype(np.float64)).astype(np.float32)
+    by = {names[blob]: blob for blob in want}
+    got[by["b@0"]], got[by["c@0"]] = a, 3 * a
+    got[by["b@1"]] = got[by["a@0"]] = np.maximum(a, 0)
+    got[by["d@0"]] = (1 / (1 + np.exp(-np.maximum(a, 0).astype(np.float64)))).astype(np.float32)
+    if spoil is not None:
+        got[by[spoil]] = got[by[spoil]] * np.float32(1.001)
+    found = judge(net, _NoParameters(), names, got, want, DERIVED)
+    assert set(found.rows) == set(want)
+    return {row.blob: row for row in found.rows.values()}
+
+
+def test_blobs_that_an_in_place_layer_rewrites_are_judged_as_they_were_read() -> None:
+    assert all(row.passed for row in judged().values())
+
+
+@pytest.mark.parametrize("blob", ["a@0", "b@0", "b@1", "c@0", "d@0"])
+def test_a_rewritten_blob_hides_no_fault(blob: str) -> None:
+    assert any(not row.passed for row in judged(blob).values())
+    if blob in ("c@0", "d@0"):
+        assert [name for name, row in judged(blob).items() if not row.passed] == [blob]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_shows_at_its_layer_and_not_below(fault: str, tmp_path: Path) -> None:
+    require("onnxruntime")
+    change, blob = FAULTS[fault]
+    done = converted(tmp_path)
+    edit(done, change)
+    (result,) = verified(done).results
+    wrong = [row.blob for row in result.blobs if not row.passed and row.kind != "optimised"]
+    assert wrong == [blob]
+    first = result.first_fault
+    assert first is not None
+    assert first.blob == blob
+    assert first.ratio > 1
+    (layer,) = (layer for layer in done.loaded.net if layer.index == first.index)
+    assert (layer.name, layer.type) == (first.layer, first.type)
+    assert "off by" in first.text
+    assert f"ratio {first.ratio:.3g}" in first.text
+
+
+def test_the_first_fault_is_told_and_written_as_a_net(tmp_path: Path) -> None:
+    require("onnxruntime")
+    done = converted(tmp_path)
+    edit(done, FAULTS["two channels swapped"][0])
+    net = done.loaded
+    assert net.weights is not None
+    told = invoke(
+        "verify", net.net.path, net.weights, "--converted", done.manifest, "--backend", "onnx",
+        "--repro", tmp_path / "r",
+    )  # fmt: skip
+    assert told.exit_code == 1
+    assert 'first fault at layer "conv1" (Convolution, number 1), blob conv1@0' in told.stdout
+    assert (tmp_path / "r" / "repro-onnx" / "net.prototxt").is_file()
+
+
+def test_a_blob_that_no_check_judged_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("onnxruntime")
+
+    def forgetful(*arguments: Any) -> Any:
+        found = judge(*arguments)
+        found.rows = {blob: row for blob, row in found.rows.items() if blob.name != "pool1"}
+        return found
+
+    done = converted(tmp_path)
+    monkeypatch.setattr("verify.harness.judge", forgetful)
+    report = verified(done)
+    (wrong,) = (row for row in report.results[0].blobs if not row.passed)
+    assert (wrong.blob, wrong.problem) == ("pool1", "no check judged this blob")
+    assert report.exit_code == 1
+
+
+def test_fixed_tolerances_judge_too(tmp_path: Path) -> None:
+    require("onnxruntime")
+    done = converted(tmp_path)
+    assert verified(done, rtol=1e-3, atol=1e-3).passed
+    assert verified(done, tolerance=1e-4).passed
+    assert not verified(done, rtol=0, atol=0).passed
+    assert verified(done, rtol=0, atol=1e-3).to_json()["tolerance"] == {
+        "kind": "fixed", "rtol": 0, "atol": 1e-3
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_near_constant_blob_through_batch_statistics_is_no_false_alarm(
+    backend: str, tmp_path: Path
+) -> None:
+    require(PACKAGES[backend])
+    path = tmp_path / "net.prototxt"
+    path.write_text("""
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } } }
+layer { name: "p" type: "Power" bottom: "x" top: "p" power_param { scale: 1e-6 shift: 1 } }
+layer { name: "b" type: "BatchNorm" bottom: "p" top: "y"
+        batch_norm_param { use_global_stats: false eps: 1e-12 } }
+""")
+    report = decaffeinate.verify(path, backends=[backend])
+    assert report.passed
+    (row,) = (row for row in report.results[0].blobs if row.blob == "y")
+    assert row.drift > 1e-4  # what the fixed tolerance held against the backend
+
+
+SAMPLE = ("batchnorm/eps", "exp/e", "filter/", "lstm/plain", "nets/squeezenet", "sharing/")
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_false_alarms(backend: str, name: str, tmp_path: Path) -> None:
+    require(PACKAGES[backend])
+    case = next(case for case in CASES if case.id.startswith(name))
+    loaded = decaffeinate.load(
+        case.net_path, case.weights_path, phase=case.phase, stages=case.stages, level=case.level
+    )
+    feeds = {f"{scale:g}": scaled_inputs(case, seed, scale) for seed, scale in enumerate(SCALES)}
+    report = decaffeinate.verify(loaded, backends=[backend], feeds=feeds)
+    assert [row.text for one in report.results for row in one.blobs if not row.passed] == []
+    assert report.passed
+
+
+def test_drift() -> None:
+    want = np.array([3.0, -4.0])
+    found = measure(np.array([3.0, -4.4]), want)
+    assert found.share == pytest.approx(0.1)
+    assert found.snr_db == pytest.approx(10 * np.log10(25 / 0.16))
+    assert found.cosine == pytest.approx((9 + 17.6) / (5 * np.hypot(3, 4.4)))
+    assert np.isnan(measure(np.array([np.nan, 1]), want).share)
+    assert measure(want * 1e200, want * 1e200).cosine == pytest.approx(1)
+
+
+def test_agreement_of_classes() -> None:
+    want = np.array([[0, 1, 2, 3, 4, 5.0], [5, 4, 3, 2, 1, 0]])
+    got = want.copy()
+    got[0, [4, 5]] = 5, 4  # another first, the same five
+    assert top_agreement(got, want, 1) == (0.5, 1.0)
+    got[1, [4, 5]] = 0, 1
+    assert top_agreement(got, want, 1) == (0.5, 0.5)
+    assert top_agreement(got[:, :1], want[:, :1], 1) is None
+
+
+def documented() -> dict[str, set[str]]:
+    """The keys by heading of docs/report.md."""
+    found: dict[str, set[str]] = {}
+    heading = ""
+    path = Path(__file__).parents[2] / "docs" / "report.md"
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line[3:].strip("`")
+        elif line.startswith("| `"):
+            key = line.split("`")[1]
+            if key != "kind" or line.count("`") == 2:
+                found.setdefault(heading, set()).add(key)
+    return found
+
+
+def test_report_json_has_the_documented_keys(tmp_path: Path) -> None:
+    require("onnxruntime")
+    require("torch")
+    done = converted(tmp_path)
+    edit(done, FAULTS["a bias negated"][0])
+    data = json.loads(json.dumps(verified(done).to_json(), allow_nan=False))
+    keys = documented()
+    assert data["format"] == 2
+    (result,) = data["results"]
+    levels = {
+        "The report": data,
+        "layers[]": data["layers"][1],
+        "results[]": result,
+        "results[].first_fault": result["first_fault"],
+        "results[].blobs[]": result["blobs"][-1],
+        "results[].outputs[]": result["outputs"][0],
+        "results[].parity": result["parity"],
+    }
+    assert {name: set(level) for name, level in levels.items()} == {
+        name: keys[name] for name in levels
+    }
+    case = Case("nets/squeezenet")
+    pair = decaffeinate.verify(case.net_path, case.weights_path, backends=["onnx", "pytorch"])
+    assert set(pair.to_json()["across"][0]) == keys["across[]"]
+    kinds = [Tolerance.of(), Tolerance.of(rtol=0, atol=0), Tolerance.of(0)]
+    assert set().union(*(kind.to_json() for kind in kinds)) == keys["tolerance"]
