@@ -4,6 +4,7 @@ passes where a fixed tolerance would not let it."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import decaffeinate
 from prototxt import parse_net
+from prototxt.net import Layer
 from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import CASES, Case
@@ -21,7 +23,8 @@ from tests.verify.test_harness import FAULTS, converted, edit, verified
 from verify import reference
 from verify.drift import measure, top_agreement
 from verify.harness import BACKENDS
-from verify.local import judge
+from verify.local import expected_of, judge
+from verify.reference.registry import FUNCTIONS, caffe_layer
 from verify.tolerance import DERIVED, Tolerance
 
 SHARED = """
@@ -227,3 +230,44 @@ def test_report_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert set(pair.to_json()["across"][0]) == keys["across[]"]
     kinds = [Tolerance.of(), Tolerance.of(rtol=0, atol=0), Tolerance.of(0)]
     assert set().union(*(kind.to_json() for kind in kinds)) == keys["tolerance"]
+
+
+def test_a_function_without_a_rule_is_judged_by_the_fixed_part_and_noted() -> None:
+    @caffe_layer("Erratic")
+    def erratic(layer: Layer, bottoms: list, params: tuple) -> list:
+        return [np.cumprod(bottoms[0])]
+
+    try:
+        layer = replace(next(x for x in parse_net(SHARED) if x.name == "t"), type="Erratic")
+        ((exact, bound, kind),), note = expected_of(
+            layer, "TEST", [np.float32([1, 2, 4])], (), DERIVED
+        )
+    finally:
+        FUNCTIONS.pop("Erratic")
+    assert exact.tolist() == [1, 2, 8]
+    assert bound.tolist() == pytest.approx([8e-4] * 3)
+    assert kind == "fixed"
+    assert note is not None
+    assert note.startswith('layer "t" is judged by 1e-4')
+    assert "cumprod" in note
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "told"),
+    [
+        ("verify", ["--rtol", 0.1], "rtol is given alone"),
+        ("convert", ["--verify", "--atol", 0.1], "atol is given alone"),
+        ("convert", ["--rtol", 0.1, "--atol", 0], "a tolerance is given without --verify"),
+        ("verify", ["--tolerance", "derived", "--rtol", 0, "--atol", 0], "beside a tolerance"),
+        ("verify", ["--tolerance", "small"], '"small" is no tolerance'),
+    ],
+)
+def test_tolerances_that_the_commands_refuse(
+    command: str, options: list, told: str, tmp_path: Path
+) -> None:
+    case = Case("nets/squeezenet")
+    where = ["-o", tmp_path] if command == "convert" else []
+    result = invoke(command, case.net_path, case.weights_path, *where, *options)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert not list(tmp_path.iterdir())
