@@ -231,7 +231,8 @@ def verify(
     Args:
         net: the prototxt, or what `load` returned.
         weights: the weights; None draws from the net's fillers.
-        backends: names of TARGETS.
+        backends: names of TARGETS; and "opencv" or "caffe", which read the net's own files
+            (`verify.judges`).
         manifest: of an earlier conversion whose files are to be verified; by default the net is
             converted into a temporary folder first.  Either way the files are read back from disk.
         feeds: sets of inputs by name, each an array an input blob; by default one of seeded noise.
@@ -256,6 +257,7 @@ def verify(
         DecaffeinateError: see `prototxt.errors`.
     """
     from verify.isolation import isolation_of
+    from verify.judges import JUDGES
     from verify.tolerance import Tolerance
 
     allowed = Tolerance.of(tolerance, rtol, atol)
@@ -266,7 +268,8 @@ def verify(
     if manifest is not None:
         return _judged(loaded, Path(manifest), backends, feeds, allowed, progress, isolation, place)
     with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
-        done = convert(loaded, to=backends, output=folder, opset=opset, dynamic=dynamic,
+        targets = [backend for backend in backends if backend not in JUDGES]
+        done = convert(loaded, to=targets, output=folder, opset=opset, dynamic=dynamic,
                        progress=progress)  # fmt: skip
         return _judged(loaded, done.manifest, backends, feeds, allowed, progress, isolation, place)
 

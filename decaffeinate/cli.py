@@ -174,8 +174,9 @@ def convert(
 @main.command(context_settings=CONTEXT)
 @nets_argument
 @click.option("--backend", "backends", type=BackendOption(), multiple=True,
-              help="onnx, pytorch, mxnet or all; may be given several times. One that is asked for "
-              "and cannot run is a failure. Default: those that are installed.")  # fmt: skip
+              help="onnx, pytorch, mxnet or all; or a judge of NET itself, opencv (before 5) or "
+              "caffe (pycaffe); may be given several times. One that is asked for and cannot run "
+              "is a failure. Default: the targets that are installed.")  # fmt: skip
 @click.option(
     "--converted",
     type=click.Path(path_type=Path),

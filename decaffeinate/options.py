@@ -39,12 +39,15 @@ INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells have it."""
 
 _TARGETS = ("onnx", "pytorch", "mxnet")
+_JUDGES = ("opencv", "caffe")
 
 
 class TargetOption(_Parameter):
     """One of the targets, or all of them."""
 
     name = "target"
+    beside: tuple[str, ...] = ()
+    """Names that "all" does not mean."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A tuple of names."""
@@ -52,9 +55,10 @@ class TargetOption(_Parameter):
             return value
         if value == "all":
             return _TARGETS
-        if value not in _TARGETS:
+        known = (*_TARGETS, *self.beside)
+        if value not in known:
             self.fail(
-                f'unknown {self.name} "{value}"; choose from {", ".join(_TARGETS)}, all', param, ctx
+                f'unknown {self.name} "{value}"; choose from {", ".join(known)}, all', param, ctx
             )
         return (value,)
 
@@ -62,13 +66,15 @@ class TargetOption(_Parameter):
         """Names that start so."""
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(name) for name in (*_TARGETS, "all") if name.startswith(incomplete)]
+        names = (*_TARGETS, *self.beside, "all")
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 class BackendOption(TargetOption):
-    """The same names, of the backends that run the files."""
+    """The same names, of the backends that run the files; and the judges of the source."""
 
     name = "backend"
+    beside = _JUDGES
 
 
 class InputShape(_Parameter):

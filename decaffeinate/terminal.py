@@ -75,6 +75,10 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
             f"{pair.compared} blobs, most apart in {escape(pair.worst.blob)} "
             f"({pair.worst.error:.2g}, allowed {pair.worst.allowed:.2g})"
         )
+    for result in report.results:
+        for note in result.notes:
+            console.print(f"{escape(result.backend)} on {escape(result.inputs)}: {escape(note)}",
+                          soft_wrap=True)  # fmt: skip
     if layers:
         _show_layers(console, report)
     for result in report.results:

@@ -51,6 +51,7 @@ _REQUIREMENTS: dict[str, Callable[[], list[str]]] = {
     "pytorch": _imports("torch", "safetensors"),
     "mxnet": _imports("mxnet"),
     "image": _imports("PIL"),
+    "opencv": _imports("cv2"),
     "installed": _installed,
     "models": _models,
 }

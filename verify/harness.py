@@ -17,7 +17,7 @@ from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
-from verify import reference
+from verify import judges, reference
 from verify.compare import ROUNDING, BlobComparison, compare
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, top_agreement
@@ -73,7 +73,8 @@ def verify_conversion(
         shapes: its shapes.
         parameters: its parameters, read from the source.
         conversion: the converted files, as they lie on disk.
-        backends: names of BACKENDS; one that cannot run is a failure, not a skip.
+        backends: names of BACKENDS, or of judges (`verify.judges`); one that cannot run is a
+            failure, not a skip.
         feeds: sets of inputs by a name for the report, each an array an input blob.
         tolerance: what a value may be off by.
         progress: told what is being done.
@@ -109,6 +110,11 @@ def verify_conversion(
         made: dict[str, Blobs] = {}
         for backend in backends:
             progress(f"{backend} on {feed}")
+            if backend in judges.JUDGES:
+                report.results.append(
+                    judges.judge(backend, net, parameters, inputs, feed, names, exact, tolerance)
+                )
+                continue
             result, blobs_of = _run(task, backend, report.notes)
             report.results.append(result)
             if result.problem is None:

@@ -63,13 +63,18 @@ class BackendResult:
     first_fault: Fault | None = None
     outputs: tuple[Agreement, ...] = ()
     repro: str | None = None
+    notes: tuple[str, ...] = ()
+    judge: bool = False
+    """Whether this is another implementation of Caffe that read the source (`verify.judges`), and
+    no backend that ran converted files."""
 
     @property
     def passed(self) -> bool:
         """Whether blobs were compared, all of them passed, and the parameters are the source's."""
-        if self.problem is not None or not self.blobs or self.parity is None:
+        if self.problem is not None or not self.blobs:
             return False
-        return self.parity.passed and all(blob.passed for blob in self.blobs)
+        same = self.parity.passed if self.parity is not None else self.judge
+        return same and all(blob.passed for blob in self.blobs)
 
     @property
     def worst(self) -> BlobComparison | None:

@@ -1,0 +1,191 @@
+"""What OpenCV 4's reader of Caffe nets computes otherwise than Caffe.
+
+Found by running every golden (tests/goldens, recorded from Caffe 1.0) and single layers in OpenCV
+4.11 and 4.14, each layer held to its bound, on the recorded inputs and on noise of scales 1e-3, 1
+and 1e3; the two have the same faults but for Exp and TanH.
+tests/verify/test_judges.py measures them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from prototxt import caffe_pb2 as pb
+from prototxt.net import Layer
+from verify.reference import with_phase
+from verify.reference.registry import FUNCTIONS
+from verify.rounding import bounded
+from verify.runners.judge import Array, Exact, KnownFault
+from verify.tolerance import FLT_MAX
+
+__all__ = ["FAULTS"]
+
+Instead = Callable[[Layer, str, Sequence[Array], Sequence[Array]], list[Exact]]
+_EXP = 2.4e38  # exp(88.376), where its vectorised exponential ends
+_TANH = 2.0**-21  # absolute; the greatest error seen is below 2^-22
+
+
+def _as(change: Callable[[pb.LayerParameter], None]) -> Instead:
+    """The layer with other settings."""
+
+    def instead(
+        layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+    ) -> list[Exact]:
+        message = pb.LayerParameter()
+        message.CopyFrom(layer.message)
+        change(message)
+        return list(bounded(replace(layer, message=message), phase, bottoms, params))
+
+    return instead
+
+
+def _lrn(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """x * s^-beta as x * exp(-beta log s), where the logarithm's rounding is one of the exponent:
+    log(x / y) = beta log s, rounded as the logarithm and again as the product."""
+    message = pb.LayerParameter()
+    message.CopyFrom(layer.message)
+    if message.lrn_param.norm_region == pb.LRNParameter.ACROSS_CHANNELS:
+        message.lrn_param.k = 1
+    ((exact, bound),) = bounded(replace(layer, message=message), phase, bottoms, params)
+    with np.errstate(all="ignore"):
+        exponent = np.abs(np.log(np.abs(bottoms[0] / exact)))
+    exponent = np.where(np.isfinite(exponent), exponent, 0.0)
+    return [(exact, bound + np.abs(exact) * exponent * 2.0**-23)]
+
+
+def _clear_log(message: pb.LayerParameter) -> None:
+    message.ClearField("log_param")
+
+
+def _clear_beta(message: pb.LayerParameter) -> None:
+    message.ClearField("swish_param")
+
+
+def _clear_dilation(message: pb.LayerParameter) -> None:
+    message.convolution_param.ClearField("dilation")
+
+
+def _untransposed(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """The (inputs, outputs) matrix read as if it were (outputs, inputs)."""
+    weight, *bias = params
+    message = pb.LayerParameter()
+    message.CopyFrom(layer.message)
+    message.inner_product_param.transpose = False
+    read = np.asarray(weight).reshape(weight.shape[::-1])
+    return list(bounded(replace(layer, message=message), phase, bottoms, [read, *bias]))
+
+
+def _eps_in_root(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """(x - mean) / sqrt(variance + eps); Caffe's bound serves, as eps only makes it smaller."""
+    message = with_phase(layer, phase).message.mvn_param
+    ((exact, bound),) = bounded(layer, phase, bottoms, params)
+    x = np.asarray(bottoms[0], np.float64).reshape(exact.shape)
+    axes = (1, 2, 3) if message.across_channels else (2, 3)
+    variance = x.var(axes, keepdims=True)
+    made = (x - x.mean(axes, keepdims=True)) / np.sqrt(variance + message.eps)
+    ratio = (np.sqrt(variance) + message.eps) / np.sqrt(variance + message.eps)
+    return [(made, bound * np.maximum(1.0, ratio))]
+
+
+def _zero_in_empty_windows(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    made = bounded(layer, phase, bottoms, params)
+    exact, bound = made[0]
+    return [(np.where(exact == -FLT_MAX, 0.0, exact), bound), *made[1:]]
+
+
+def _only_bias(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """x + bias, one a channel from `axis` on; no product, so one rounding."""
+    x, scale = bottoms
+    axis = layer.message.scale_param.axis % x.ndim
+    bias = np.asarray(params[0], np.float64)
+    made = x + bias.reshape(scale.shape + (1,) * (x.ndim - axis - scale.ndim))
+    return [(made, np.abs(made) * 2.0**-24)]
+
+
+def _coarse_tanh(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    tops = FUNCTIONS[layer.type](layer, [np.asarray(bottoms[0], np.float64)], ())
+    return [(tops[0], np.full(tops[0].shape, _TANH))]
+
+
+def _overflowing_exp(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    ((exact, bound),) = bounded(layer, phase, bottoms, params)
+    return [(exact, np.where(exact > _EXP, np.inf, bound))]
+
+
+FAULTS: tuple[KnownFault, ...] = (
+    KnownFault(
+        "Deconvolution", "dilation is ignored",
+        lambda layer: any(size != 1 for size in layer.message.convolution_param.dilation),
+        _as(_clear_dilation), "deconvolution/dilation2",
+    ),
+    KnownFault(
+        "Exp", "in 4.14 values above 2.4e38 may be infinite",
+        lambda layer: True,
+        _overflowing_exp, "",
+    ),
+    KnownFault(
+        "InnerProduct", "transpose is ignored: the weights are read in the other order",
+        lambda layer: layer.message.inner_product_param.transpose,
+        _untransposed, "innerproduct/transpose",
+    ),
+    KnownFault(
+        "LRN", "k is ignored across channels: 1 is used",
+        lambda layer: layer.message.lrn_param.k != 1,
+        _lrn, "lrn/across3_k2",
+    ),
+    KnownFault(
+        "LRN", "powers are exp(-beta log s): their rounding grows with the exponent",
+        lambda layer: True,
+        _lrn, "",
+    ),
+    KnownFault(
+        "Log", "base, scale and shift are ignored",
+        lambda layer: layer.message.HasField("log_param"),
+        _as(_clear_log), "log/base10",
+    ),
+    KnownFault(
+        "MVN", "eps is added to the variance instead of the standard deviation",
+        lambda layer: layer.message.mvn_param.normalize_variance,
+        _eps_in_root, "mvn/eps",
+    ),
+    KnownFault(
+        "Pooling", "a MAX window wholly outside the map holds 0 instead of -FLT_MAX",
+        lambda layer: layer.message.pooling_param.pool == pb.PoolingParameter.MAX,
+        _zero_in_empty_windows, "pooling/max_k1s2_even",
+    ),
+    KnownFault(
+        "Scale", "of two bottoms with bias_term the second is ignored: the bias alone is added",
+        lambda layer: len(layer.bottoms) == 2 and layer.message.scale_param.bias_term,
+        _only_bias, "scale/two_bottoms_axis1",
+    ),
+    KnownFault(
+        "Swish", "beta is ignored: 1 is used",
+        lambda layer: layer.message.swish_param.beta != 1,
+        _as(_clear_beta), "swish/beta",
+    ),
+    KnownFault(
+        "TanH", "in 4.14 small values have an absolute error of up to 2^-21",
+        lambda layer: True,
+        _coarse_tanh, "tanh/plain",
+    ),
+)  # fmt: skip
+"""By layer type.  Beside them, of nets rather than layers: rules are ignored, so that a net of
+which they leave out layers is refused (rules/level2).  OpenCV itself refuses types that it lacks,
+and some settings of Reshape, Scale and Slice that Caffe takes."""
