@@ -85,9 +85,9 @@ def why(trial: Trial) -> str:
     """Why a mutant survives."""
     truth = trial.truth
     if not truth.stored:
-        return "the files are the same: a kernel that is symmetric or repeated, a map of 1 x 1"
+        return "the files are the same: zeros, a symmetric or repeated kernel, a map of 1 x 1"
     if not truth.changed:
-        return "no blob changes: what the changed value meets is 0, or is not selected"
+        return "no blob changes: what it meets is 0, or only its shape is read"
     if not trial.effective:
         return f"{truth.ratio:.2g} of the rounding bound of its layer"
     return f"MISSED: {trial.truth.ratio:.3g} times the bound"
