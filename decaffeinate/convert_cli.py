@@ -1,0 +1,149 @@
+"""The command `convert`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from decaffeinate.options import (
+    CONTEXT,
+    TargetOption,
+    dynamic_option,
+    failing_cleanly,
+    net_options,
+    nets_argument,
+    tolerance_options,
+)
+from decaffeinate.progress import Progress
+from decaffeinate.several import command_line, flat, refuse_for_several, run_several, usage
+
+__all__ = ["convert"]
+
+
+@click.command(context_settings=CONTEXT)
+@nets_argument
+@click.option(
+    "--to",
+    "targets",
+    type=TargetOption(),
+    multiple=True,
+    default=["onnx"],
+    show_default=True,
+    help="Target: onnx, pytorch, mxnet or all. May be given several times.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
+              help="Folder for the files; made if missing. Default: the current one.")  # fmt: skip
+@click.option(
+    "--name",
+    help="Stem of the files; what is no letter, digit or underscore becomes one, since the files "
+    "are also modules. Default: that of NET.",
+)
+@click.option(
+    "--opset",
+    type=int,
+    help="ONNX operator set, 13 or later. Default: 26, the newest that the "
+    "last three onnxruntime releases run.",
+)
+@click.option(
+    "--verify",
+    "verified",
+    is_flag=True,
+    help="Verify the written files; exit with 1 if they differ.",
+)
+@dynamic_option
+@tolerance_options
+@net_options
+@failing_cleanly
+def convert(
+    nets: Sequence[Path],
+    jobs: int | None,
+    targets: Sequence[Sequence[str]],
+    output: Path,
+    name: str | None,
+    opset: int | None,
+    verified: bool,
+    as_json: bool,
+    tolerance: dict[str, Any],
+    **options: Any,
+) -> None:
+    """Convert NET, with WEIGHTS, to ONNX, PyTorch or MXNet.
+
+    Without WEIGHTS, parameters are drawn from the fillers that NET states, and every output says
+    so.
+
+    Several nets, each perhaps followed by its weights, and folders are converted in parallel; one
+    that fails does not stop the others, and a summary ends it. In a folder, and the folders below
+    it, each net definition takes the weights beside it: those of the same stem, else the only ones
+    that fit. Files go to one folder, or to folders that mirror those of the nets where names would
+    be the same.
+
+    Exit code: 2 if any net failed, else 1 if any differs, else 0; 130 after Ctrl-C.
+
+    \b
+    Examples:
+      convert deploy.prototxt model.caffemodel --to onnx
+      convert deploy.prototxt model.caffemodel --to all -o converted --verify
+      convert train_val.prototxt --phase TRAIN --input-shape data=32,3,227,227
+      convert a.prototxt a.caffemodel b.prototxt b.caffemodel --to all -o converted
+      convert models --to onnx -o converted --jobs 2
+    """
+    from decaffeinate import api
+    from decaffeinate.jobs import ConvertJob, conversion_json
+    from decaffeinate.pairing import gather, places
+    from verify.tolerance import Tolerance
+
+    wanted = flat(targets)
+    if not verified and any(value is not None for value in tolerance.values()):
+        raise usage("a tolerance is given without --verify", "--verify, which it is for")
+    Tolerance.of(**tolerance)
+    _refuse_opset(opset, wanted)
+    gathered = gather(nets)
+    if gathered.several:
+        refuse_for_several({"--name": name})
+        placed = places([found.net for found in gathered.nets])
+        work = [
+            ConvertJob(
+                found, output / folder, stem, tuple(wanted), opset, verified, tolerance, options
+            )
+            for found, (folder, stem) in zip(gathered.nets, placed, strict=True)
+        ]
+        sys.exit(run_several(gathered, work, [job.output for job in work], jobs, as_json))
+    net, weights = gathered.nets[0].net, gathered.nets[0].weights
+    with Progress(as_json) as progress:
+        done = api.convert(net, weights, to=wanted, output=output, name=name, opset=opset,
+                           verifiable=verified, progress=progress, **options)  # fmt: skip
+        report = None
+        if verified:
+            report = api.verify(done.loaded, backends=wanted, manifest=done.manifest,
+                                progress=progress, **tolerance)  # fmt: skip
+            report.command = command_line("convert")
+    if as_json:
+        click.echo(json.dumps(conversion_json(done, report), indent=1))
+    else:
+        _show_conversion(done)
+        if report is not None:
+            from decaffeinate.terminal import show_report
+
+            show_report(report, notes=False)
+    sys.exit(report.exit_code if report is not None else 0)
+
+
+def _show_conversion(done: Any) -> None:
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
+    parameters = done.loaded.parameters
+    click.echo(
+        f"{done.loaded.net.name or done.name}: {parameters.count:,} parameters, {parameters.source}"
+    )
+    for path in [*done.files, done.manifest]:
+        click.echo(f"  {path}  {path.stat().st_size:,} bytes")
+
+
+def _refuse_opset(opset: int | None, targets: Sequence[str]) -> None:
+    if opset is not None and "onnx" not in targets:
+        raise usage("--opset is given, and ONNX is no target", "--to onnx or --to all")

@@ -1,0 +1,207 @@
+"""The command `verify`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from decaffeinate.options import (
+    CONTEXT,
+    BackendOption,
+    InputFile,
+    dynamic_option,
+    failing_cleanly,
+    images_options,
+    isolation_options,
+    net_options,
+    nets_argument,
+    tolerance_options,
+)
+from decaffeinate.progress import Progress
+from decaffeinate.several import command_line, flat, refuse_for_several, run_several, usage
+
+if TYPE_CHECKING:
+    from decaffeinate.pairing import Gathered
+    from verify.image_agreement import ImageAgreement
+
+__all__ = ["verify"]
+
+
+@click.command(context_settings=CONTEXT)
+@nets_argument
+@click.option("--backend", "backends", type=BackendOption(), multiple=True,
+              help="onnx, pytorch, mxnet or all; or a judge of NET itself, opencv (before 5) or "
+              "caffe (pycaffe); may be given several times. One that is asked for and cannot run "
+              "is a failure. Default: the targets that are installed.")  # fmt: skip
+@click.option(
+    "--converted",
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST",
+    help="Verify the files of an earlier conversion, given its NAME.manifest.json. Default: "
+    "convert into a temporary folder first.",
+)
+@click.option("--image", type=click.Path(path_type=Path), metavar="FILE",
+              help="Feed this image to the net's image input: resized, BGR, 0 to 255, "
+ "--mean subtracted.")  # fmt: skip
+@click.option("--mean", metavar="B,G,R|FILE",
+              help="Mean for --image and --images: numbers a channel, or a .binaryproto; 0: none. "
+              "Default: 104,117,123.")  # fmt: skip
+@click.option("--input", "arrays", type=InputFile(), multiple=True, metavar="BLOB=FILE.npy",
+              help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write report.json and report.html there; of several nets each in a folder of its own.",
+)
+@click.option(
+    "--repro",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where a backend fails, write the first layer that is wrong there, as a net of its own in "
+    "repro-BACKEND. Default: beside report.json.",
+)
+@tolerance_options
+@images_options
+@isolation_options
+@dynamic_option
+@net_options
+@failing_cleanly
+def verify(
+    nets: Sequence[Path],
+    jobs: int | None,
+    backends: Sequence[Sequence[str]],
+    converted: Path | None,
+    image: Path | None,
+    images: Path | None,
+    labels: Path | None,
+    mean: str | None,
+    arrays: Sequence[tuple[str, Path]],
+    tolerance: dict[str, Any],
+    report: Path | None,
+    repro: Path | None,
+    dynamic: Sequence[str],
+    as_json: bool,
+    isolation: dict[str, Any],
+    **options: Any,
+) -> None:
+    """Prove that conversions of NET compute what Caffe computes, blob by blob, with the same
+    parameters.
+
+    The reference executes Caffe's layers in float64, straight from NET, without the converter. The
+    files are read back from disk as they were written.
+
+    Several nets and folders are taken as `convert` takes them, and give one summary.
+
+    Exit code: 2 if any net failed, else 1 if any differs, else 0; 130 after Ctrl-C.
+
+    \b
+    Examples:
+      verify deploy.prototxt model.caffemodel --image cat.jpg
+      verify deploy.prototxt model.caffemodel --converted out/deploy.manifest.json --backend onnx
+      verify models --backend onnx --report reports
+    """
+    from decaffeinate import api
+    from decaffeinate.feeds import MEAN, make_feeds, refuse_together
+    from decaffeinate.jobs import VerifyJob, write_report
+    from decaffeinate.pairing import gather
+    from verify.tolerance import Tolerance
+
+    Tolerance.of(**tolerance)
+    refuse_together(images, labels, {"--image": image, "--input": arrays})
+    if mean is not None and image is None and images is None:
+        raise usage("--mean is given without --image", "an image that it is subtracted from")
+    if dynamic and converted is not None:
+        raise usage("--dynamic is given with --converted", "one of them: the manifest tells "
+                     "which sizes the files take")  # fmt: skip
+    own_mean, mean = mean, MEAN if mean is None else mean
+    gathered = gather(nets)
+    chosen = flat(backends) or _default_backends(converted, isolation["python"])
+    if gathered.several:
+        refuse_for_several({"--converted": converted, "--input": arrays, "--images": images})
+        in_reports = _folders(gathered, report)
+        work = [
+            VerifyJob(
+                found,
+                tuple(chosen),
+                image,
+                mean,
+                tolerance,
+                dynamic,
+                folder,
+                options,
+                isolation,
+                place,
+                command_line("verify"),
+            )
+            for found, folder, place in zip(
+                gathered.nets,
+                in_reports,
+                in_reports if repro is None else _folders(gathered, repro),
+                strict=True,
+            )
+        ]
+        folders = [folder for folder in in_reports if folder is not None]
+        sys.exit(run_several(gathered, work, folders, jobs, as_json))
+    net, weights = gathered.nets[0].net, gathered.nets[0].weights
+    with Progress(as_json) as progress:
+        loaded = api.load(net, weights, **options)
+        checks: dict[str, Any] = {
+            "backends": chosen,
+            "manifest": converted,
+            "dynamic": dynamic,
+            "repro": repro or report,
+            "progress": progress,
+            **tolerance,
+            **isolation,
+        }
+        rows: list[ImageAgreement] = []
+        if images is not None:
+            from decaffeinate.images import verify_images
+
+            outcome, rows = verify_images(loaded, images, mean=own_mean, labels=labels, **checks)
+        else:
+            feeds = make_feeds(loaded, dict(arrays), image, mean)
+            outcome = api.verify(loaded, feeds=feeds, **checks)
+        outcome.command = command_line("verify")
+    beside = {"images": [row.to_json() for row in rows]} if images is not None else {}
+    if report is not None:
+        write_report(report, outcome, beside)
+    if as_json:
+        click.echo(json.dumps(outcome.to_json() | beside, indent=1))
+    else:
+        from decaffeinate.terminal import show_report
+
+        show_report(outcome, layers=True)
+        if images is not None:
+            from decaffeinate.image_terminal import show_images
+
+            show_images(rows)
+    sys.exit(outcome.exit_code or int(not all(row.passed for row in rows)))
+
+
+def _folders(gathered: Gathered, parent: Path | None) -> list[Path | None]:
+    """A folder for each net below `parent`; none without one."""
+    from decaffeinate.pairing import places
+
+    if parent is None:
+        return [None] * len(gathered.nets)
+    return [parent / folder / stem for folder, stem in places([n.net for n in gathered.nets])]
+
+
+def _default_backends(converted: Path | None, elsewhere: Collection[str]) -> list[str]:
+    """Those that are installed, or have an interpreter of their own; of an earlier conversion,
+    those that it has files for."""
+    from decaffeinate.feeds import installed_backends
+
+    if converted is None:
+        return installed_backends(elsewhere)
+    from verify.runners.runner import read_conversion
+
+    targets = list(read_conversion(converted).manifest["targets"])
+    return [backend for backend in installed_backends(elsewhere) if backend in targets] or targets
