@@ -100,6 +100,7 @@ class _Task:
         for top in layer.tops:
             if top in self.discrete:
                 self.found.add(top, self._discrete(top, layer))
+                self._held_as(top, layer)
         others = [top for top in layer.tops if top not in self.discrete]
         if not others:
             return
@@ -132,15 +133,28 @@ class _Task:
         exact, bound, kind = judged
         for blob, rewrites in self.values.rewrites.items():
             last = rewrites[-1]
-            if (last.layer, last.top) == (layer, top) and blob not in self.discrete:
+            if (last.layer, last.top) == (layer, top):
                 shape = self.want[blob].shape
                 if exact.size == self.want[blob].size:
                     exact, bound = exact.reshape(shape), bound.reshape(shape)
                 self._compared(blob, self.got[blob], (exact, bound, kind), layer)
 
+    def _held_as(self, top: Blob, layer: Layer) -> None:
+        """The same for a discrete top: what it wrote is judged, and shared memory holds just it."""
+        for blob, rewrites in self.values.rewrites.items():
+            last = rewrites[-1]
+            if (last.layer, last.top) == (layer, top):
+                held, shape = self.got[top], self.want[blob].shape
+                held = held.reshape(shape) if held.size == self.want[blob].size else held
+                row = compare(self.names[blob], self.got[blob], held, 0.0, "discrete", layer.index)
+                self.found.add(blob, row)
+
     def _discrete(self, blob: Blob, layer: Layer) -> BlobComparison:
-        source, got = self.discrete[blob], self.got[blob]
-        want = settled(self.net, source, got, self.want[blob], lambda bottom: self.got[bottom])
+        source, got = self.discrete[blob], self.values.written(blob, layer)
+        want = Values(self.net, self.want).written(blob, layer)
+        want = settled(
+            self.net, source, got, want, lambda bottom: self.values.read(bottom, source[0])
+        )
         bound = (
             np.full(want.shape, ROUNDING) if is_exact(source) else self.tolerance.fixed_bound(want)
         )

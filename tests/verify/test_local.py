@@ -73,6 +73,51 @@ def test_a_rewritten_blob_hides_no_fault(blob: str) -> None:
         assert [name for name, row in judged(blob).items() if not row.passed] == [blob]
 
 
+THRESHOLD_REWRITES = """
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "p" type: "Power" bottom: "x" top: "a" power_param { scale: 3 } }
+layer { name: "s" type: "Split" bottom: "a" top: "b" top: "c" }
+layer { name: "t" type: "Threshold" bottom: "c" top: "c" }
+"""
+POSITIONS_REWRITTEN = """
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "m" type: "ArgMax" bottom: "x" top: "a" }
+layer { name: "s" type: "Split" bottom: "a" top: "b" top: "c" }
+layer { name: "p" type: "Power" bottom: "c" top: "c" power_param { shift: 1 } }
+"""
+
+
+def passing(text: str, changed: str | None, by: float = 0.0, cut: bool = False) -> dict[str, bool]:
+    """Which blobs of a net without parameters pass, one of them moved, or cut short."""
+    net = parse_net(text)
+    inputs = {"x": np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)}
+    want = reference.run(net, _NoParameters(), inputs)
+    names = {blob: f"{blob.name}@{blob.version}" for blob in want}
+    got = {blob: value.astype(np.float32) for blob, value in want.items()}
+    for blob, name in names.items():
+        if name == changed:
+            got[blob] = (got[blob] + np.float32(by))[:, : 2 if cut else None]
+    found = judge(net, _NoParameters(), names, got, want, DERIVED)
+    assert set(found.rows) == set(want)
+    return {row.blob: row.passed for row in found.rows.values()}
+
+
+@pytest.mark.parametrize("text", [THRESHOLD_REWRITES, POSITIONS_REWRITTEN])
+@pytest.mark.parametrize("blob", [None, "a@0", "b@0", "c@0", "c@1"])
+# -1 makes of what was rewritten what it was before.
+@pytest.mark.parametrize("by", [-1, 77])
+def test_memory_shared_with_positions_hides_no_fault(text: str, blob: str | None, by: int) -> None:
+    rows = passing(text, blob, by)
+    assert all(rows.values()) == (blob is None)
+    if blob in ("a@0", "b@0"):
+        assert not rows[blob]
+
+
+@pytest.mark.parametrize("blob", ["a@0", "b@0", "b@1"])
+def test_a_rewritten_blob_of_a_wrong_shape_is_a_finding(blob: str) -> None:
+    assert not all(passing(SHARED, blob, cut=True).values())
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_shows_at_its_layer_and_not_below(fault: str, tmp_path: Path) -> None:
     require("onnxruntime")
