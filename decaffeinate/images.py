@@ -186,7 +186,20 @@ def verify_images(
         }
         rows = agreement(loaded.net, loaded.parameters, _outputs(images), runners,
                          images.batches(progress), known)  # fmt: skip
+    report.notes += _left_out(images, [name for name in backends if name not in targets])
     return report, rows
+
+
+def _left_out(images: Images, judges: Sequence[str]) -> list[str]:
+    """Notes on what is compared on the first batch alone, where there are more."""
+    if len(images.paths) <= images.shape[0]:
+        return []
+    compared = _outputs(images)
+    others = [blob.name for blob in images.loaded.net.outputs if blob.name not in compared]
+    alone = f"compared on the first {images.shape[0]} of {len(images.paths)} images alone"
+    notes = [f'output "{name}" is {alone}: its values are positions or shares, or no image has '
+             "an item of its own in it" for name in others]  # fmt: skip
+    return notes + [f"{name} is {alone}: it is a judge of the source" for name in judges]
 
 
 def _outputs(images: Images) -> list[str]:

@@ -100,6 +100,21 @@ def test_the_statistics(tmp_path: Path, folder: Path) -> None:
     assert 0 <= row.drift < 1e-5
 
 
+def test_what_is_not_compared_on_all_images_is_noted(tmp_path: Path, folder: Path) -> None:
+    require("onnxruntime")
+    text = DEPLOY + 'layer { name: "m" type: "ArgMax" bottom: "p" top: "m" }\n'
+    checks: dict[str, Any] = {"backends": ["onnx", "caffe"]}
+    report, rows = verify_images(decaffeinate.load(net(tmp_path, text)), folder, **checks)
+    assert rows == []
+    found = [note for note in report.notes if "on the first 2 of 5 images alone" in note]
+    assert [note.split(" is ")[0] for note in found] == ['output "m"', "caffe"]
+    for path in folder.glob("[cd].png"):
+        path.unlink()
+    (folder / "more" / "e.png").unlink()
+    report, _ = verify_images(decaffeinate.load(net(tmp_path, text)), folder, **checks)
+    assert not any("alone" in note for note in report.notes)
+
+
 class Wrong:
     """Gives other values for the third image."""
 
