@@ -25,6 +25,7 @@ from verify.drift import measure, top_agreement
 from verify.harness import BACKENDS
 from verify.local import expected_of, judge
 from verify.reference.registry import FUNCTIONS, caffe_layer
+from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.tolerance import DERIVED, Tolerance
 
 SHARED = """
@@ -111,6 +112,25 @@ def test_memory_shared_with_positions_hides_no_fault(text: str, blob: str | None
     assert all(rows.values()) == (blob is None)
     if blob in ("a@0", "b@0"):
         assert not rows[blob]
+
+
+@pytest.mark.parametrize("by", [0, -1])
+def test_the_untouched_file_has_to_rewrite_positions(
+    by: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("onnxruntime")
+
+    class Moved(OnnxRuntimeRunner):
+        def outputs(self, inputs: Any) -> dict[str, Any]:
+            found = super().outputs(inputs)
+            return found | {"b": found["b"] + np.float32(by)}
+
+    path = tmp_path / "net.prototxt"
+    path.write_text(POSITIONS_REWRITTEN)
+    monkeypatch.setitem(BACKENDS, "onnx", Moved)
+    (result,) = decaffeinate.verify(path, backends=["onnx"]).results
+    wrong = [row.blob for row in result.blobs if not row.passed]
+    assert wrong == (["b (optimised)"] if by else [])
 
 
 @pytest.mark.parametrize("blob", ["a@0", "b@0", "b@1"])
