@@ -70,6 +70,7 @@ def test_what_is_no_manifest(text: str, told: str, tmp_path: Path) -> None:
          "targets.onnx.parameters[1].change is not text or null"),
         (["targets", "onnx", "constants"], {}, "targets.onnx.constants is not a list"),
         (["weights", "drawn"], "no", "weights.drawn is not true or false"),
+        (["dynamic"], 5, "dynamic is not a list"),
         (["folded"], [{}], 'folded[0] has no "layer"'),
     ],
 )  # fmt: skip

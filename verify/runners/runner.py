@@ -94,7 +94,9 @@ def read_conversion(manifest: Path) -> Conversion:
             expected=f"format {FORMAT}",
             hint="convert again with this version",
         )
-    wrong = _misfit(content, _MANIFEST, "")
+    given = content if isinstance(content, dict) else {}
+    further = {key: part for key, part in _FURTHER.items() if key in given}
+    wrong = _misfit(content, _MANIFEST | further, "")
     if wrong is not None:
         raise FileError(f"no manifest of a conversion: {wrong}", where=str(manifest),
                         expected=wanted, hint="convert again")  # fmt: skip
@@ -122,7 +124,9 @@ _MANIFEST: Any = {
     "folded": [{"layer": str, "position": int, "index": int, "reason": str}],
     "targets": {None: _TARGET},
 }
-"""What of a manifest is read; a dict with the key None stands for any keys."""
+_FURTHER: Any = {"dynamic": [str], "plugins": [{"name": str, "sha256": str}]}
+"""What of a manifest is read; the latter where it is there.  A dict with the key None stands for
+any keys."""
 _NAMES: Mapping[Any, str] = {
     dict: "an object", list: "a list", str: "text", int: "a whole number", bool: "true or false",
     str | None: "text or null",
