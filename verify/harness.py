@@ -193,6 +193,17 @@ class _Task:
             judged.append(replace(row, blob=f"{name} ({form})"))
         return judged
 
+    def hardly_judged(
+        self, backend: str, rows: Sequence[BlobComparison], outputs: Blobs
+    ) -> list[str]:
+        """Notes on outputs that may be off by their whole scale: 0 would pass for them."""
+        return [
+            f'{backend} on {self.feed}: rounding alone moves the output "{row.blob}" by '
+            f"{row.drift:.2g} of its scale, so the untouched file's is hardly judged"
+            for row in rows
+            if self.tolerance.derived and row.blob in outputs and row.drift * _DRIFTS >= 1
+        ]
+
     def _whole_bound(self, want: NDArray[np.float64], drift: float) -> NDArray[np.float64]:
         """What outputs may be off by, given the drift of the pass with all blobs visible."""
         bound = self.tolerance.fixed_bound(want)
@@ -260,6 +271,7 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
     forms_rows = [
         row for form, outputs in forms.items() for row in task.judged_form(form, outputs, got, rows)
     ]
+    notes += task.hardly_judged(backend, rows, forms[OPTIMISED])
     folder = _repro(task, backend, got, fault) if fault else None
     result = BackendResult(
         backend,

@@ -133,6 +133,22 @@ def test_the_untouched_file_has_to_rewrite_positions(
     assert wrong == (["b (optimised)"] if by else [])
 
 
+@pytest.mark.parametrize("shift", [1, 1e8])
+def test_outputs_that_rounding_alone_moves_are_noted(shift: float, tmp_path: Path) -> None:
+    require("onnxruntime")
+    layers = [
+        f'layer {{ name: "{top}" type: "Power" bottom: "{bottom}" top: "{top}" '
+        f"power_param {{ shift: {by} }} }}"
+        for bottom, top, by in (("x", "a", shift), ("a", "b", -shift))
+    ]
+    path = tmp_path / "net.prototxt"
+    path.write_text("\n".join([*POSITIONS_REWRITTEN.splitlines()[:2], *layers]))
+    report = decaffeinate.verify(path, backends=["onnx"])
+    assert report.passed
+    noted = [note for note in report.notes if 'moves the output "b"' in note]
+    assert len(noted) == (1 if shift > 1 else 0)
+
+
 @pytest.mark.parametrize("blob", ["a@0", "b@0", "b@1"])
 def test_a_rewritten_blob_of_a_wrong_shape_is_a_finding(blob: str) -> None:
     assert not all(passing(SHARED, blob, cut=True).values())
