@@ -134,7 +134,6 @@ import sys
 import numpy as np
 import mxnet as mx
 sys.path.insert(0, ".")
-from tests.verify.passes import every_blob
 import net_gluon
 inputs = [mx.nd.array(array) for array in np.load("inputs.npz").values()]
 net = net_gluon.load()

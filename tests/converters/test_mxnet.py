@@ -152,7 +152,6 @@ module.forward(mx.io.DataBatch([x]), is_train=False)
 from_checkpoint = module.get_outputs()[0].asnumpy()
 block = mx.gluon.SymbolBlock.imports("net-symbol.json", ["data"], "net-0000.params")
 from_block = block(x).asnumpy()
-from tests.verify.passes import every_blob
 import net_gluon
 from_source = net_gluon.load()(x).asnumpy()
 assert from_checkpoint.shape == (2, 5)

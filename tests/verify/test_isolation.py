@@ -26,6 +26,7 @@ from tests.verify import fake_backends as fakes
 from verify import harness
 from verify.isolation import BackendError, Isolation
 from verify.npz_messages import read_message, write_message
+from verify.report import BackendResult
 from verify.runners.runner import Conversion
 
 CASE = Case("nets/squeezenet_simple_bypass")
@@ -237,6 +238,11 @@ def test_a_failing_backend_is_a_failed_row(monkeypatch: pytest.MonkeyPatch) -> N
     assert report.exit_code == 1
 
 
+def told(result: BackendResult) -> tuple[object, ...]:
+    blobs = [(row.blob, row.shape, row.kind, row.passed) for row in result.blobs]
+    return result.backend, result.inputs, result.version, blobs, result.parity
+
+
 @pytest.mark.parametrize(
     ("backend", "package"), [("onnx", "onnxruntime"), ("pytorch", "torch"), ("mxnet", "mxnet")]
 )
@@ -246,7 +252,8 @@ def test_the_same_report(backend: str, package: str) -> None:
     here = decaffeinate.verify(loaded, backends=[backend])
     there = decaffeinate.verify(loaded, backends=[backend], python={backend: sys.executable})
     assert there.passed
-    assert there.results == here.results
+    # Not the errors: how a framework splits its sums among threads depends on its process.
+    assert [told(result) for result in there.results] == [told(result) for result in here.results]
 
 
 def test_the_command(tmp_path: Path) -> None:
