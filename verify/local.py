@@ -71,8 +71,10 @@ def judge(
     """
     task = _Task(net, parameters, names, got, want, tolerance, Values(net, got))
     for blob in net.inputs:
-        row = compare(names[blob], got[blob], want[blob], 0.0)
-        task.found.add(blob, row)
+        # What an input was fed lives on in what the first layer to rewrite its memory read.
+        rewritten = task.values.rewrites.get(blob)
+        fed = rewritten[0].bottom if rewritten else blob
+        task.found.add(fed, compare(names[fed], got[fed], want[fed], 0.0))
     for layer in net:
         if not (layer.tops and set(net.inputs).issuperset(layer.tops)):
             task.judge_layer(layer)

@@ -352,3 +352,24 @@ def test_tolerances_that_the_commands_refuse(
     assert result.exit_code == 2
     assert told in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_input_whose_memory_a_layer_rewrites() -> None:
+    net = parse_net(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }'
+        'layer { name: "c" type: "Concat" bottom: "x" top: "b" }'
+        'layer { name: "s" type: "Sigmoid" bottom: "b" top: "b" }'
+    )
+    fed = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
+    want = reference.run(net, _NoParameters(), {"x": fed})
+    names = {blob: str(blob) for blob in want}
+    right = {blob: value.astype(np.float32) for blob, value in want.items()}
+    found = judge(net, _NoParameters(), names, right, want, DERIVED)
+    assert all(row.passed for row in found.rows.values())
+    assert set(found.rows) == set(want)
+    for blob in want:
+        wrong = {**right, blob: right[blob] + np.float32(0.25)}
+        assert not all(
+            row.passed
+            for row in judge(net, _NoParameters(), names, wrong, want, DERIVED).rows.values()
+        )
