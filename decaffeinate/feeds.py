@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decaffeinate.api import Loaded
+from decaffeinate.loading import Loaded
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.mean import read_mean
 from verify.inputs import image_input, read_array, seeded_inputs

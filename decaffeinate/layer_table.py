@@ -10,7 +10,7 @@ from importlib import import_module
 
 from converters.emitter import Emitter
 from converters.lowering import LOWERINGS
-from decaffeinate.api import TARGETS  # which brings in every lowering
+from decaffeinate.conversion import TARGETS  # which brings in every lowering
 from ir.ops import PRIMITIVES
 from prototxt.net import DATA_LAYERS
 from prototxt.shapes import known_types

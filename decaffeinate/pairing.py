@@ -298,7 +298,7 @@ def places(nets: Sequence[Path]) -> list[tuple[Path, str]]:
     Raises:
         UsageError: names cannot be kept apart.
     """
-    from decaffeinate.api import file_stem
+    from decaffeinate.conversion import file_stem
 
     stems = [file_stem(net.name.removesuffix(".prototxt")) for net in nets]
     placed = [(Path(), stem) for stem in stems]

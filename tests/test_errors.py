@@ -178,11 +178,11 @@ def test_a_write_that_fails_leaves_no_file_of_any_target(
     which: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files of an earlier conversion stay as they were, to the byte."""
-    from decaffeinate import api
+    from decaffeinate import conversion
 
     args = ("convert", "net.prototxt", "net.caffemodel", "--to", "pytorch", "--to", "mxnet")
     assert invoke(*args, "-o", "out").exit_code == 0
-    original = api._emitter
+    original = conversion._emitter
     seen: list[str] = []
 
     def emitter(*settings: object) -> object:
@@ -200,7 +200,7 @@ def test_a_write_that_fails_leaves_no_file_of_any_target(
         made.emit = emit_failing
         return made
 
-    monkeypatch.setattr(api, "_emitter", emitter)
+    monkeypatch.setattr(conversion, "_emitter", emitter)
     for output in ("out", "new"):
         seen.clear()
         message = refused(folder, *args, "--seed", "1", "-o", output)
@@ -215,12 +215,12 @@ def test_a_write_that_fails_leaves_no_file_of_any_target(
 def test_a_program_error_leaves_no_file_either(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decaffeinate import api
+    from decaffeinate import conversion
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "target_entry", interrupted)
+    monkeypatch.setattr(conversion, "target_entry", interrupted)
     before = listing(folder)
     result = invoke("convert", "net.prototxt", "net.caffemodel", "--to", "mxnet", "-o", "out")
     assert result.exit_code != 0

@@ -1,0 +1,193 @@
+"""Writing a net as the files of one or more targets."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from converters.emitter import Artifact, Emitter, Provenance
+from converters.manifest import describe, manifest_artifact, target_entry
+from converters.open_sizes import lower_open
+from decaffeinate.loading import Loaded, load
+from decaffeinate.plugin_tables import check_references
+from decaffeinate.plugins import use_plugins
+from decaffeinate.version import __version__
+from ir import Graph
+from prototxt.atomic import Staging
+from prototxt.errors import UnsupportedError, UsageError
+from prototxt.files import name_of
+
+__all__ = ["TARGETS", "Conversion", "convert", "file_stem"]
+
+TARGETS: dict[str, tuple[str, str]] = {
+    "onnx": ("converters.onnx", "OnnxEmitter"),
+    "pytorch": ("converters.pytorch", "PyTorchEmitter"),
+    "mxnet": ("converters.mxnet", "MXNetEmitter"),
+}
+"""Module and class of each target's emitter; imported only when it is used."""
+
+_TOOL = f"decaffeinate {__version__}"
+_SIGNED = b"Converted by: decaffeinate "
+"""What the head of every Python file that a conversion writes says."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion wrote."""
+
+    name: str
+    folder: Path
+    manifest: Path
+    files: tuple[Path, ...]
+    loaded: Loaded
+    graph: Graph
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Loaded.notes`."""
+        return self.loaded.notes
+
+
+def convert(
+    net: str | Path | Loaded,
+    weights: str | Path | None = None,
+    *,
+    to: str | Sequence[str] = ("onnx",),
+    output: str | Path = ".",
+    name: str | None = None,
+    opset: int | None = None,
+    dynamic: Sequence[str] = (),
+    verifiable: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Conversion:
+    """Convert a net to one or more targets; all files are written, or none.
+
+    Args:
+        net: the prototxt, or what `load` returned.
+        weights: the weights; None draws from the net's fillers.
+        to: a name of TARGETS, or several.
+        output: the folder; made if it is missing.
+        name: stem of the files; the prototxt's by default.
+        opset: ONNX operator set; by default the newest that current runtimes run.
+        dynamic: which sizes the files are to take beside the declared ones: "batch", "spatial" or
+            both; see `converters.open_sizes`.
+        verifiable: refuse, before anything is written, a net that `verify` cannot judge.
+        progress: told what is being done.
+        options: further arguments of `load`.
+
+    Raises:
+        DecaffeinateError: see `prototxt.errors`; nothing has been written then.
+    """
+    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    use_plugins(loaded.plugins)
+    if verifiable and loaded.plugins:
+        check_references(loaded.net)
+    stem = file_stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
+    graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
+    targets = [to] if isinstance(to, str) else to
+    emitters = {
+        target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in targets
+    }
+    planned = {target: emitter.emit() for target, emitter in emitters.items()}
+    folder = Path(output)
+    _spare_own_sources(
+        folder / artifact.name for artifacts in planned.values() for artifact in artifacts
+    )
+    files: list[Path] = []
+    # Hashing the files for the manifest takes longer than writing them, so it goes on beside.
+    with Staging(folder) as staging, ThreadPoolExecutor(max_workers=2) as hashing:
+        description = hashing.submit(
+            describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed
+        )
+        described = {}
+        for target, artifacts in planned.items():
+            written = {}
+            for artifact in artifacts:
+                progress(f"writing {artifact.name}")
+                written[artifact.name] = _write(artifact, staging)
+            described[target] = hashing.submit(target_entry, emitters[target], graph, written)
+            files += [folder / artifact for artifact in written]
+        content = description.result()
+        if loaded.plugins:
+            content["plugins"] = [plugin.to_json() for plugin in loaded.plugins]
+        content["dynamic"] = sorted(dynamic)
+        entries = _kept_targets(folder / f"{stem}.manifest.json", content)
+        entries |= {target: entry.result() for target, entry in described.items()}
+        content["targets"] = {target: entries[target] for target in sorted(entries)}
+        manifest = manifest_artifact(stem, content)
+        _write(manifest, staging)
+    return Conversion(stem, folder, folder / manifest.name, tuple(files), loaded, graph)
+
+
+def _emitter(
+    target: str, graph: Graph, stem: str, provenance: Provenance, opset: int | None
+) -> Emitter:
+    if target not in TARGETS:
+        raise UsageError(f'unknown target "{target}"', expected="one of " + ", ".join(TARGETS))
+    module, cls = TARGETS[target]
+    try:
+        emitter: type[Emitter] = getattr(import_module(module), cls)
+    except ModuleNotFoundError as error:
+        raise UnsupportedError(
+            f'writing {target} needs the package "{error.name}"',
+            hint=f"pip install 'decaffeinate[{target}]'",
+        ) from None
+    settings = {"opset": opset} if target == "onnx" else {}
+    return emitter(graph, stem, provenance, **settings)
+
+
+def _write(artifact: Artifact, staging: Staging) -> Path:
+    part = staging.place(artifact.name)
+    artifact.write(part)
+    return part
+
+
+def _spare_own_sources(paths: Iterable[Path]) -> None:
+    """Refuse to write over a Python file that no conversion wrote, such as the net's plugin."""
+    for path in paths:
+        if path.suffix == ".py" and path.is_file() and _SIGNED not in path.read_bytes():
+            raise UsageError(
+                "this file was not written by a conversion, and would be overwritten",
+                where=str(path),
+                expected="a place for the files where nothing of yours has the same name",
+                hint="choose another folder with --output, or another stem with --name",
+            )
+
+
+def _provenance(loaded: Loaded) -> Provenance:
+    weights = name_of(loaded.weights) if loaded.weights is not None else loaded.parameters.source
+    net = f"{loaded.net.name or 'net'} ({name_of(Path(loaded.net.path))})"
+    return Provenance(_TOOL, net, weights)
+
+
+_TAKEN = frozenset(("mxnet", "numpy", "pathlib", "safetensors", "torch", "typing"))
+"""Modules that emitted files import; a file of such a name would stand in for them."""
+
+
+def file_stem(name: str) -> str:
+    """A name for files: also a valid module name, since Python files are imported by it."""
+    stem = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not stem or stem[0].isdigit():
+        stem = f"_{stem}"
+    return f"{stem}_net" if keyword.iskeyword(stem) or stem in _TAKEN else stem
+
+
+def _kept_targets(manifest: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Targets that an earlier conversion of the very same files wrote there."""
+    try:
+        earlier = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    targets = earlier.get("targets") if isinstance(earlier, dict) else None
+    if not isinstance(targets, dict):
+        return {}
+    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic", "plugins")
+    return targets if all(earlier.get(key) == content.get(key) for key in same) else {}

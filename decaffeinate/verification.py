@@ -1,0 +1,137 @@
+"""Verifying the files of a conversion."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.open_sizes import other_sizes
+from decaffeinate.conversion import convert
+from decaffeinate.loading import Loaded, load
+from decaffeinate.plugins import other_plugins, use_plugins
+from decaffeinate.version import __version__
+
+if TYPE_CHECKING:
+    from verify.isolation import Isolation
+    from verify.report import Report
+    from verify.tolerance import Tolerance
+
+__all__ = ["verify"]
+
+
+def verify(
+    net: str | Path | Loaded,
+    weights: str | Path | None = None,
+    *,
+    backends: Sequence[str] = ("onnx", "pytorch", "mxnet"),
+    manifest: str | Path | None = None,
+    feeds: Mapping[str, Mapping[str, Any]] | None = None,
+    tolerance: str | float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    repro: str | Path | None = None,
+    opset: int | None = None,
+    dynamic: Sequence[str] = (),
+    isolate: bool = False,
+    python: Mapping[str, str | Path] | None = None,
+    timeout: float | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Report:
+    """Prove that converted files compute what Caffe computes, blob by blob, and hold its
+    parameters.
+
+    Args:
+        net: the prototxt, or what `load` returned.
+        weights: the weights; None draws from the net's fillers.
+        backends: names of TARGETS; and "opencv" or "caffe", which read the net's own files
+            (`verify.judges`).
+        manifest: of an earlier conversion whose files are to be verified; by default the net is
+            converted into a temporary folder first.  Either way the files are read back from disk.
+        feeds: sets of inputs by name, each an array an input blob; by default one of seeded noise.
+        tolerance: "derived", which is the default: each value of each layer has a rounding bound of
+            its own (`verify.rounding`), given what the backend fed the layer; or a number, the
+            greatest error as a part of a blob's greatest magnitude.
+        rtol: with `atol` instead of a tolerance: |got - want| <= atol + rtol * |want|.
+        atol: see `rtol`.
+        repro: a folder in which, where a backend fails, the first layer that is wrong is written as
+            a net of its own, as repro-BACKEND.
+        opset: as for `convert`.
+        dynamic: as for `convert`.  Files that take other sizes are verified at three: the declared
+            one and two others, which the report names.
+        isolate: run each backend in a process of its own; one that crashes or hangs has failed
+            then, and the others go on.
+        python: interpreters, by backend, to run in (and in a process of its own in any case).
+        timeout: seconds that an isolated backend may take for one answer.
+        progress: told what is being done.
+        options: further arguments of `load`.
+
+    Raises:
+        DecaffeinateError: see `prototxt.errors`.
+    """
+    from verify.isolation import isolation_of
+    from verify.judges import JUDGES
+    from verify.tolerance import Tolerance
+
+    allowed = Tolerance.of(tolerance, rtol, atol)
+    place = None if repro is None else Path(repro)
+    isolation = isolation_of(backends, isolate, python or {}, timeout)
+    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    use_plugins(loaded.plugins)
+    if manifest is not None:
+        return _judged(loaded, Path(manifest), backends, feeds, allowed, progress, isolation, place)
+    with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
+        targets = [backend for backend in backends if backend not in JUDGES]
+        done = convert(loaded, to=targets, output=folder, opset=opset, dynamic=dynamic,
+                       progress=progress)  # fmt: skip
+        return _judged(loaded, done.manifest, backends, feeds, allowed, progress, isolation, place)
+
+
+def _judged(
+    loaded: Loaded,
+    manifest: Path,
+    backends: Sequence[str],
+    feeds: Mapping[str, Mapping[str, Any]] | None,
+    tolerance: Tolerance,
+    progress: Callable[[str], None],
+    isolation: Isolation,
+    repro: Path | None,
+) -> Report:
+    """The verification of a conversion's files at the declared sizes, and at others where they take
+    others."""
+    from verify.harness import verify_conversion
+    from verify.inputs import seeded_inputs
+    from verify.runners.runner import read_conversion
+
+    def noise(at: Loaded, label: str) -> dict[str, Mapping[str, Any]]:
+        return {label: seeded_inputs(at.net, at.shapes, at.seed)}
+
+    conversion = read_conversion(manifest)
+    fed = feeds if feeds is not None else noise(loaded, f"noise (seed {loaded.seed})")
+    cases = [(loaded, fed)]
+    for sizes in other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ())):
+        label = " ".join(f"{name}={','.join(map(str, n))}" for name, n in sizes.items())
+        resized = loaded.resized(sizes)
+        cases.append((resized, noise(resized, f"noise at {label}")))
+    report, *others = (
+        verify_conversion(
+            at.net,
+            at.shapes,
+            at.parameters,
+            conversion,
+            backends,
+            fed,
+            tolerance,
+            progress,
+            isolation,
+            repro,
+        )
+        for at, fed in cases
+    )
+    report.environment = {"decaffeinate": __version__, **report.environment}
+    report.notes += other_plugins(loaded.plugins, conversion.manifest)
+    for other in others:
+        report.add(other)
+    return report
