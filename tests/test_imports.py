@@ -71,6 +71,10 @@ RUNNERS = {
     "verify/runners/mxnet.py": {"mxnet"},
     "verify/runners/opencv.py": {"cv2"},
     "verify/runners/caffe.py": {"caffe"},
+    "verify/artifacts/onnx.py": {"onnx", "onnxruntime"},
+    "verify/artifacts/pytorch.py": {"torch"},
+    "verify/artifacts/pytorch_files.py": {"torch", "safetensors"},
+    "verify/artifacts/mxnet.py": {"mxnet"},
 }
 """The only files that import these; each does so by name, once its backend is asked for."""
 
