@@ -86,8 +86,8 @@ class OnnxArtifact:
         kinds = {entry.name: entry.type for entry in session.get_outputs()}
         wanted = [name for name, kind in kinds.items() if _element(kind) in _TYPES]
         found = self._run(session, wanted, feed)
-        recording = _Recording(feed, self._initializers())
-        for node in _sorted(self._model.graph.node, {*feed, *recording.stored}):
+        recording = _Recording(feed, self.parameters())
+        for node in _sorted(self._computing(), {*feed, *recording.stored}):
             recording.add(node, found)
         outputs = {port.name: recording.place(port.name) for port in self.outputs}
         values = tuple(recording.values)
@@ -151,11 +151,15 @@ class OnnxArtifact:
         known = declared[entry.name].type.tensor_type.HasField("shape")
         return Port(entry.name, sizes if known else None, _TYPES[element])
 
+    def _computing(self) -> list[Any]:
+        """The nodes but Constant ones: onnxruntime loses a sparse one that is made an output."""
+        return [node for node in self._model.graph.node if node.op_type != "Constant"]
+
     def _instrumented(self) -> bytes:
         model = self._onnx.ModelProto()
         model.CopyFrom(self._model)
         there = {output.name for output in model.graph.output}
-        for node in model.graph.node:
+        for node in self._computing():
             for name in node.output:
                 if name and name not in there:
                     model.graph.output.append(self._onnx.ValueInfoProto(name=name))
@@ -195,7 +199,8 @@ class OnnxArtifact:
         folder = str(self._path.parent)
         values = self._onnx.numpy_helper.to_array(sparse.values, folder)
         places = self._onnx.numpy_helper.to_array(sparse.indices, folder)
-        dense: NDArray[Any] = np.zeros(tuple(sparse.dims), values.dtype)
+        sizes = [int(size) for size in sparse.dims]
+        dense: NDArray[Any] = np.zeros(sizes, values.dtype)
         if places.ndim == 1:
             dense.reshape(-1)[places] = values
         else:
@@ -211,7 +216,7 @@ class _Recording:
     ) -> None:
         self.values = [TracedValue(name, "input", array, ()) for name, array in feed.items()]
         self.stored = stored
-        self._sources = {value.name: (i,) for i, value in enumerate(self.values)}
+        self._sources: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(feed)}
 
     def add(self, node: Any, found: Mapping[str, NDArray[Any]]) -> None:
         """A node's outputs.  One that is no array, such as a sequence, is no value: who reads it is
@@ -219,7 +224,6 @@ class _Recording:
         reads = dict.fromkeys(_reads(node))
         sources = tuple(dict.fromkeys(i for name in reads for i in self._from(name)))
         kind = node.op_type if node.domain in _ONNX else f"{node.domain}:{node.op_type}"
-        kind = "parameter" if kind == "Constant" else kind
         for name in filter(None, node.output):
             if name in found:
                 self.values.append(TracedValue(name, kind, found[name], sources))
