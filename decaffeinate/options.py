@@ -264,10 +264,11 @@ class Interpreter(_Parameter):
         if not isinstance(value, str):
             return value
         backend, equals, path = value.partition("=")
-        if not equals or backend not in _TARGETS or not path:
+        known = (*_TARGETS, *_JUDGES)
+        if not equals or backend not in known or not path:
             self.fail(
                 f'"{value}" is no interpreter of a backend; give BACKEND=PATH with a backend '
-                f"among {', '.join(_TARGETS)}", param, ctx,
+                f"among {', '.join(known)}", param, ctx,
             )  # fmt: skip
         return backend, path
 
@@ -286,8 +287,8 @@ def isolation_options(command: Callable[..., None]) -> Callable[..., None]:
         type=Interpreter(),
         multiple=True,
         metavar="BACKEND=PATH",
-        help="Run this backend under another Python, which needs numpy, protobuf and the framework "
-        "alone; may be given several times.",
+        help="Run this backend, or judge, under another Python, which needs numpy, protobuf and "
+        "the framework alone (for caffe: numpy and pycaffe); may be given several times.",
     )
     @click.option(
         "--timeout",

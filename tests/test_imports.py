@@ -70,7 +70,7 @@ RUNNERS = {
     "verify/runners/pytorch.py": {"torch", "safetensors"},
     "verify/runners/mxnet.py": {"mxnet"},
     "verify/runners/opencv.py": {"cv2"},
-    "verify/runners/caffe.py": {"caffe"},
+    "verify/runners/caffe_process.py": {"caffe"},
     "verify/artifacts/onnx.py": {"onnx", "onnxruntime"},
     "verify/artifacts/pytorch.py": {"torch"},
     "verify/artifacts/pytorch_files.py": {"torch", "safetensors"},

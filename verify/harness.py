@@ -112,7 +112,9 @@ def verify_conversion(
             progress(f"{backend} on {feed}")
             if backend in judges.JUDGES:
                 report.results.append(
-                    judges.judge(backend, net, parameters, inputs, feed, names, exact, tolerance)
+                    judges.judge(
+                        backend, net, parameters, inputs, feed, names, exact, tolerance, isolation
+                    )
                 )
                 continue
             result, blobs_of = _run(task, backend, report.notes)

@@ -7,6 +7,7 @@ docs/isolation.md describes the protocol.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,24 +22,27 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import prototxt
 import verify
 from prototxt import errors
 from prototxt.errors import DecaffeinateError, UsageError
 from verify.npz_messages import read_message, write_message
-from verify.runners.runner import Conversion, Runner
 
 __all__ = ["TIMEOUT", "BackendError", "Isolation", "isolation_of"]
+
+T = TypeVar("T")
 
 TIMEOUT = 600.0
 """Seconds that a backend may take for one answer: to be imported, or to run the net once."""
 
 _LOG_LINES = 4
 _LOG_WIDTH = 200
-_CRASH = "Fatal Python error"
-"""How Python's own account of a crash begins; the innermost call follows it."""
+_NEEDS = "a Python from 3.10 on that has NumPy, protobuf and the framework"
+_CRASH = re.compile(r"Fatal Python error|F\d{4,8} \d\d:\d\d:\d\d")
+"""How an account of a crash begins: Python's own, which the innermost call follows, or glog's of a
+check that failed, as Caffe's do."""
 _LONGEST_WAIT = 0.02  # seconds between two looks for an answer
 
 
@@ -75,20 +79,25 @@ class Isolation:
                     expected="the path of a Python that has NumPy, protobuf and the framework",
                 )
 
-    def start(
-        self, backend: str, factory: Callable[[Conversion], Runner], conversion: Conversion
-    ) -> Runner:
-        """The runner of a backend: in this process, or one that passes every call on to another.
+    def start(self, backend: str, factory: Callable[..., T], *arguments: Any) -> T:
+        """The runner of a backend, or the engine of a judge: in this process, or one that passes
+        every call on to another.
+
+        Args:
+            backend: its name.
+            factory: makes it.  One with a `program`, the path of a Python file, has this run in
+                place of `verify.isolated`, in an interpreter that has what its `needs` tells.
+            arguments: of the factory.
 
         Raises:
             DecaffeinateError: whatever the runner raises; `BackendError` if its process fails.
         """
         if not self.everywhere and backend not in self.python:
-            return factory(conversion)
+            return factory(*arguments)
         python = shutil.which(self.python.get(backend, sys.executable)) or sys.executable
         timeout = TIMEOUT if self.timeout is None else self.timeout
         # Made of the factory's own methods, which no type checker sees.
-        return cast(Runner, _IsolatedRunner(backend, python, timeout, factory, conversion))
+        return cast(T, _IsolatedRunner(backend, python, timeout, factory, *arguments))
 
 
 def isolation_of(
@@ -125,11 +134,12 @@ class _IsolatedRunner:
         backend: str,
         python: str,
         timeout: float,
-        factory: Callable[..., Runner],
+        factory: Callable[..., Any],
         *arguments: Any,
     ) -> None:
         self._kind = factory
-        self._process = _Process(backend, python, timeout)
+        self._process = _Process(backend, python, timeout, getattr(factory, "program", None),
+                                 getattr(factory, "needs", _NEEDS))  # fmt: skip
         # Also where the caller is interrupted, and when the interpreter ends.
         close = weakref.finalize(self, self._process.close)
         name = f"{factory.__module__}:{getattr(factory, '__qualname__', '')}"
@@ -150,18 +160,21 @@ class _IsolatedRunner:
 class _Process:
     """A child process with a temporary folder for the messages."""
 
-    def __init__(self, backend: str, python: str, timeout: float) -> None:
+    def __init__(
+        self, backend: str, python: str, timeout: float, program: Path | None, needs: str
+    ) -> None:
         self._backend = backend
         self._python = python
         self._timeout = timeout
+        self._needs = needs
         self._asked = 0
         self._folder = Path(tempfile.mkdtemp(prefix="decaffeinate-isolated-"))
         try:
-            _provide_packages(self._folder / "packages")
+            what = _provided(self._folder / "packages", program)
             with (self._folder / "log").open("wb") as log:
                 self._child = subprocess.Popen(
                     # No shell; and what the framework prints is for the log alone.
-                    [os.path.abspath(python), "-m", "verify.isolated", str(self._folder)],
+                    [os.path.abspath(python), *what, str(self._folder)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -235,8 +248,7 @@ class _Process:
         foreign = self._python != sys.executable and "starting" in what
         return BackendError(
             f"{self._backend}: its process ended {how}, {what}",
-            expected="a Python from 3.10 on that has NumPy, protobuf and the framework: "
-            f"{self._python}" if foreign else None,
+            expected=f"{self._needs}: {self._python}" if foreign else None,
             details=self._log(),
         )  # fmt: skip
 
@@ -245,7 +257,7 @@ class _Process:
         with suppress(OSError):
             text = (self._folder / "log").read_bytes()[-10_000:].decode(errors="replace")
             lines = [line for line in text.splitlines() if line.strip()]
-            crashes = [i for i, line in enumerate(lines) if line.startswith(_CRASH)]
+            crashes = [i for i, line in enumerate(lines) if _CRASH.match(line)]
             first = crashes[-1] if crashes else max(0, len(lines) - _LOG_LINES)
             return ["".join(c if c.isprintable() else "?" for c in line)[:_LOG_WIDTH]
                     for line in lines[first : first + _LOG_LINES]]  # fmt: skip
@@ -276,16 +288,19 @@ def _restored(error: Mapping[str, Any]) -> DecaffeinateError:
     return kind(error["what"], **{name: error[name] for name in named})
 
 
-def _provide_packages(folder: Path) -> None:
-    """A folder with our packages alone: an interpreter of another version must not see the NumPy
-    that is installed beside them here."""
+def _provided(folder: Path, program: Path | None) -> list[str]:
+    """What Python is to run, and on its path a folder with what that needs of ours alone: an
+    interpreter of another version must not see the NumPy that is installed beside it here."""
     folder.mkdir()
+    if program is not None:
+        return [str(shutil.copy(program, folder))]  # a program's own folder is on its path too
     for package in (prototxt, verify):
         place = Path(str(package.__file__)).resolve().parent
         try:
             (folder / place.name).symlink_to(place, target_is_directory=True)
         except OSError:  # Windows, without the right to make links
             shutil.copytree(place, folder / place.name)
+    return ["-m", "verify.isolated"]
 
 
 def _environment(packages: Path) -> dict[str, str]:

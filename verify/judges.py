@@ -8,9 +8,10 @@ Caffe is neither held against the net nor passed over: it is named.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from prototxt.weights import read_weights
 from verify import local
 from verify.compare import BlobComparison
 from verify.drift import Agreement, class_axes, measure, top_agreement
+from verify.isolation import Isolation
 from verify.report import BackendResult, Fault
 from verify.rounding import ratios
 from verify.runners.caffe import CaffeJudge
@@ -33,7 +35,10 @@ from verify.tolerance import Tolerance
 
 __all__ = ["JUDGES", "judge"]
 
-JUDGES: dict[str, Callable[[], Judge]] = {"opencv": OpenCVJudge, "caffe": CaffeJudge}
+JUDGES: dict[str, type[OpenCVJudge] | type[CaffeJudge]] = {
+    "opencv": OpenCVJudge,
+    "caffe": CaffeJudge,
+}
 """What `--backend` takes beside the targets."""
 
 
@@ -46,6 +51,7 @@ def judge(
     names: Mapping[Blob, str],
     exact: Mapping[Blob, Array],
     tolerance: Tolerance,
+    isolation: Isolation | None = None,
 ) -> BackendResult:
     """What a judge makes of the net's own files, each layer held to the reference.
 
@@ -58,13 +64,14 @@ def judge(
         names: what the report calls each blob.
         exact: what the reference makes of the whole net.
         tolerance: what is allowed.
+        isolation: whether it runs in a process of its own; None is in this one.
 
     Returns:
         A row for the report; a judge that cannot run, or of which nothing could be compared, has a
         `problem`.
     """
     try:
-        runner = JUDGES[name]()
+        runner = _judge(name, isolation or Isolation())
         version = runner.version()
     except DecaffeinateError as error:
         return BackendResult(name, feed, problem=str(error), judge=True)
@@ -88,6 +95,13 @@ def judge(
         first_fault=_first(net, rows), outputs=court.agreements(rows), notes=tuple(notes),
         judge=True,
     )  # fmt: skip
+
+
+def _judge(name: str, isolation: Isolation) -> Judge:
+    """The judge, whose framework may be in another process."""
+    kind: Any = JUDGES[name]
+    made: Judge = kind(isolation.start(name, kind.engine))
+    return made
 
 
 @dataclass(frozen=True)

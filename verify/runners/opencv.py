@@ -16,19 +16,16 @@ from prototxt.net import Net
 from verify.runners.judge import Array, Forward, KnownFault
 from verify.runners.opencv_faults import FAULTS
 
-__all__ = ["OpenCVJudge"]
+__all__ = ["OpenCVEngine", "OpenCVJudge"]
 
 
-class OpenCVJudge:
-    """Runs the prototxt in `cv2.dnn` on the CPU, layer for layer: without fusing, and without
-    Winograd's convolutions, whose rounding is not bounded by the sum's.
+class OpenCVEngine:
+    """`cv2.dnn` on the CPU, layer for layer: without fusing, and without Winograd's convolutions,
+    whose rounding is not bounded by the sum's.
 
     Raises:
         UnsupportedError: no OpenCV, or one that reads Caffe no longer.
     """
-
-    name = "OpenCV"
-    faults: Sequence[KnownFault] = FAULTS
 
     def __init__(self) -> None:
         hint = "pip install 'decaffeinate[opencv]'"
@@ -46,35 +43,34 @@ class OpenCVJudge:
         """The version of OpenCV."""
         return f"OpenCV {self._cv2.__version__}"
 
-    def forward(self, net: Net, weights: Path | None, inputs: Mapping[str, Array]) -> Forward:
-        """See `Judge`."""
-        if net.phase != "TEST":
-            raise UnsupportedError("OpenCV computes the phase TEST only", where=net.path,
-                                   hint="leave out --phase TRAIN, or --backend opencv")  # fmt: skip
+    def run(
+        self, net: Path, weights: Path | None, inputs: Mapping[str, Array]
+    ) -> tuple[list[str], list[Sequence[Array]]]:
+        """One forward pass: what OpenCV calls the layers, and the tops of each.
+
+        Args:
+            net: the prototxt.
+            weights: a .caffemodel, None where there are no parameters.
+            inputs: by blob name.
+
+        Raises:
+            UnsupportedError: OpenCV cannot read or run the net.
+        """
         with self._silence():
             try:
-                names, made = self._run(net, weights, inputs)
+                return self._run(net, weights, inputs)
             except self._cv2.error as error:
                 reason = " ".join((error.err or str(error)).split())
                 raise UnsupportedError(
-                    f"OpenCV cannot run this net: {reason}", where=net.path,
+                    f"OpenCV cannot run this net: {reason}", where=str(net),
                     hint="leave out --backend opencv",
                 ) from None  # fmt: skip
-        called = _opencv_names(net)
-        foreign = [name for name in names if name not in {*called.values(), *_copies(net)}]
-        if foreign:
-            raise UnsupportedError(
-                f"known fault of OpenCV: it ignores the rules of layers, and also runs "
-                f"{', '.join(foreign)}",
-                where=net.path, expected="a net of which rules leave out nothing",
-            )  # fmt: skip
-        return _by_blob(net, called, dict(zip(names, made, strict=True)))
 
     def _run(
-        self, net: Net, weights: Path | None, inputs: Mapping[str, Array]
+        self, net: Path, weights: Path | None, inputs: Mapping[str, Array]
     ) -> tuple[list[str], list[Sequence[Array]]]:
         dnn = self._cv2.dnn
-        files = [net.path] if weights is None else [net.path, str(weights)]
+        files = [str(net)] if weights is None else [str(net), str(weights)]
         loaded = dnn.readNetFromCaffe(*files)
         loaded.setPreferableBackend(dnn.DNN_BACKEND_OPENCV)
         loaded.setPreferableTarget(dnn.DNN_TARGET_CPU)
@@ -97,6 +93,37 @@ class OpenCVJudge:
             yield
         finally:
             logging.setLogLevel(before)
+
+
+class OpenCVJudge:
+    """Runs the prototxt in OpenCV, as `OpenCVEngine` does."""
+
+    name = "OpenCV"
+    faults: Sequence[KnownFault] = FAULTS
+    engine = OpenCVEngine
+
+    def __init__(self, engine: OpenCVEngine | None = None) -> None:
+        self._engine = OpenCVEngine() if engine is None else engine
+
+    def version(self) -> str:
+        """See `Judge`."""
+        return self._engine.version()
+
+    def forward(self, net: Net, weights: Path | None, inputs: Mapping[str, Array]) -> Forward:
+        """See `Judge`."""
+        if net.phase != "TEST":
+            raise UnsupportedError("OpenCV computes the phase TEST only", where=net.path,
+                                   hint="leave out --phase TRAIN, or --backend opencv")  # fmt: skip
+        names, made = self._engine.run(Path(net.path), weights, dict(inputs))
+        called = _opencv_names(net)
+        foreign = [name for name in names if name not in {*called.values(), *_copies(net)}]
+        if foreign:
+            raise UnsupportedError(
+                f"known fault of OpenCV: it ignores the rules of layers, and also runs "
+                f"{', '.join(foreign)}",
+                where=net.path, expected="a net of which rules leave out nothing",
+            )  # fmt: skip
+        return _by_blob(net, called, dict(zip(names, made, strict=True)))
 
 
 def _opencv_names(net: Net) -> dict[int, str]:
