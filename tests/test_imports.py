@@ -73,7 +73,8 @@ RUNNERS = {
     "verify/runners/caffe_process.py": {"caffe"},
     "verify/artifacts/onnx.py": {"onnx", "onnxruntime"},
     "verify/artifacts/pytorch.py": {"torch"},
-    "verify/artifacts/pytorch_files.py": {"torch", "safetensors"},
+    "verify/artifacts/pytorch_files.py": {"safetensors"},
+    "verify/artifacts/pytorch_trace.py": {"torch"},
     "verify/artifacts/mxnet.py": {"mxnet"},
 }
 """The only files that import these; each does so by name, once its backend is asked for."""

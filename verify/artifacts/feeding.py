@@ -84,6 +84,10 @@ def does_not_run(framework: str, path: Path, error: BaseException) -> Unsupporte
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message, or its kind where it has none, in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """An exception's message, or its kind where it has none, in one line; of one that is mostly a
+    traceback, as TorchScript's and MXNet's, its end."""
+    text = str(error).strip()
+    if "Traceback" in text:
+        text = text.splitlines()[-1]
+    text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

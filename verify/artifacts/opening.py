@@ -6,6 +6,8 @@ from pathlib import Path
 
 from prototxt.errors import FileError, UnsupportedError, UsageError
 from verify.artifacts.onnx import OnnxArtifact
+from verify.artifacts.pytorch import PyTorchArtifact
+from verify.artifacts.pytorch_files import is_archive
 from verify.artifacts.trace import Artifact
 
 __all__ = ["KINDS", "open_artifact"]
@@ -26,16 +28,30 @@ def open_artifact(path: Path, weights: Path | None = None) -> Artifact:
         UsageError: `weights` is given for a file that holds its own.
         UnsupportedError: its framework is not installed, or it holds what cannot be run.
     """
+    path, name = _divided(path)
     _check(path, "the model")
     if weights is not None:
         _check(weights, "its parameters")
+    if name is not None and path.suffix != ".py":
+        raise UsageError(f'"::{name}" is given', where=str(path), expected="it after a .py file")
+    if path.suffix == ".py":
+        return PyTorchArtifact(path, name, weights)
     if path.suffix.lower() == ".onnx":
         _no_weights(path, weights, "an ONNX file")
         return OnnxArtifact(path)
+    if is_archive(path):
+        _no_weights(path, weights, "a file of PyTorch's")
+        return PyTorchArtifact(path)
     raise UnsupportedError(
         f'a file that ends in "{path.suffix}" is of no kind that can be run', where=str(path),
         expected=KINDS,
     )  # fmt: skip
+
+
+def _divided(path: Path) -> tuple[Path, str | None]:
+    """The path and the name behind "::", as far as there is one."""
+    head, mark, name = str(path).rpartition("::")
+    return (Path(head), name) if mark and not path.exists() else (path, None)
 
 
 def _check(path: Path, what: str) -> None:

@@ -28,9 +28,11 @@ class TracedValue:
     """One value of a forward pass."""
 
     name: str
-    """As the file calls it; for PyTorch the module's path and the function within it."""
+    """As the file calls it; for PyTorch the module's path and the function within it, as in
+    "features.0: convolution".  Several values may have one name."""
     operator: str
-    """What made it, in the framework's terms; "input" and "parameter" for those."""
+    """What made it, in the framework's terms; "input" and "parameter" for those, and "constant"
+    for what no operator made and no parameter's name is known of."""
     array: NDArray[Any]
     sources: tuple[int, ...]
     """The values that it was computed from, as indices into the trace; always earlier ones."""
@@ -57,7 +59,8 @@ class Artifact(Protocol):
 
     @property
     def outputs(self) -> tuple[Port, ...]:
-        """In the file's order."""
+        """In the file's order; of PyTorch, whose modules do not say what they return, those of the
+        last run or trace, and () before."""
         ...
 
     def trace(self, inputs: Mapping[str, NDArray[Any]]) -> Trace:
