@@ -20,7 +20,14 @@ from decaffeinate.options import (
     tolerance_options,
 )
 from decaffeinate.progress import Progress
-from decaffeinate.several import command_line, flat, refuse_for_several, run_several, usage
+from decaffeinate.several import (
+    command_line,
+    flat,
+    folders_below,
+    refuse_for_several,
+    run_several,
+    usage,
+)
 
 __all__ = ["convert"]
 
@@ -55,6 +62,13 @@ __all__ = ["convert"]
     is_flag=True,
     help="Verify the written files; exit with 1 if they differ.",
 )
+@click.option(
+    "--repro",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --verify: where a target fails, write the first layer that is wrong there, as a net "
+    "of its own in repro-TARGET; of several nets each in a folder of its own.",
+)
 @dynamic_option
 @tolerance_options
 @net_options
@@ -67,6 +81,7 @@ def convert(
     name: str | None,
     opset: int | None,
     verified: bool,
+    repro: Path | None,
     as_json: bool,
     tolerance: dict[str, Any],
     **options: Any,
@@ -95,11 +110,14 @@ def convert(
     from decaffeinate import api
     from decaffeinate.jobs import ConvertJob, conversion_json
     from decaffeinate.pairing import gather, places
+    from prototxt.atomic import output_folders
     from verify.tolerance import Tolerance
 
     wanted = flat(targets)
     if not verified and any(value is not None for value in tolerance.values()):
         raise usage("a tolerance is given without --verify", "--verify, which it is for")
+    if not verified and repro is not None:
+        raise usage("--repro is given without --verify", "--verify, which may find a fault")
     Tolerance.of(**tolerance)
     _refuse_opset(opset, wanted)
     gathered = gather(nets)
@@ -108,19 +126,25 @@ def convert(
         placed = places([found.net for found in gathered.nets])
         work = [
             ConvertJob(
-                found, output / folder, stem, tuple(wanted), opset, verified, tolerance, options
+                found, output / folder, stem, tuple(wanted), opset, verified, tolerance, options,
+                place,
             )
-            for found, (folder, stem) in zip(gathered.nets, placed, strict=True)
-        ]
-        sys.exit(run_several(gathered, work, [job.output for job in work], jobs, as_json))
+            for found, (folder, stem), place in zip(
+                gathered.nets, placed, folders_below(gathered, repro), strict=True
+            )
+        ]  # fmt: skip
+        folders = [job.output for job in work]
+        folders += [job.repro for job in work if job.repro is not None]
+        sys.exit(run_several(gathered, work, folders, jobs, as_json))
     net, weights = gathered.nets[0].net, gathered.nets[0].weights
-    with Progress(as_json) as progress:
+    kept = [] if repro is None else [repro]
+    with output_folders(kept), Progress(as_json) as progress:
         done = api.convert(net, weights, to=wanted, output=output, name=name, opset=opset,
                            verifiable=verified, progress=progress, **options)  # fmt: skip
         report = None
         if verified:
             report = api.verify(done.loaded, backends=wanted, manifest=done.manifest,
-                                progress=progress, **tolerance)  # fmt: skip
+                                repro=repro, progress=progress, **tolerance)  # fmt: skip
             report.command = command_line("convert")
     if as_json:
         click.echo(json.dumps(conversion_json(done, report), indent=1))

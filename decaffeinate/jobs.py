@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from decaffeinate import api
 from decaffeinate.feeds import make_feeds
 from decaffeinate.pairing import Found, choose_weights
-from prototxt.atomic import Staging, atomic_file
+from prototxt.atomic import atomic_file
 
 if TYPE_CHECKING:
     from verify.report import Report
@@ -24,7 +24,6 @@ __all__ = [
     "Job",
     "VerifyJob",
     "conversion_json",
-    "output_folders",
     "write_json",
     "write_report",
 ]
@@ -51,7 +50,7 @@ class ConvertJob:
     """Convert a net; verify the files where `verified`.
 
     `options` are those of `decaffeinate.load`, and further ones of `decaffeinate.convert`;
-    `tolerance` those of `decaffeinate.verify` about what is allowed.
+    `tolerance` and `repro` those of `decaffeinate.verify`.
     """
 
     found: Found
@@ -62,6 +61,7 @@ class ConvertJob:
     verified: bool
     tolerance: Mapping[str, Any]
     options: Mapping[str, Any]
+    repro: Path | None = None
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """See `Job`."""
@@ -84,6 +84,7 @@ class ConvertJob:
                 done.loaded,
                 backends=self.targets,
                 manifest=done.manifest,
+                repro=self.repro,
                 progress=progress,
                 **self.tolerance,
             )
@@ -198,26 +199,3 @@ def write_json(path: Path, content: object) -> None:
     """
     with atomic_file(path) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
-
-
-@contextmanager
-def output_folders(folders: Iterable[Path]) -> Iterator[None]:
-    """Folders that are there while several processes write into them; those that were made and
-    stayed empty are removed.
-
-    Else a job that fails would remove a folder as the next one begins to write there.
-
-    Raises:
-        FileError: a folder cannot be made.
-    """
-    made: dict[Path, None] = {}
-    try:
-        for folder in dict.fromkeys(folders):
-            made.update((path, None) for path in (folder, *folder.parents) if not path.exists())
-            with Staging(folder):
-                pass
-        yield
-    finally:
-        for path in sorted(made, key=lambda path: -len(path.parts)):
-            with suppress(OSError):
-                path.rmdir()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from decaffeinate.jobs import Job
     from decaffeinate.pairing import Gathered
 
-__all__ = ["command_line", "flat", "refuse_for_several", "run_several", "usage"]
+__all__ = ["command_line", "flat", "folders_below", "refuse_for_several", "run_several", "usage"]
 
 
 def command_line(name: str) -> str:
@@ -50,6 +50,15 @@ def refuse_for_several(given: Mapping[str, object]) -> None:
             )
 
 
+def folders_below(gathered: Gathered, parent: Path | None) -> list[Path | None]:
+    """A folder for each net below `parent`; none without one."""
+    from decaffeinate.pairing import places
+
+    if parent is None:
+        return [None] * len(gathered.nets)
+    return [parent / folder / stem for folder, stem in places([n.net for n in gathered.nets])]
+
+
 def run_several(
     gathered: Gathered,
     work: Sequence[Job],
@@ -59,9 +68,9 @@ def run_several(
 ) -> int:
     """Do the jobs, print the summary, return the exit code."""
     from decaffeinate.batch import processors, run_jobs
-    from decaffeinate.jobs import output_folders
     from decaffeinate.progress import BatchProgress
     from decaffeinate.summary import Summary
+    from prototxt.atomic import output_folders
 
     nets = [found.net for found in gathered.nets]
     with output_folders(folders), BatchProgress(nets, as_json) as progress:

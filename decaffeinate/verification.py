@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from decaffeinate.conversion import convert
 from decaffeinate.loading import Loaded, load
 from decaffeinate.plugins import other_plugins, use_plugins
 from decaffeinate.version import __version__
+from prototxt.atomic import output_folders
 
 if TYPE_CHECKING:
     from verify.isolation import Isolation
     from verify.report import Report
+    from verify.repro import Repros
     from verify.tolerance import Tolerance
 
 __all__ = ["verify"]
@@ -57,7 +60,7 @@ def verify(
         rtol: with `atol` instead of a tolerance: |got - want| <= atol + rtol * |want|.
         atol: see `rtol`.
         repro: a folder in which, where a backend fails, the first layer that is wrong is written as
-            a net of its own, as repro-BACKEND.
+            a net of its own, as repro-BACKEND; of several sets of inputs, on the first that fails.
         opset: as for `convert`.
         dynamic: as for `convert`.  Files that take other sizes are verified at three: the declared
             one and two others, which the report names.
@@ -73,20 +76,34 @@ def verify(
     """
     from verify.isolation import isolation_of
     from verify.judges import JUDGES
+    from verify.repro import Repros
     from verify.tolerance import Tolerance
 
     allowed = Tolerance.of(tolerance, rtol, atol)
-    place = None if repro is None else Path(repro)
     isolation = isolation_of(backends, isolate, python or {}, timeout)
-    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
-    use_plugins(loaded.plugins)
-    if manifest is not None:
-        return _judged(loaded, Path(manifest), backends, feeds, allowed, progress, isolation, place)
-    with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
-        targets = [backend for backend in backends if backend not in JUDGES]
-        done = convert(loaded, to=targets, output=folder, opset=opset, dynamic=dynamic,
-                       progress=progress)  # fmt: skip
-        return _judged(loaded, done.manifest, backends, feeds, allowed, progress, isolation, place)
+    with ExitStack() as stack:
+        if repro is not None:
+            stack.enter_context(output_folders([Path(repro)]))
+        loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+        use_plugins(loaded.plugins)
+        repros = None
+        if repro is not None:
+            words = [*allowed.options(), *_plugin_options(loaded)]
+            repros = Repros(Path(repro), backends, words)
+        if manifest is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="decaffeinate-"))
+            targets = [backend for backend in backends if backend not in JUDGES]
+            manifest = convert(loaded, to=targets, output=folder, opset=opset, dynamic=dynamic,
+                               progress=progress).manifest  # fmt: skip
+        return _judged(
+            loaded, Path(manifest), backends, feeds, allowed, progress, isolation, repros
+        )
+
+
+def _plugin_options(loaded: Loaded) -> list[str]:
+    """What loads the net's plugins on a command line; those of packages need nothing."""
+    files = [plugin.file for plugin in loaded.plugins if plugin.package is None]
+    return [word for file in files for word in ("--plugin", str(Path(file).resolve()))]
 
 
 def _judged(
@@ -97,7 +114,7 @@ def _judged(
     tolerance: Tolerance,
     progress: Callable[[str], None],
     isolation: Isolation,
-    repro: Path | None,
+    repro: Repros | None,
 ) -> Report:
     """The verification of a conversion's files at the declared sizes, and at others where they take
     others."""

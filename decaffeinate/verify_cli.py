@@ -23,10 +23,16 @@ from decaffeinate.options import (
     tolerance_options,
 )
 from decaffeinate.progress import Progress
-from decaffeinate.several import command_line, flat, refuse_for_several, run_several, usage
+from decaffeinate.several import (
+    command_line,
+    flat,
+    folders_below,
+    refuse_for_several,
+    run_several,
+    usage,
+)
 
 if TYPE_CHECKING:
-    from decaffeinate.pairing import Gathered
     from verify.image_agreement import ImageAgreement
 
 __all__ = ["verify"]
@@ -110,6 +116,7 @@ def verify(
     from decaffeinate.feeds import MEAN, make_feeds, refuse_together
     from decaffeinate.jobs import VerifyJob, write_report
     from decaffeinate.pairing import gather
+    from prototxt.atomic import output_folders
     from verify.tolerance import Tolerance
 
     Tolerance.of(**tolerance)
@@ -124,7 +131,8 @@ def verify(
     chosen = flat(backends) or _default_backends(converted, isolation["python"])
     if gathered.several:
         refuse_for_several({"--converted": converted, "--input": arrays, "--images": images})
-        in_reports = _folders(gathered, report)
+        in_reports = folders_below(gathered, report)
+        in_repros = in_reports if repro is None else folders_below(gathered, repro)
         work = [
             VerifyJob(
                 found,
@@ -139,17 +147,13 @@ def verify(
                 place,
                 command_line("verify"),
             )
-            for found, folder, place in zip(
-                gathered.nets,
-                in_reports,
-                in_reports if repro is None else _folders(gathered, repro),
-                strict=True,
-            )
+            for found, folder, place in zip(gathered.nets, in_reports, in_repros, strict=True)
         ]
-        folders = [folder for folder in in_reports if folder is not None]
+        folders = [folder for folder in (*in_reports, *in_repros) if folder is not None]
         sys.exit(run_several(gathered, work, folders, jobs, as_json))
     net, weights = gathered.nets[0].net, gathered.nets[0].weights
-    with Progress(as_json) as progress:
+    kept = [folder for folder in (report, repro) if folder is not None]
+    with output_folders(kept, _files(report)), Progress(as_json) as progress:
         loaded = api.load(net, weights, **options)
         checks: dict[str, Any] = {
             "backends": chosen,
@@ -169,9 +173,9 @@ def verify(
             feeds = make_feeds(loaded, dict(arrays), image, mean)
             outcome = api.verify(loaded, feeds=feeds, **checks)
         outcome.command = command_line("verify")
-    beside = {"images": [row.to_json() for row in rows]} if images is not None else {}
-    if report is not None:
-        write_report(report, outcome, beside)
+        beside = {"images": [row.to_json() for row in rows]} if images is not None else {}
+        if report is not None:
+            write_report(report, outcome, beside)
     if as_json:
         click.echo(json.dumps(outcome.to_json() | beside, indent=1))
     else:
@@ -185,13 +189,8 @@ def verify(
     sys.exit(outcome.exit_code or int(not all(row.passed for row in rows)))
 
 
-def _folders(gathered: Gathered, parent: Path | None) -> list[Path | None]:
-    """A folder for each net below `parent`; none without one."""
-    from decaffeinate.pairing import places
-
-    if parent is None:
-        return [None] * len(gathered.nets)
-    return [parent / folder / stem for folder, stem in places([n.net for n in gathered.nets])]
+def _files(report: Path | None) -> list[Path]:
+    return [] if report is None else [report / "report.json", report / "report.html"]
 
 
 def _default_backends(converted: Path | None, elsewhere: Collection[str]) -> list[str]:

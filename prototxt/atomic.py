@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from prototxt.errors import FileError
 
-__all__ = ["Staging", "atomic_file"]
+__all__ = ["Staging", "atomic_file", "output_folders"]
 
 
 class Staging:
@@ -36,7 +36,7 @@ class Staging:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self._forget()
-            raise self._cannot(self.folder, error) from None
+            raise self.cannot(self.folder, error) from None
         return self
 
     def place(self, name: str) -> Path:
@@ -55,7 +55,7 @@ class Staging:
                 self._put_in_place()
                 self._made = []
             elif isinstance(error, OSError):
-                raise self._cannot(self.folder, error) from None
+                raise self.cannot(self.folder, error) from None
         finally:
             self._forget()
 
@@ -72,15 +72,16 @@ class Staging:
         # What can be foreseen is refused before the first file is replaced.
         for final in self._parts:
             if final.is_dir():
-                raise self._cannot(final, IsADirectoryError("there is a folder of that name"))
+                raise self.cannot(final, IsADirectoryError("there is a folder of that name"))
         for final, part in self._parts.items():
             try:
                 os.replace(part, final)
             except OSError as error:
-                raise self._cannot(final, error) from None
+                raise self.cannot(final, error) from None
 
     @staticmethod
-    def _cannot(path: Path, error: OSError) -> FileError:
+    def cannot(path: Path, error: OSError) -> FileError:
+        """What a user is told where a file or folder cannot be written."""
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             return FileError(
                 "cannot be written: a file is where a folder is wanted",
@@ -104,3 +105,46 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     target = Path(path)
     with Staging(target.parent) as staging, staging.place(target.name).open("wb") as file:
         yield file
+
+
+@contextlib.contextmanager
+def output_folders(folders: Iterable[Path], files: Iterable[Path] = ()) -> Iterator[None]:
+    """Folders that are there, and can be written to, before the work for them begins; those that
+    were made and stayed empty are removed.
+
+    So no work is lost to a place that cannot be written; and of several processes that write to
+    one, one that fails does not remove the folder as the next begins to write there.
+
+    Args:
+        folders: made where they are missing.
+        files: in these folders; no folder may be in the place of one.
+
+    Raises:
+        FileError: a folder cannot be made or written to.
+    """
+    made: dict[Path, None] = {}
+    try:
+        for folder in dict.fromkeys(folders):
+            made.update((path, None) for path in (folder, *folder.parents) if not path.exists())
+            with Staging(folder) as staging:
+                _probe(staging)
+        for file in files:
+            if file.is_dir():
+                raise Staging.cannot(file, IsADirectoryError("there is a folder of that name"))
+        yield
+    finally:
+        for path in sorted(made, key=lambda path: -len(path.parts)):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _probe(staging: Staging) -> None:
+    """Write to the folder, and leave nothing there."""
+    probe = staging.folder / f".{secrets.token_hex(8)}.part"
+    try:
+        probe.write_bytes(b"1")
+    except OSError as error:
+        raise Staging.cannot(staging.folder, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()

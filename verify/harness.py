@@ -23,18 +23,18 @@ from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.interface import interface_problem
 from verify.isolation import Isolation
-from verify.local import FAILURES, expected_of, judge
+from verify.local import judge
 from verify.parity import Parity, check_parity
 from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
-from verify.repro import write_repro
+from verify.repro import Repros
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.pytorch import PyTorchRunner
 from verify.runners.runner import Conversion, Runner, sha256
-from verify.sharing import Values, rewrites
+from verify.sharing import rewrites
 from verify.tolerance import DERIVED, FIXED_PART, FLT_MAX, Tolerance, scale_of
 
-__all__ = ["BACKENDS", "OPTIMISED", "verify_conversion"]
+__all__ = ["BACKENDS", "OPTIMISED", "layer_entry", "verify_conversion"]
 
 BACKENDS: dict[str, Callable[[Conversion], Runner]] = {
     "onnx": OnnxRuntimeRunner,
@@ -64,7 +64,7 @@ def verify_conversion(
     tolerance: Tolerance = DERIVED,
     progress: Callable[[str], None] = lambda _: None,
     isolation: Isolation | None = None,
-    repro: Path | None = None,
+    repro: Repros | None = None,
 ) -> Report:
     """Run the converted files, judge every layer, and measure drift from the float64 reference.
 
@@ -79,8 +79,8 @@ def verify_conversion(
         tolerance: what a value may be off by.
         progress: told what is being done.
         isolation: which backends run in processes of their own; none by default.
-        repro: the folder in which the first fault of a backend is written as a net of its own,
-            repro-BACKEND; None writes nothing.
+        repro: where the first fault of a backend is written as a net of its own; None writes
+            nothing.
     """
     keys = BlobKeys(net.finals)
     blobs = [*net.inputs, *(top for layer in net for top in layer.tops)]
@@ -93,7 +93,7 @@ def verify_conversion(
         drawn=parameters.drawn,
         tolerance=tolerance,
         parameters=parameters.count,
-        layers=tuple(_entry(layer, names, parameters) for layer in net),
+        layers=tuple(layer_entry(layer, names, parameters) for layer in net),
         notes=[
             *net.warnings,
             *parameters.notes,
@@ -126,7 +126,7 @@ def verify_conversion(
     return report
 
 
-def _entry(layer: Layer, names: Mapping[Blob, str], parameters: Parameters) -> LayerEntry:
+def layer_entry(layer: Layer, names: Mapping[Blob, str], parameters: Parameters) -> LayerEntry:
     return LayerEntry(
         layer.index,
         layer.name,
@@ -152,7 +152,7 @@ class _Task:
     exact: Mapping[Blob, NDArray[np.float64]]
     tolerance: Tolerance
     isolation: Isolation
-    repro: Path | None
+    repro: Repros | None
 
     def judged(self, got: Blobs, notes: list[str]) -> list[BlobComparison]:
         """Every blob of a backend, each layer on its own, with its drift."""
@@ -303,21 +303,13 @@ def _repro(task: _Task, backend: str, got: Blobs, fault: Fault) -> str | None:
     """The faulty layer as a net of its own; the first of several sets of inputs is the one."""
     if task.repro is None:
         return None
-    folder = task.repro / f"repro-{backend}"
     (layer,) = (layer for layer in task.net if layer.index == fault.index)
-    values = Values(task.net, {blob: got[name] for blob, name in task.names.items()})
-    inputs = {blob: values.read(blob, layer) for blob in layer.bottoms}
-    params = task.parameters[layer.index]
-    try:
-        made, _ = expected_of(layer, task.net.phase, list(inputs.values()), params, DERIVED)
-    except FAILURES:  # inputs that the layer cannot take
-        return None
-    expected = {top: exact for top, (exact, _, _) in zip(layer.tops, made, strict=True)}
-    found = {top: values.written(top, layer) for top in layer.tops}
-    write_repro(
-        folder, task.net, layer, task.parameters, inputs, expected, found, backend, fault.text
-    )
-    return str(folder)
+    blobs = {blob: got[name] for blob, name in task.names.items()}
+    folder = task.repro.leave(
+        task.net, layer, task.parameters, blobs, backend, fault.text,
+        task.isolation.options(backend),
+    )  # fmt: skip
+    return None if folder is None else str(folder)
 
 
 def _parity(task: _Task, backend: str, runner: Runner) -> Parity:

@@ -99,6 +99,16 @@ class Isolation:
         # Made of the factory's own methods, which no type checker sees.
         return cast(T, _IsolatedRunner(backend, python, timeout, factory, *arguments))
 
+    def options(self, backend: str) -> list[str]:
+        """What has a backend run in the same way, on a command line."""
+        python = shutil.which(self.python.get(backend, ""))
+        words = ["--isolate"] if self.everywhere else []
+        if python is not None:
+            words += ["--python", f"{backend}={os.path.abspath(python)}"]
+        if words and self.timeout is not None:
+            words += ["--timeout", repr(self.timeout)]
+        return words
+
 
 def isolation_of(
     backends: Sequence[str], isolate: bool, python: Mapping[str, str | Path], timeout: float | None

@@ -23,13 +23,88 @@ from prototxt.layer_text import layer_text
 from prototxt.layer_weights import LayerWeights
 from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
+from verify.local import FAILURES, expected_of
+from verify.sharing import Values
+from verify.tolerance import DERIVED
 
-__all__ = ["write_repro"]
+__all__ = ["Repros", "write_repro"]
 
 Arrays = Mapping[Blob, NDArray[Any]]
 
 _NET, _WEIGHTS = "net.prototxt", "net.caffemodel"
 _NAME_LENGTH = 60  # of a file's name, so that no file system refuses it
+
+
+class Repros:
+    """The folders that one verification leaves behind: a backend's first fault, repro-BACKEND.
+
+    Later sets of inputs, or inputs of other sizes, do not write over it; an earlier verification's
+    folder is written over.
+
+    Args:
+        folder: in which these folders are made.
+        backends: of which there may be some.
+        options: what the command to rerun needs besides, such as `--rtol` or `--plugin`.
+
+    Raises:
+        FileError: a file is where a folder is wanted.
+    """
+
+    def __init__(
+        self, folder: Path, backends: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
+        self._folder = folder
+        self._options = tuple(options)
+        self._left: set[str] = set()
+        for backend in backends:
+            place = self._place(backend)
+            if place.exists() and not place.is_dir():
+                raise Staging.cannot(place, FileExistsError())
+
+    def leave(
+        self,
+        net: Net,
+        layer: Layer,
+        parameters: Parameters,
+        blobs: Arrays,
+        backend: str,
+        problem: str,
+        options: Sequence[str] = (),
+    ) -> Path | None:
+        """Write a faulty layer, unless this backend has left one, or the layer cannot take what it
+        was fed.
+
+        Args:
+            net: the net that failed.
+            layer: its layer.
+            parameters: the net's parameters.
+            blobs: all that the backend made.
+            backend: which one.
+            problem: what was found.
+            options: what the command needs for this backend.
+
+        Returns:
+            The folder, or None.
+        """
+        if backend in self._left:
+            return None
+        values = Values(net, blobs)
+        inputs = {blob: values.read(blob, layer) for blob in layer.bottoms}
+        params = parameters[layer.index]
+        try:
+            made, _ = expected_of(layer, net.phase, list(inputs.values()), params, DERIVED)
+        except FAILURES:  # inputs that the layer cannot take
+            return None
+        self._left.add(backend)
+        expected = {top: exact for top, (exact, _, _) in zip(layer.tops, made, strict=True)}
+        got = {top: values.written(top, layer) for top in layer.tops}
+        return write_repro(
+            self._place(backend), net, layer, parameters, inputs, expected, got, backend, problem,
+            (*self._options, *options),
+        )  # fmt: skip
+
+    def _place(self, backend: str) -> Path:
+        return self._folder / f"repro-{backend}"
 
 
 def write_repro(

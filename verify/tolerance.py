@@ -90,6 +90,12 @@ class Tolerance:
             return {"kind": "fixed", "rtol": self.rtol, "atol": self.atol}
         return {"kind": self.kind} | ({} if self.derived else {"part": self.part})
 
+    def options(self) -> list[str]:
+        """What asks for it on a command line."""
+        if self.kind == "fixed":
+            return ["--rtol", repr(self.rtol), "--atol", repr(self.atol)]
+        return [] if self.derived else ["--tolerance", repr(self.part)]
+
     def __str__(self) -> str:
         if self.kind == "fixed":
             return f"{self.atol:g} + {self.rtol:g} x magnitude, of each value"

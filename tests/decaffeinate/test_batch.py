@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from decaffeinate.batch import processors, run_jobs
-from decaffeinate.jobs import ConvertJob, output_folders
+from decaffeinate.jobs import ConvertJob
 from decaffeinate.pairing import Found
 from decaffeinate.worker import Outcome
+from prototxt.atomic import output_folders
 from prototxt.errors import FileError
 from tests.decaffeinate.batch_jobs import Ending
 
@@ -111,3 +112,23 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="a file is where a folder is wanted"), folders:
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, data: bytes) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    folders = output_folders([tmp_path / "new"])
+    with pytest.raises(FileError, match="Permission denied"), folders:
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "report.json").mkdir()
+    folders = output_folders([tmp_path], [tmp_path / "report.json"])
+    with pytest.raises(FileError, match="there is a folder of that name"), folders:
+        pass
