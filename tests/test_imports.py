@@ -74,6 +74,7 @@ RUNNERS = {
     "verify/artifacts/onnx.py": {"onnx", "onnxruntime"},
     "verify/artifacts/pytorch.py": {"torch"},
     "verify/artifacts/pytorch_files.py": {"safetensors"},
+    "verify/artifacts/pytorch_outputs.py": {"torch"},
     "verify/artifacts/pytorch_trace.py": {"torch"},
     "verify/artifacts/mxnet.py": {"mxnet"},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from prototxt.errors import UnsupportedError
 from verify.artifacts.feeding import does_not_run, fed
 from verify.artifacts.pytorch_files import Loaded, load_archive, load_source
+from verify.artifacts.pytorch_outputs import declared_outputs, named_outputs
 from verify.artifacts.pytorch_trace import Recorder, array_of
 from verify.artifacts.trace import Port, Trace
 
@@ -53,7 +54,7 @@ class PyTorchArtifact:
             self._loaded = load_archive(self._torch, path)
         self._module = self._loaded.module
         self._inputs = tuple(self._ports())
-        self._outputs: tuple[Port, ...] = ()
+        self._outputs = tuple(self._returned())
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -62,7 +63,7 @@ class PyTorchArtifact:
 
     @property
     def outputs(self) -> tuple[Port, ...]:
-        """What `forward` returned when it last ran: () before; see `Artifact`."""
+        """What `forward` returns, as far as the file shows it; see `Artifact`."""
         return self._outputs
 
     def version(self) -> str:
@@ -74,9 +75,7 @@ class PyTorchArtifact:
         tensors = self._tensors(inputs)
         with self._failures():
             found = self._call(tensors)
-            made = {name: array_of(self._torch, tensor) for name, tensor in found.items()}
-        self._outputs = tuple(Port(n, array.shape, array.dtype.name) for n, array in made.items())
-        return made
+            return {name: array_of(self._torch, tensor) for name, tensor in found.items()}
 
     def trace(self, inputs: Mapping[str, NDArray[Any]]) -> Trace:
         """One call with each operator of ATen recorded, also within TorchScript; see `Artifact`.
@@ -93,10 +92,7 @@ class PyTorchArtifact:
             with recorder.mode():
                 found = self._call(tensors)
             outputs = {name: recorder.index(tensor) for name, tensor in found.items()}
-        values = tuple(recorder.values)
-        made = {name: values[index].array for name, index in outputs.items()}
-        self._outputs = tuple(Port(n, array.shape, array.dtype.name) for n, array in made.items())
-        return Trace(values, ports, outputs)
+        return Trace(tuple(recorder.values), ports, outputs)
 
     def parameters(self) -> dict[str, NDArray[Any]]:
         """The module's state_dict, and what TorchScript or an exported program holds as constants;
@@ -125,12 +121,14 @@ class PyTorchArtifact:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
             result = self._module(*arguments, **named)
-        found = dict(_named(torch, result, ""))
-        if not found:
+        found = dict(named_outputs(result, self._is_tensor, fields=not self._scripted()))
+        expected = [port.name for port in self.outputs]
+        if list(found) != expected:
             raise UnsupportedError(
-                f"the module returns no tensors but a value of type {type(result).__name__}",
+                f"the module returns {_listed(found)}, where its file shows {_listed(expected)}",
                 where=str(self._path),
-                expected="a tensor, or a tuple, list or dict of such",
+                expected="what is returned to be visible in the file",
+                hint="end forward with the tensors written out, as in: return first, second",
             )
         return found
 
@@ -170,6 +168,24 @@ class PyTorchArtifact:
             if kind != "Tensor":
                 raise self._no_tensor(name, kind)
             yield Port(name, None, dtype)
+
+    def _returned(self) -> Iterator[Port]:
+        try:
+            names = declared_outputs(self._torch, self._loaded)
+        except ValueError as error:
+            raise UnsupportedError(
+                f"forward returns a value of type {error}", where=str(self._path),
+                expected="a tensor, or a tuple of tensors",
+                hint="wrap the module in one whose forward returns such",
+            ) from None  # fmt: skip
+        if not names:
+            raise UnsupportedError("forward returns no tensors", where=str(self._path),
+                                   expected="a tensor, or a tuple of tensors")  # fmt: skip
+        dtype = self._dtype()
+        yield from (Port(name, None, dtype) for name in names)
+
+    def _is_tensor(self, value: Any) -> bool:
+        return isinstance(value, self._torch.Tensor)
 
     def _program_ports(self, loaded: Loaded) -> Iterator[Port]:
         """The arguments, with the sizes and types that they were exported with."""
@@ -220,21 +236,10 @@ def _constants(graph: Any) -> dict[str, Any]:
     }
 
 
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names) or "no tensors"
+
+
 def _innermost(stack: Mapping[str, tuple[str, Any]]) -> str:
     path, _ = list(stack.values())[-1]
     return path
-
-
-def _named(torch: Any, result: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The tensors in what a module returns: by key, field, or position ("output0"), a dot between
-    the steps; a single one is "output"."""
-    if isinstance(result, torch.Tensor):
-        yield name or "output", result
-    elif isinstance(result, Mapping):
-        for key, part in result.items():
-            yield from _named(torch, part, f"{name}.{key}" if name else str(key))
-    elif isinstance(result, (list, tuple)):
-        fields = getattr(result, "_fields", None) or range(len(result))
-        for field, part in zip(fields, result, strict=True):
-            step = field if isinstance(field, str) else f"{'' if name else 'output'}{field}"
-            yield from _named(torch, part, f"{name}.{step}" if name else step)

@@ -59,8 +59,7 @@ class Artifact(Protocol):
 
     @property
     def outputs(self) -> tuple[Port, ...]:
-        """In the file's order; of PyTorch, whose modules do not say what they return, those of the
-        last run or trace, and () before."""
+        """In the file's order."""
         ...
 
     def trace(self, inputs: Mapping[str, NDArray[Any]]) -> Trace:
