@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from decaffeinate.artifact_cli import artifact_options, refuse_beside, run_artifact
 from decaffeinate.options import (
     CONTEXT,
     BackendOption,
@@ -72,6 +73,7 @@ __all__ = ["verify"]
     help="Where a backend fails, write the first layer that is wrong there, as a net of its own in "
     "repro-BACKEND. Default: beside report.json.",
 )
+@artifact_options
 @tolerance_options
 @images_options
 @isolation_options
@@ -94,6 +96,7 @@ def verify(
     dynamic: Sequence[str],
     as_json: bool,
     isolation: dict[str, Any],
+    artifact: dict[str, Any],
     **options: Any,
 ) -> None:
     """Prove that conversions of NET compute what Caffe computes, blob by blob, with the same
@@ -111,6 +114,7 @@ def verify(
       verify deploy.prototxt model.caffemodel --image cat.jpg
       verify deploy.prototxt model.caffemodel --converted out/deploy.manifest.json --backend onnx
       verify models --backend onnx --report reports
+      verify deploy.prototxt model.caffemodel --artifact theirs.onnx
     """
     from decaffeinate import api
     from decaffeinate.feeds import MEAN, make_feeds, refuse_together
@@ -127,10 +131,17 @@ def verify(
         raise usage("--dynamic is given with --converted", "one of them: the manifest tells "
                      "which sizes the files take")  # fmt: skip
     own_mean, mean = mean, MEAN if mean is None else mean
+    if artifact:
+        refuse_beside({
+            "--converted": converted, "--backend": backends, "--images": images,
+            "--dynamic": dynamic, "--isolate": isolation["isolate"],
+            "--python": isolation["python"], "--timeout": isolation["timeout"],
+        })  # fmt: skip
     gathered = gather(nets)
     chosen = flat(backends) or _default_backends(converted, isolation["python"])
     if gathered.several:
-        refuse_for_several({"--converted": converted, "--input": arrays, "--images": images})
+        refuse_for_several({"--converted": converted, "--input": arrays, "--images": images,
+                            "--artifact": artifact})  # fmt: skip
         in_reports = folders_below(gathered, report)
         in_repros = in_reports if repro is None else folders_below(gathered, repro)
         work = [
@@ -155,17 +166,18 @@ def verify(
     kept = [folder for folder in (report, repro) if folder is not None]
     with output_folders(kept, _files(report)), Progress(as_json) as progress:
         loaded = api.load(net, weights, **options)
+        common = {"repro": repro or report, "progress": progress, **tolerance}
         checks: dict[str, Any] = {
             "backends": chosen,
             "manifest": converted,
             "dynamic": dynamic,
-            "repro": repro or report,
-            "progress": progress,
-            **tolerance,
+            **common,
             **isolation,
         }
         rows: list[ImageAgreement] = []
-        if images is not None:
+        if artifact:
+            outcome = run_artifact(loaded, artifact, arrays, image, mean, **common)
+        elif images is not None:
             from decaffeinate.images import verify_images
 
             outcome, rows = verify_images(loaded, images, mean=own_mean, labels=labels, **checks)

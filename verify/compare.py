@@ -54,6 +54,10 @@ class BlobComparison:
     drift: float = NAN
     cosine: float = NAN
     snr_db: float = NAN
+    value: str | None = None
+    """Of a file of another tool's making: the name of its value that was matched."""
+    layout: str | None = None
+    """Of such a value the order of its axes, where that is not Caffe's."""
     map: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """Of maps, the greatest ratio at each place: see `verify.html_report_heatmap.error_map`.  No
     part of report.json."""

@@ -12,10 +12,20 @@ from numpy.typing import NDArray
 
 from verify.compare import BlobComparison
 from verify.drift import Agreement
+from verify.image_agreement import ImageAgreement
 from verify.parity import Parity
 from verify.tolerance import DERIVED, Tolerance
 
-__all__ = ["FORMAT", "BackendResult", "CrossComparison", "Fault", "LayerEntry", "Report"]
+__all__ = [
+    "FORMAT",
+    "BackendResult",
+    "CrossComparison",
+    "Fault",
+    "LayerEntry",
+    "Matching",
+    "Report",
+    "StoredParameters",
+]
 
 FORMAT = 2
 """Number of report.json's format."""
@@ -44,10 +54,43 @@ class Fault:
     blob: str
     ratio: float
     text: str
+    among: tuple[str, ...] = ()
+    """Of a file of another tool's making: the layers, this one among them, that it computes as one,
+    so that no more can be said than that one of them is wrong; empty where it is this one."""
 
     def __str__(self) -> str:
-        return (f'first fault at layer "{self.layer}" ({self.type}, number {self.index}), blob '
-                f"{self.blob}: {self.text}")  # fmt: skip
+        where = f'layer "{self.layer}" ({self.type}, number {self.index})'
+        if self.among:
+            where = f"one of the layers {', '.join(self.among)}"
+        return f"first fault at {where}, blob {self.blob}: {self.text}"
+
+
+@dataclass(frozen=True)
+class StoredParameters:
+    """Parameters of the source that a file of another tool's making stores bit for bit, in whatever
+    shape and order of axes, and those that it does not: changed, or folded into others."""
+
+    source: int
+    stored: int
+    memory_bytes: int
+    """Of all arrays that the file stores."""
+    changed: tuple[str, ...]
+    """Layer and number of each parameter that is not there as it is."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A file of another tool's making: its inputs and outputs by blob, how many of the net's blobs
+    it holds as values of its own (`matched`) and how many it computes within others (`fused`)."""
+
+    file: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    matched: int
+    fused: int
+    values: int
+    """How many values its forward pass makes."""
+    parameters: StoredParameters
 
 
 @dataclass(frozen=True)
@@ -67,13 +110,15 @@ class BackendResult:
     judge: bool = False
     """Whether this is another implementation of Caffe that read the source (`verify.judges`), and
     no backend that ran converted files."""
+    artifact: Matching | None = None
+    """Of a file of another tool's making, how its values were matched (`verify.artifacts`)."""
 
     @property
     def passed(self) -> bool:
         """Whether blobs were compared, all of them passed, and the parameters are the source's."""
         if self.problem is not None or not self.blobs:
             return False
-        same = self.parity.passed if self.parity is not None else self.judge
+        same = self.parity.passed if self.parity else self.judge or self.artifact is not None
         return same and all(blob.passed for blob in self.blobs)
 
     @property
@@ -113,6 +158,8 @@ class Report:
     layers: tuple[LayerEntry, ...] = ()
     results: list[BackendResult] = field(default_factory=list)
     across: list[CrossComparison] = field(default_factory=list)
+    images: list[ImageAgreement] = field(default_factory=list)
+    """Of many images, what the outputs said of all of them; none where none were given."""
     notes: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
     command: str | None = None
@@ -121,7 +168,7 @@ class Report:
     def passed(self) -> bool:
         """Whether every backend that was asked for is equivalent."""
         return bool(self.results) and all(
-            row.passed for rows in (self.results, self.across) for row in rows
+            row.passed for rows in (self.results, self.across, self.images) for row in rows
         )
 
     @property
@@ -130,7 +177,7 @@ class Report:
         if self.passed:
             return "equivalent"
         differ = any(row.problem is None and not row.passed for row in self.results)
-        if differ or not all(pair.passed for pair in self.across):
+        if differ or not all(row.passed for rows in (self.across, self.images) for row in rows):
             return "NOT equivalent"
         return "NOT verified: not every backend could be compared"
 
@@ -171,6 +218,7 @@ class Report:
             "layers": [asdict(layer) for layer in self.layers],
             "results": [_result(result) for result in self.results],
             "across": [_pair(pair) for pair in self.across],
+            "images": [row.to_json() for row in self.images],
         }
         plain: dict[str, Any] = _finite(data)
         return plain

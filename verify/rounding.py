@@ -28,7 +28,7 @@ from verify.rounding_array import FLT_MAX, Bounded
 from verify.rounding_forms import FORMS, bound_form, propagated
 from verify.rounding_table import CONSTANTS
 
-__all__ = ["bound_form", "bounded", "bounded_group", "ratios"]
+__all__ = ["bound_form", "bounded", "bounded_group", "finished", "propagate", "ratios"]
 
 # Importing the rules registers them; naming them keeps the import from looking unused.
 RULES = (rounding_rules, rounding_moves)
@@ -62,8 +62,8 @@ def bounded(
             rule.
         NetError: as the reference.
     """
-    tops = _run(layer, phase, [_wide(array) for array in inputs], params)
-    return [_finished(top) for top in tops]
+    tops = propagate(layer, phase, [_wide(array) for array in inputs], params)
+    return [finished(top) for top in tops]
 
 
 def bounded_group(
@@ -90,18 +90,19 @@ def bounded_group(
     made: dict[Blob, Bounded] = {}
     for layer in layers:
         bottoms = [made[b] if b in made else _wide(blobs[b]) for b in layer.bottoms]
-        tops = _run(layer, phase, bottoms, parameters[layer.index])
+        tops = propagate(layer, phase, bottoms, parameters[layer.index])
         made |= zip(layer.tops, tops, strict=True)
-    return {blob: _finished(top) for blob, top in made.items()}
+    return {blob: finished(top) for blob, top in made.items()}
 
 
 def _wide(array: Array) -> Bounded:
     return Bounded(np.asarray(array, np.float64))
 
 
-def _run(
+def propagate(
     layer: Layer, phase: str, bottoms: list[Bounded], params: Sequence[Array]
 ) -> list[Bounded]:
+    """The tops of one layer, of bottoms that may carry errors of their own; raises as `bounded`."""
     if layer.type not in FUNCTIONS:
         raise UnsupportedError(
             f"the reference executes no layer {layer.type}", where=layer.where, layer=layer.name
@@ -119,7 +120,8 @@ def _run(
         return [Bounded.of(top).times(constant) for top in tops]
 
 
-def _finished(top: Bounded) -> Exact:
+def finished(top: Bounded) -> Exact:
+    """The values of a top, and the bound on the error of each."""
     value, error = np.asarray(top.value, np.float64), top.error
     error = np.zeros(value.shape) if error is None else error * (1 + FLOAT64)
     greatest = np.maximum(value.max(initial=0), -value.min(initial=0))

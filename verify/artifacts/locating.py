@@ -1,0 +1,243 @@
+"""Where a file goes wrong: which layer's top is missing from it, and what it has instead.
+
+A supposition is that a value of the file stands for a blob.  It explains the file if the next
+layers, computed from that value, are found.  The supposition after which the fewest layers stay
+unexplained names the layer that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prototxt.net import Blob, Layer
+from verify.artifacts.layouts import Layout, layouts
+from verify.artifacts.matching import Matcher, State
+from verify.artifacts.names import likeness
+from verify.artifacts.values import Candidate, Found
+
+__all__ = ["Located", "locate"]
+
+_WINDOW = 8
+"""Layers after the first unexplained one that suppositions are held against."""
+_CANDIDATES = 8
+_CLOSE = 0.9
+"""Cosine from which a value that nothing else speaks for is taken for the blob."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A fault: at the layer that makes `blob`, or at one of `among`, which the file computes as
+    one; `found` is what it has for the blob, None where that is not known."""
+
+    blob: Blob
+    layer: Layer
+    among: tuple[Layer, ...]
+    found: Found | None
+    how: str
+    """By what the place is known: "next" layers, "name", "output", "likeness", or "nothing"."""
+
+
+@dataclass(frozen=True)
+class _Supposition:
+    """A value taken for a blob; `cost` counts layers that it leaves unexplained."""
+
+    blob: Blob
+    layer: Layer
+    found: Found
+    how: str
+    cost: int
+    evidence: int
+    inner: frozenset[Blob]
+
+
+def locate(matcher: Matcher, state: State, lost: set[Blob]) -> Located | None:
+    """The first fault that is not among those adopted; None where all is explained.
+
+    Args:
+        matcher: the matching.
+        state: what it came to.
+        lost: blobs after a fault in whose place nothing was found, of which nothing can be said.
+    """
+    search = _Search(matcher, state, lost)
+    for layer in matcher.layers():
+        for top in layer.tops:
+            if top in matcher.adopted or top in lost or top not in state.outcomes:
+                continue
+            if top in state.proven:
+                found = search.passed_over(layer, top)
+            elif state.outcomes[top].found is None and top in search.needed:
+                found = search.first_of(layer, top)
+            else:
+                continue
+            if found is not None:
+                return found
+    return None
+
+
+class _Search:
+    def __init__(self, matcher: Matcher, state: State, lost: set[Blob]) -> None:
+        self.matcher, self.state, self.lost = matcher, state, lost
+        self.values = matcher.task.values
+        self.makers = {top: layer for layer in matcher.layers() for top in layer.tops}
+        self.used = {outcome.found.index for blob, outcome in state.outcomes.items()
+                     if outcome.found is not None and blob not in matcher.adopted}  # fmt: skip
+        self.needed = self._needed()
+
+    def _needed(self) -> set[Blob]:
+        """The blobs that go into the outputs that the file gives."""
+        needed: set[Blob] = set(self.matcher.task.outputs) | set(self.matcher.task.told)
+        for layer in reversed(list(self.matcher.layers())):
+            if needed.intersection(layer.tops):
+                needed.update(self.matcher.bottoms(layer))
+        return needed
+
+    def passed_over(self, layer: Layer, top: Blob) -> Located | None:
+        """Whether a blob that seemed to be fused with the next layers is there after all, and
+        wrong: a value between, from which the next layer's is found."""
+        end = self.state.outcomes[self.state.proven[top]].found
+        if end is None or top in self.state.loose:
+            return None
+        between = [row for row in self._compatible(layer, top)
+                   if self.values.depends(end.index, row.index)]  # fmt: skip
+        for found in self._arrays(layer, top, between):
+            if found.index in self.used:
+                continue
+            guess = self._supposed(layer, top, found, "next", self._window(top, short=True))
+            if guess.evidence:
+                return Located(top, layer, (layer,), found, "next")
+        return None
+
+    def first_of(self, layer: Layer, top: Blob) -> Located:
+        """The place of a fault which shows first at this top."""
+        window = self._window(top)
+        guesses: list[_Supposition] = []
+        for at in [layer, *window]:
+            for blob in at.tops:
+                if blob not in self.state.outcomes or self.state.outcomes[blob].found is not None:
+                    continue
+                for found, how in self._candidates(at, blob):
+                    guess = self._supposed(at, blob, found, how, window)
+                    guesses.append(guess)
+                    if guess.cost == 1 and (guess.evidence or how == "output"):
+                        return self._located(guess)
+        good = [guess for guess in guesses if guess.evidence or guess.how in ("output", "name")]
+        if good:
+            return self._located(min(good, key=lambda guess: (guess.cost, -guess.evidence)))
+        close = self._closest(layer, top)
+        how = "likeness" if close is not None else "nothing"
+        return Located(top, layer, (layer,) if close else (layer, *window), close, how)
+
+    def _located(self, guess: _Supposition) -> Located:
+        makers = [self.makers[blob] for blob in guess.inner if blob in self.makers]
+        among = sorted({*makers, guess.layer}, key=lambda layer: layer.index)
+        return Located(guess.blob, guess.layer, tuple(among), guess.found, guess.how)
+
+    def _window(self, top: Blob, short: bool = False) -> list[Layer]:
+        """The next layers, in order, that the blob goes into."""
+        reached, window = {top}, list[Layer]()
+        for layer in self.matcher.layers():
+            if reached.intersection(self.matcher.bottoms(layer)):
+                if not self.needed.intersection(layer.tops):
+                    continue
+                reached.update(layer.tops)
+                window.append(layer)
+                if len(window) == (2 if short else _WINDOW):
+                    break
+        return window
+
+    def _supposed(
+        self, layer: Layer, blob: Blob, found: Found, how: str, window: Sequence[Layer]
+    ) -> _Supposition:
+        state = self.state.copy()
+        inner = state.inner.get(blob, frozenset()) - {blob}
+        for other in [top for one in window for top in one.tops]:
+            state.outcomes.pop(other, None)
+            state.base.pop(other, None)
+            state.proven.pop(other, None)
+        self.matcher.take(state, blob, found)
+        evidence, unexplained = 0, 1 + len(inner)
+        missing: list[Blob] = []
+        for one in window:
+            if one.index <= layer.index:
+                continue
+            self.matcher.visit(state, one)
+            for top in one.tops:
+                outcome = state.outcomes.get(top)
+                if outcome is None or outcome.found is None:
+                    missing.append(top)
+                elif self._tells(outcome.found, found):
+                    evidence += 1
+                else:
+                    unexplained += 1
+        unexplained += sum(top not in state.proven for top in missing if top in self.needed)
+        return _Supposition(blob, layer, found, how, unexplained, evidence, inner)
+
+    def _tells(self, made: Found, of: Found) -> bool:
+        """Whether a value is there because of another: made from it, and not its copy."""
+        own = self.values[made.index].family != self.values[of.index].family
+        return own and self.values.depends(made.index, of.index)
+
+    def _candidates(self, layer: Layer, blob: Blob) -> Iterator[tuple[Found, str]]:
+        """What the file may have for a blob, the likeliest first."""
+        task = self.matcher.task
+        fixed = task.told.get(blob, task.outputs.get(blob))
+        if fixed is not None:
+            how = "name" if blob in task.told else "output"
+            for found in self._arrays(layer, blob, [self.values[fixed]]):
+                yield found, how
+            return
+        titles = [blob.name, layer.name]
+        rows = [row for row in self._compatible(layer, blob) if row.index not in self.used]
+        rows.sort(key=lambda row: -likeness(row.value.name, titles))
+        for row in rows[:_CANDIDATES]:
+            how = "name" if likeness(row.value.name, titles) else "next"
+            for found in self._arrays(layer, blob, [row]):
+                yield found, how
+
+    def _compatible(self, layer: Layer, blob: Blob) -> list[Candidate]:
+        """The values computed from the layer's bottoms that have the blob's size, or at least its
+        axes, its batch and its channels."""
+        mask = 0
+        for bottom in self.matcher.bottoms(layer):
+            mask |= self.state.sources.get(bottom, 0)
+        shape = self.state.outcomes[blob].made.shape
+        return [
+            row for row in self.values.all
+            if row.array.size and row.array.dtype.kind in "fiu" and row.value.operator != "input"
+            and (self.values.above(row.index) & mask or not mask)
+            and (row.array.size == np.prod(shape, dtype=int)
+                 or (row.array.ndim == len(shape) > 2 and row.array.shape[:2] == shape[:2]))
+        ]  # fmt: skip
+
+    def _arrays(self, layer: Layer, blob: Blob, rows: Sequence[Candidate]) -> Iterator[Found]:
+        """Values in the layout that is most like the blob; of another size as they are."""
+        exact = self.state.outcomes[blob].made.value
+        for row in rows:
+            if row.array.size != exact.size:
+                yield Found(row.index, Layout(), row.array)
+                continue
+            choices = [Found(row.index, layout, layout.to_blob(row.array, exact.shape))
+                       for layout in layouts(row.array.shape, exact.shape)]  # fmt: skip
+            same = [n for n in row.array.shape if n != 1] == [n for n in exact.shape if n != 1]
+            own = choices[0]
+            yield own if same else max(choices, key=lambda one: cosine(one.array, exact))
+
+    def _closest(self, layer: Layer, blob: Blob) -> Found | None:
+        exact = self.state.outcomes[blob].made.value
+        rows = [row for row in self._compatible(layer, blob) if row.index not in self.used]
+        found = [one for one in self._arrays(layer, blob, rows) if one.array.shape == exact.shape]
+        best = max(found, key=lambda one: cosine(one.array, exact), default=None)
+        return best if best is not None and cosine(best.array, exact) >= _CLOSE else None
+
+
+def cosine(got: NDArray[Any], want: NDArray[Any]) -> float:
+    """Of the angle between two arrays as vectors; -1 where it says nothing."""
+    with np.errstate(all="ignore"):
+        a, b = got.astype(np.float64).ravel(), np.asarray(want, np.float64).ravel()
+        value = float(a @ b) / float(np.sqrt((a @ a) * (b @ b)))
+    return value if np.isfinite(value) else -1.0
