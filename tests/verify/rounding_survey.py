@@ -25,7 +25,7 @@ from verify.harness import BACKENDS
 from verify.inputs import seeded_inputs
 from verify.reference.storage import Storage
 from verify.rounding import bounded, ratios
-from verify.runners.mxnet import MXNetRunner, _environment, _scalars
+from verify.runners.mxnet import MXNetRunner, _scalars, environment
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.runner import Conversion, read_conversion
 
@@ -143,7 +143,7 @@ def one_run(
         values = feed | runner._run(runner._instrumented(set(wanted)), feed)
     elif isinstance(runner, MXNetRunner) and wanted:
         content = json.loads(runner._symbol.read_text(encoding="utf-8"))
-        with _environment(MXNET_SUBGRAPH_BACKEND="default"):
+        with environment(MXNET_SUBGRAPH_BACKEND="default"):
             made = runner._forward(runner._with_heads(content, wanted), feed, runner._stored())
         values = feed | dict(zip(wanted, made, strict=True))
         for name in _scalars(content).intersection(values):

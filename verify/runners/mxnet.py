@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from prototxt.errors import FileError, UnsupportedError
 from verify.runners.runner import Conversion
 
-__all__ = ["MXNetRunner"]
+__all__ = ["MXNetRunner", "environment", "forward", "import_mxnet"]
 
 _PARAMS = "-0000.params"
 _SYMBOL = "-symbol.json"
@@ -23,7 +23,12 @@ _SELECTION = '"_contrib_boolean_mask"'
 """In a symbol's text: the operator whose shape MXNet knows only once it has run."""
 
 
-def _import_mxnet() -> Any:
+def import_mxnet() -> Any:
+    """The package.
+
+    Raises:
+        UnsupportedError: it is not installed, or fails with this NumPy.
+    """
     try:
         return import_module("mxnet")
     except (ImportError, AttributeError, OSError) as error:
@@ -37,7 +42,7 @@ def _import_mxnet() -> Any:
 
 
 @contextmanager
-def _environment(**settings: str) -> Iterator[None]:
+def environment(**settings: str) -> Iterator[None]:
     """Settings of MXNet's, which it reads from the environment whenever it binds."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
@@ -59,7 +64,7 @@ class MXNetRunner:
     """
 
     def __init__(self, conversion: Conversion) -> None:
-        self._mx = _import_mxnet()
+        self._mx = import_mxnet()
         self._part = conversion.target("mxnet")
         self._source = conversion.file("mxnet", "_gluon.py")
         self._symbol = conversion.file("mxnet", _SYMBOL)
@@ -81,7 +86,7 @@ class MXNetRunner:
         if wanted:
             content = self._content()
             # oneDNN's fusion of convolution and ReLU spoils the convolution's own output.
-            with _environment(MXNET_SUBGRAPH_BACKEND="default"):
+            with environment(MXNET_SUBGRAPH_BACKEND="default"):
                 found = self._forward(self._with_heads(content, wanted), feed, self._stored())
             values |= _shaped(content, dict(zip(wanted, found, strict=True)))
         return {blob: values[name] for blob, name in blobs.items()}
@@ -181,27 +186,37 @@ class MXNetRunner:
         self, symbol: Any, feed: Mapping[str, NDArray[np.float32]], stored: Mapping[str, Any]
     ) -> list[NDArray[np.float32]]:
         found = {**stored, **{f"arg:{name}": self._array(array) for name, array in feed.items()}}
-        arguments = {name: found[f"arg:{name}"] for name in symbol.list_arguments()}
-        auxiliary = {name: found[f"aux:{name}"] for name in symbol.list_auxiliary_states()}
-        if _SELECTION in symbol.tojson():
-            return self._forward_in_steps(symbol, {**arguments, **auxiliary})
-        with _environment(MXNET_SUBGRAPH_VERBOSE="0"):
-            executor = symbol.bind(
-                self._mx.cpu(), args=arguments, aux_states=auxiliary, grad_req="null"
-            )
-        return [array.asnumpy() for array in executor.forward(is_train=False)]
+        arrays = {name: found[f"arg:{name}"] for name in symbol.list_arguments()}
+        arrays |= {name: found[f"aux:{name}"] for name in symbol.list_auxiliary_states()}
+        return forward(self._mx, symbol, arrays)
 
-    def _forward_in_steps(
-        self, symbol: Any, arrays: Mapping[str, Any]
-    ) -> list[NDArray[np.float32]]:
-        """Operator by operator, as `SymbolBlock` does it where shapes are not known before; NumPy's
-        shapes allow sizes of 0."""
-        with self._mx.util.np_shape(True):
-            run = self._mx.nd.CachedOp(symbol)
-            made = run(*(arrays[name] for name in symbol.list_inputs()))
-            # An operator that fails on 0 rows says so only to who waits for all.
-            self._mx.nd.waitall()
-            return [array.asnumpy() for array in (made if isinstance(made, list) else [made])]
+
+def forward(mx: Any, symbol: Any, arrays: Mapping[str, Any]) -> list[NDArray[Any]]:
+    """The symbol's outputs on the CPU.
+
+    Args:
+        mx: the package.
+        symbol: a symbol of its.
+        arrays: its arguments and auxiliary states by name, as arrays of MXNet's.
+    """
+    if _SELECTION in symbol.tojson():
+        return _forward_in_steps(mx, symbol, arrays)
+    arguments = {name: arrays[name] for name in symbol.list_arguments()}
+    auxiliary = {name: arrays[name] for name in symbol.list_auxiliary_states()}
+    with environment(MXNET_SUBGRAPH_VERBOSE="0"):
+        executor = symbol.bind(mx.cpu(), args=arguments, aux_states=auxiliary, grad_req="null")
+    return [array.asnumpy() for array in executor.forward(is_train=False)]
+
+
+def _forward_in_steps(mx: Any, symbol: Any, arrays: Mapping[str, Any]) -> list[NDArray[Any]]:
+    """Operator by operator, as `SymbolBlock` does it where shapes are not known before; NumPy's
+    shapes allow sizes of 0."""
+    with mx.util.np_shape(True):
+        run = mx.nd.CachedOp(symbol)
+        made = run(*(arrays[name] for name in symbol.list_inputs()))
+        # An operator that fails on 0 rows says so only to who waits for all.
+        mx.nd.waitall()
+        return [array.asnumpy() for array in (made if isinstance(made, list) else [made])]
 
 
 def _value_name(node: Mapping[str, Any]) -> str:
