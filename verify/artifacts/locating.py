@@ -133,9 +133,10 @@ class _Search:
         return Located(top, layer, (layer,) if close else (layer, *window), close, how)
 
     def _located(self, guess: _Supposition) -> Located:
-        makers = [self.makers[blob] for blob in guess.inner if blob in self.makers]
-        among = sorted({*makers, guess.layer}, key=lambda layer: layer.index)
-        return Located(guess.blob, guess.layer, tuple(among), guess.found, guess.how)
+        makers = {self.makers[blob].index: self.makers[blob] for blob in guess.inner}
+        makers[guess.layer.index] = guess.layer
+        among = tuple(makers[index] for index in sorted(makers))
+        return Located(guess.blob, guess.layer, among, guess.found, guess.how)
 
     def _window(self, top: Blob, short: bool = False) -> list[Layer]:
         """The next layers, in order, that the blob goes into."""
