@@ -76,7 +76,6 @@ RUNNERS = {
     "verify/artifacts/pytorch_files.py": {"safetensors"},
     "verify/artifacts/pytorch_outputs.py": {"torch"},
     "verify/artifacts/pytorch_trace.py": {"torch"},
-    "verify/artifacts/mxnet.py": {"mxnet"},
 }
 """The only files that import these; each does so by name, once its backend is asked for."""
 

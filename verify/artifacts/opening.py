@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prototxt.errors import FileError, UnsupportedError, UsageError
+from verify.artifacts.mxnet import MXNetArtifact
 from verify.artifacts.onnx import OnnxArtifact
 from verify.artifacts.pytorch import PyTorchArtifact
 from verify.artifacts.pytorch_files import is_archive
@@ -12,40 +13,58 @@ from verify.artifacts.trace import Artifact
 
 __all__ = ["KINDS", "open_artifact"]
 
-KINDS = "an ONNX file (.onnx)"
-"""What can be opened."""
+KINDS = (
+    "an ONNX file (.onnx), TorchScript (.pt, .pth), a torch.export archive (.pt2), a Python file "
+    "that defines a torch.nn.Module (FILE.py or FILE.py::NAME; its code is run), or an MXNet "
+    "checkpoint (NAME-symbol.json with its .params)"
+)
+"""What can be opened, for messages and documents."""
+_ARCHIVES = (".pt", ".pth", ".pt2")
+_PARAMETERS = (".params", ".safetensors", ".npy", ".npz", ".caffemodel", ".h5")
 
 
 def open_artifact(path: Path, weights: Path | None = None) -> Artifact:
     """Load a file that holds a model, whoever made it.
 
+    The code of a Python file is run, which is the decision of who names it.  No other kind of file
+    runs code when it is loaded.
+
     Args:
-        path: the file.
+        path: the file; of a Python file, "::NAME" behind it names a class or function in it.
         weights: a file with its parameters, for kinds that keep them apart.
 
     Raises:
         FileError: it is missing, empty, damaged, or no model.
-        UsageError: `weights` is given for a file that holds its own.
+        UsageError: `weights` is given for a file that holds its own; or of a Python file it is not
+            clear what is meant.
         UnsupportedError: its framework is not installed, or it holds what cannot be run.
     """
     path, name = _divided(path)
     _check(path, "the model")
     if weights is not None:
         _check(weights, "its parameters")
-    if name is not None and path.suffix != ".py":
-        raise UsageError(f'"::{name}" is given', where=str(path), expected="it after a .py file")
-    if path.suffix == ".py":
+    suffix = path.suffix.lower()
+    if name is not None and suffix != ".py":
+        raise UsageError(f'"::{name}" is given', where=str(path), expected="it behind a .py file")
+    if suffix == ".py":
         return PyTorchArtifact(path, name, weights)
-    if path.suffix.lower() == ".onnx":
+    if suffix == ".json":
+        return MXNetArtifact(path, weights)
+    if suffix == ".onnx":
         _no_weights(path, weights, "an ONNX file")
         return OnnxArtifact(path)
+    if suffix in _PARAMETERS:
+        raise FileError(
+            "a file of parameters alone, with no computation", where=str(path), expected=KINDS,
+            hint="name the file of the model, and this one by --artifact-weights",
+        )  # fmt: skip
     if is_archive(path):
-        _no_weights(path, weights, "a file of PyTorch's")
+        _no_weights(path, weights, "an archive of PyTorch's")
         return PyTorchArtifact(path)
-    raise UnsupportedError(
-        f'a file that ends in "{path.suffix}" is of no kind that can be run', where=str(path),
-        expected=KINDS,
-    )  # fmt: skip
+    if suffix in _ARCHIVES:
+        raise FileError("no file of PyTorch's: neither a zip archive nor a pickle",
+                        where=str(path), expected=KINDS)  # fmt: skip
+    raise UnsupportedError("of no kind that can be run", where=str(path), expected=KINDS)
 
 
 def _divided(path: Path) -> tuple[Path, str | None]:

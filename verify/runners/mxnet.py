@@ -23,8 +23,14 @@ _SELECTION = '"_contrib_boolean_mask"'
 """In a symbol's text: the operator whose shape MXNet knows only once it has run."""
 
 
-def import_mxnet() -> Any:
+_APART = "; or keep this environment, and name the Python of such a one with --python mxnet=PATH"
+
+
+def import_mxnet(apart: bool = True) -> Any:
     """The package.
+
+    Args:
+        apart: whether the caller could as well run in another interpreter.
 
     Raises:
         UnsupportedError: it is not installed, or fails with this NumPy.
@@ -36,8 +42,8 @@ def import_mxnet() -> Any:
         raise UnsupportedError(
             f"mxnet cannot be used with NumPy {np.__version__}: {error}",
             expected="MXNet 1.9.1 with NumPy below 1.24, on Python 3.11 at most",
-            hint="pip install 'decaffeinate[mxnet]' on Python 3.10 or 3.11; or keep this "
-            "environment, and name the Python of such a one with --python mxnet=PATH",
+            hint="pip install 'decaffeinate[mxnet]' on Python 3.10 or 3.11"
+            + (_APART if apart else ""),
         ) from None
 
 
