@@ -201,19 +201,25 @@ class _Search:
                 yield found, how
 
     def _compatible(self, layer: Layer, blob: Blob) -> list[Candidate]:
-        """The values computed from the layer's bottoms that have the blob's size, or at least its
-        axes, its batch and its channels."""
-        mask = 0
+        """The values that have the blob's size, or at least its axes, its batch and its channels:
+        first those computed from the layer's bottoms, then, since a layer may read a wrong blob,
+        those from which these are not computed."""
+        mask = before = 0
         for bottom in self.matcher.bottoms(layer):
             mask |= self.state.sources.get(bottom, 0)
+        for row in self.values.all:
+            if mask >> row.index & 1:
+                before |= self.values.above(row.index) | 1 << row.index
         shape = self.state.outcomes[blob].made.shape
-        return [
+        rows = [
             row for row in self.values.all
-            if row.array.size and row.array.dtype.kind in "fiu" and row.value.operator != "input"
-            and (self.values.above(row.index) & mask or not mask)
+            if row.array.size and row.array.dtype.kind in "fiu"
+            and row.value.operator not in ("input", "parameter")
+            and not before >> row.index & 1
             and (row.array.size == np.prod(shape, dtype=int)
                  or (row.array.ndim == len(shape) > 2 and row.array.shape[:2] == shape[:2]))
         ]  # fmt: skip
+        return sorted(rows, key=lambda row: not self.values.above(row.index) & mask)
 
     def _arrays(self, layer: Layer, blob: Blob, rows: Sequence[Candidate]) -> Iterator[Found]:
         """Values in the layout that is most like the blob; of another size as they are."""

@@ -107,11 +107,24 @@ class _Writer:
                                       "outputs needs it")  # fmt: skip
         tops = {self.task.names[blob] for layer in self.matcher.layers() for blob in layer.tops}
         made.compared = any(row.value is not None and row.blob in tops for row in made.rows)
-        if self.faults:
-            first = min(self.faults, key=lambda fault: fault.among[0].index)
+        first = min(self.faults, key=lambda fault: fault.among[0].index, default=None)
+        if first is not None:
             made.fault = self._fault(first, made.rows)
             made.culprit = self._culprit(first)
+        elsewhere = self._elsewhere(made.rows)
+        if elsewhere is not None and (made.fault is None or elsewhere.index < made.fault.index):
+            made.fault, made.culprit = elsewhere, None
         return made
+
+    def _elsewhere(self, rows: list[BlobComparison]) -> Fault | None:
+        """The first layer whose top is in the file, which gives out another value for it."""
+        tops = {self.task.names[top] for top, outcome in self.state.outcomes.items()
+                if outcome.elsewhere and top not in self.matcher.adopted}  # fmt: skip
+        for row in rows:
+            if row.blob in tops and row.layer is not None:
+                layer = self.task.net.layers[row.layer]
+                return Fault(layer.name, layer.index, layer.type, row.blob, row.ratio, row.text)
+        return None
 
     def _input(self, blob: Blob) -> BlobComparison:
         found = self.task.fed[blob]
