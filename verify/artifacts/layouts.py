@@ -96,13 +96,15 @@ def _listed(order: Sequence[int]) -> str:
 
 
 def declared(found: Sequence[int], blob: Sequence[int]) -> list[Layout]:
-    """The layouts that the file's own shape tells: Caffe's where the sizes are in Caffe's order,
-    others only where the sizes themselves are in another."""
+    """The layouts that the file's own shape tells of what it gives out: Caffe's where the sizes are
+    in Caffe's order, others only where the sizes themselves are in another.  None where axes were
+    joined or split: whoever reads an output by its shape reads something else then, and that is
+    what a Reshape or a Flatten can do wrong."""
     all_of = list(layouts(found, blob))
     sizes, held = [n for n in blob if n != 1], [n for n in found if n != 1]
-    if sizes == held or sorted(sizes) != sorted(held):
-        return all_of[:1]
-    return all_of[1:]
+    if sorted(sizes) != sorted(held):
+        return []
+    return all_of[:1] if sizes == held else all_of[1:]
 
 
 def named_layout(name: str) -> tuple[int, ...] | None:

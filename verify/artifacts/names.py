@@ -10,8 +10,11 @@ from collections.abc import Iterable, Sequence
 
 __all__ = ["likeness", "plain"]
 
-_ENDINGS = re.compile(r"(:\d+|_y\d*|_output\d*|_out\d*|_fwd|_blob\d*|_top\d*|__\d+|_relu|\.\d+)$")
-"""What converters put behind a name: TensorFlow's ":0", caffe2onnx's "_Y", MXNet's "_output"."""
+_ENDINGS = re.compile(
+    r"(:\d+|_y\d*|_input|_output\d*|_out\d*|_fwd|_blob\d*|_top\d*|__\d+|_relu|\.\d+)$"
+)
+"""What converters put behind a name: TensorFlow's ":0", caffe2onnx's "_Y" and "_input",
+MXNet's "_output"."""
 
 
 def plain(name: str) -> str:
