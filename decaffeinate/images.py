@@ -20,7 +20,7 @@ from prototxt.mean import read_mean
 from prototxt.net import Preprocessing
 from verify.discrete import discrete_blobs
 from verify.harness import BACKENDS
-from verify.image_agreement import Batch, ImageAgreement, agreement
+from verify.image_agreement import Batch, agreement
 from verify.inputs import seeded_inputs
 from verify.isolation import isolation_of
 from verify.report import Report
@@ -146,8 +146,9 @@ def verify_images(
     dynamic: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
     **checks: Any,
-) -> tuple[Report, list[ImageAgreement]]:
-    """Verify a net blob by blob on the first batch of the images, and its outputs on all of them.
+) -> Report:
+    """Verify a net blob by blob on the first batch of the images, and its outputs on all of them,
+    which the report's `images` tell of.
 
     Args:
         loaded: the net.
@@ -184,10 +185,11 @@ def verify_images(
             for name in targets
             if name not in failed
         }
-        rows = agreement(loaded.net, loaded.parameters, _outputs(images), runners,
+        report.images = agreement(
+            loaded.net, loaded.parameters, _outputs(images), runners,
                          images.batches(progress), known)  # fmt: skip
     report.notes += _left_out(images, [name for name in backends if name not in targets])
-    return report, rows
+    return report
 
 
 def _left_out(images: Images, judges: Sequence[str]) -> list[str]:

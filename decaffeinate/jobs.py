@@ -178,15 +178,15 @@ def conversion_json(done: api.Conversion, report: Report | None) -> dict[str, An
     }
 
 
-def write_report(folder: Path, report: Report, beside: Mapping[str, Any] | None = None) -> None:
-    """Write report.json, with what is given `beside`, and report.html, which shows it to a person.
+def write_report(folder: Path, report: Report) -> None:
+    """Write report.json, and report.html, which shows it to a person.
 
     Raises:
         FileError: one of them cannot be written.
     """
     from verify.html_report import write_html
 
-    content = report.to_json() | dict(beside or {})
+    content = report.to_json()
     write_json(folder / "report.json", content)
     write_html(content, folder / "report.html", report.maps)
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from decaffeinate.image_terminal import show_images
 from decaffeinate.inspection import Inspection
 from decaffeinate.summary import Summary
 from verify.report import BackendResult, Report
@@ -83,6 +84,7 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
         _show_layers(console, report)
     for result in report.results:
         _show_faults(console, result)
+    show_images(report.images)
     colour = "green" if report.passed else "red"
     faults = [result for result in report.results if result.first_fault is not None]
     for result in faults:

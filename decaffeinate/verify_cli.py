@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -32,9 +32,6 @@ from decaffeinate.several import (
     run_several,
     usage,
 )
-
-if TYPE_CHECKING:
-    from verify.image_agreement import ImageAgreement
 
 __all__ = ["verify"]
 
@@ -174,31 +171,25 @@ def verify(
             **common,
             **isolation,
         }
-        rows: list[ImageAgreement] = []
         if artifact:
             outcome = run_artifact(loaded, artifact, arrays, image, mean, **common)
         elif images is not None:
             from decaffeinate.images import verify_images
 
-            outcome, rows = verify_images(loaded, images, mean=own_mean, labels=labels, **checks)
+            outcome = verify_images(loaded, images, mean=own_mean, labels=labels, **checks)
         else:
             feeds = make_feeds(loaded, dict(arrays), image, mean)
             outcome = api.verify(loaded, feeds=feeds, **checks)
         outcome.command = command_line("verify")
-        beside = {"images": [row.to_json() for row in rows]} if images is not None else {}
         if report is not None:
-            write_report(report, outcome, beside)
+            write_report(report, outcome)
     if as_json:
-        click.echo(json.dumps(outcome.to_json() | beside, indent=1))
+        click.echo(json.dumps(outcome.to_json(), indent=1))
     else:
         from decaffeinate.terminal import show_report
 
         show_report(outcome, layers=True)
-        if images is not None:
-            from decaffeinate.image_terminal import show_images
-
-            show_images(rows)
-    sys.exit(outcome.exit_code or int(not all(row.passed for row in rows)))
+    sys.exit(outcome.exit_code)
 
 
 def _files(report: Path | None) -> list[Path]:

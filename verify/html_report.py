@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from prototxt.atomic import atomic_file
 from verify.html_report_graph import LEGEND, bin_of, make_graph, ratio_text
 from verify.html_report_heatmap import HeatMap, heat_map
+from verify.html_report_images import PLOT, image_rows
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -84,6 +85,8 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
         parities=parities,
         parity_rows=list(zip_longest(*(parity["layers"] for parity in parities))),
         pictures=pictures,
+        images=image_rows(report_json.get("images") or []),
+        plot=PLOT,
         tolerance=_tolerance(report_json["tolerance"]),
         style=style,
         script=script,

@@ -44,7 +44,8 @@ class ImageAgreement:
     five in any order; `right1`, `right5` and the two of the reference those whose label is the
     first, or among the five.  All are None where an output is no vector of classes; the latter
     also without labels.  `drift` is the greatest difference as a part of the greatest magnitude,
-    met at the image `worst`; `off` names images beyond OFF or without finite values, `differing`
+    met at the image `worst`, and `by_image` has the drift of each image, in order, None where it is
+    no number; `off` names images beyond OFF or without finite values, `differing`
     those of another first class.
     """
 
@@ -60,6 +61,7 @@ class ImageAgreement:
     reference_right5: int | None = None
     drift: float = 0.0
     worst: str | None = None
+    by_image: list[tuple[str, float | None]] = field(default_factory=list)
     off: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
     problem: str | None = None
@@ -76,15 +78,15 @@ class ImageAgreement:
     def add(self, name: str, got: Array, want: Array, label: int | None) -> None:
         """Take in one image: what the backend made of it, and the reference."""
         self.images += 1
-        if got.shape != want.shape or not np.isfinite(got).all():
-            self.off.append(name)
-        else:
+        drift = float("nan")
+        if got.shape == want.shape and np.isfinite(got).all():
             error = float(np.abs(got.astype(np.float64) - want).max(initial=0.0))
             drift = error / (float(np.abs(want).max(initial=0.0)) or 1.0)
-            if np.isfinite(drift) and (self.worst is None or drift > self.drift):
-                self.drift, self.worst = drift, name
-            if not drift <= OFF:  # NaN neither
-                self.off.append(name)
+        self.by_image.append((name, drift if np.isfinite(drift) else None))
+        if np.isfinite(drift) and (self.worst is None or drift > self.drift):
+            self.drift, self.worst = drift, name
+        if not drift <= OFF:  # NaN neither
+            self.off.append(name)
         classes = max(want.shape, default=1)
         if want.size < 2 or want.size != classes or got.shape != want.shape:
             return

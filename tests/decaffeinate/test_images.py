@@ -88,7 +88,8 @@ def test_the_statistics(tmp_path: Path, folder: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("a.png 1\nmore/e.png 2\n\n")
     loaded = decaffeinate.load(net(tmp_path))
-    report, rows = verify_images(loaded, folder, labels=labels, backends=["onnx"])
+    report = verify_images(loaded, folder, labels=labels, backends=["onnx"])
+    rows = report.images
     assert report.passed
     assert report.results[0].inputs == "2 images"
     (row,) = rows
@@ -97,21 +98,24 @@ def test_the_statistics(tmp_path: Path, folder: Path) -> None:
     assert row.right1 == row.reference_right1
     assert row.right5 == row.reference_right5
     assert row.passed
-    assert 0 <= row.drift < 1e-5
+    assert 0 < row.drift < 1e-5
+    assert [name for name, _ in row.by_image] == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    assert max(row.by_image, key=lambda one: one[1] or 0) == (row.worst, row.drift)
 
 
 def test_what_is_not_compared_on_all_images_is_noted(tmp_path: Path, folder: Path) -> None:
     require("onnxruntime")
     text = DEPLOY + 'layer { name: "m" type: "ArgMax" bottom: "p" top: "m" }\n'
     checks: dict[str, Any] = {"backends": ["onnx", "caffe"]}
-    report, rows = verify_images(decaffeinate.load(net(tmp_path, text)), folder, **checks)
+    report = verify_images(decaffeinate.load(net(tmp_path, text)), folder, **checks)
+    rows = report.images
     assert rows == []
     found = [note for note in report.notes if "on the first 2 of 5 images alone" in note]
     assert [note.split(" is ")[0] for note in found] == ['output "m"', "caffe"]
     for path in folder.glob("[cd].png"):
         path.unlink()
     (folder / "more" / "e.png").unlink()
-    report, _ = verify_images(decaffeinate.load(net(tmp_path, text)), folder, **checks)
+    report = verify_images(decaffeinate.load(net(tmp_path, text)), folder, **checks)
     assert not any("alone" in note for note in report.notes)
 
 
@@ -143,6 +147,7 @@ def test_what_is_off_is_named(tmp_path: Path) -> None:
     assert found["fails"].problem == "a: no"
     assert found["swapped"].images == 3
     assert found["swapped"].differing
+    assert found["nan"].by_image == [("a", None), ("b", None), ("c", None)]
     assert not any(row.passed for row in rows)
     json.dumps([row.to_json() for row in rows], allow_nan=False)
 
@@ -161,6 +166,15 @@ def test_counts_of_one_image() -> None:
     map_row.add("x", np.ones((2, 3)), np.ones((2, 3)), None)
     assert map_row.top1 is None
     assert map_row.passed
+
+
+def test_an_image_that_is_off_is_a_difference(tmp_path: Path, folder: Path) -> None:
+    require("onnxruntime")
+    report = verify_images(decaffeinate.load(net(tmp_path)), folder, backends=["onnx"])
+    assert (report.verdict, report.exit_code) == ("equivalent", 0)
+    report.images[0].off.append("a.png")
+    assert (report.verdict, report.exit_code) == ("NOT equivalent", 1)
+    assert report.to_json()["passed"] is False
 
 
 def test_labels(tmp_path: Path) -> None:
@@ -197,6 +211,8 @@ def test_the_command(tmp_path: Path, folder: Path) -> None:
     content = json.loads(done.stdout)
     assert content["images"][0]["top1"] == 5
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == content
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="dot"') == 5
     for wrong in (["--image", folder / "a.png"], ["--input", "data=x.npy"]):
         assert invoke("verify", *words, *wrong).exit_code == 2
     assert invoke("verify", path, "--labels", "x").exit_code == 2

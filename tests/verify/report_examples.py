@@ -181,6 +181,36 @@ def passing() -> Json:
     return made
 
 
+def with_images(made: Json, number: int = 500) -> Json:
+    """Many images: one backend that agrees, one that is off at some, one that failed."""
+    random = np.random.default_rng(7)
+    names = [f"ILSVRC2012_val_{index:08}.JPEG" for index in range(number)]
+    drifts: list[float | None] = [float(d) for d in 10 ** random.normal(-6.3, 0.3, number)]
+    worst = int(np.argmax(drifts))
+    good = {
+        "backend": "onnx", "output": "prob", "images": number, "labelled": number - 3,
+        "top1": number, "top5": number - 1, "right1": 280, "right5": 401, "reference_right1": 280,
+        "reference_right5": 402, "drift": drifts[worst], "worst": names[worst], "off": [],
+        "by_image": [list(pair) for pair in zip(names, drifts, strict=True)], "differing": [],
+        "problem": None, "passed": True,
+    }  # fmt: skip
+    wrong: list[float | None] = [0.0, *drifts[1:]]
+    wrong[40:43], wrong[60] = [0.2, 3.0, 2e-3], None
+    pairs = [list(pair) for pair in zip(names, wrong, strict=True)]
+    bad = {**good, "backend": "pytorch", "by_image": pairs,
+           "off": [names[i] for i in (40, 41, 42, 60)], "differing": [names[41]], "passed": False,
+           "drift": 3.0, "worst": names[41], "top1": number - 1}  # fmt: skip
+    failed = {**good, "backend": "mxnet", "images": 0, "labelled": 0, "drift": 0.0, "worst": None,
+              "by_image": [], "passed": False, "problem": f"{names[0]}: out of memory",
+              **dict.fromkeys(("top1", "top5", "right1", "right5"))}  # fmt: skip
+    made.update(images=[good, bad, failed], passed=False, verdict="NOT equivalent")
+    return made
+
+
+def images() -> Json:
+    return with_images(report(squeezenet(), "SqueezeNet v1.0"))
+
+
 def break_at(made: Json, backend: int, layer: int, ratio: float = 1873.0) -> None:
     """Make one backend break its bound first at a layer, and a later blob not comparable."""
     random = np.random.default_rng(1)
@@ -223,6 +253,11 @@ def hostile_names() -> Json:
     made["notes"] = list(HOSTILE)
     made["command"] = HOSTILE[0]
     made["environment"] = {HOSTILE[1]: HOSTILE[2]}
+    with_images(made, 100)
+    for row in made["images"]:
+        row.update(output=HOSTILE[0], worst=HOSTILE[1], off=list(HOSTILE), differing=list(HOSTILE))
+        row["by_image"] = [[name, 1e-6] for name in HOSTILE]
+    made["images"][2]["problem"] = HOSTILE[4]
     made["results"][1]["first_fault"]["text"] = HOSTILE[0]
     made["results"][1]["repro"] = HOSTILE[1]
     return made
@@ -240,6 +275,7 @@ EXAMPLES: dict[str, Callable[[], Json]] = {
     "failing": failing,
     "large": large,
     "hostile": hostile_names,
+    "images": images,
     "empty": empty,
 }
 

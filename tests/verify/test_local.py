@@ -23,6 +23,7 @@ from tests.verify.test_harness import FAULTS, converted, edit, verified
 from verify import reference
 from verify.drift import measure, top_agreement
 from verify.harness import BACKENDS
+from verify.image_agreement import ImageAgreement
 from verify.local import expected_of, judge
 from verify.reference.registry import FUNCTIONS, caffe_layer
 from verify.runners.onnxruntime import OnnxRuntimeRunner
@@ -309,6 +310,7 @@ def test_report_json_has_the_documented_keys(tmp_path: Path) -> None:
     case = Case("nets/squeezenet")
     pair = decaffeinate.verify(case.net_path, case.weights_path, backends=["onnx", "pytorch"])
     assert set(pair.to_json()["across"][0]) == keys["across[]"]
+    assert set(ImageAgreement("onnx", "prob").to_json()) == keys["images[]"]
     kinds = [Tolerance.of(), Tolerance.of(rtol=0, atol=0), Tolerance.of(0)]
     assert set().union(*(kind.to_json() for kind in kinds)) == keys["tolerance"]
 
