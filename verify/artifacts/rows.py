@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from prototxt.net import Blob, Layer, Net
 from verify.artifacts.locating import Located, locate
 from verify.artifacts.matching import Matcher, State, Task
+from verify.artifacts.values import Found
 from verify.compare import BlobComparison, compare, impossible
 from verify.drift import measure
 from verify.report import Fault
@@ -147,9 +148,7 @@ class _Writer:
         if outcome is not None and outcome.found is not None and outcome.row is not None:
             row = self._named(outcome.row, outcome.found.index, outcome.found.layout.text)
             if outcome.elsewhere:
-                port = self.task.values[self.task.outputs[top]].value.name
-                problem = f'the file has it as "{row.value}", but gives out another: "{port}"'
-                row = replace(row, problem=problem)
+                row = replace(row, problem=self._given_out(outcome.found, top))
             return row
         if within is not None:
             return impossible(name, shape, self._unknown(within), "composed", layer.index)
@@ -164,6 +163,15 @@ class _Writer:
             what = "it cannot be told: it comes after a layer that was not found in the file"
             return impossible(name, shape, what, "composed", layer.index)
         return None
+
+    def _given_out(self, found: Found, top: Blob) -> str:
+        """Why an output is wrong whose values are in the file."""
+        port = self.task.values[self.task.outputs[top]]
+        name = self.task.values[found.index].value.name
+        if port.index == found.index:
+            return (f"the file gives out its values in the shape {port.array.shape}, not "
+                    f"{found.array.shape}")  # fmt: skip
+        return f'the file has it as "{name}", but gives out another: "{port.value.name}"'
 
     def _unknown(self, fault: Located) -> str:
         names = ", ".join(f'"{layer.name}"' for layer in fault.among)
