@@ -72,9 +72,17 @@ def assert_equivalent(
 
 
 @pytest.fixture(name="assert_equivalent")
-def equivalence_assertion() -> Callable[..., Report]:
-    """The function `assert_equivalent`."""
-    return assert_equivalent
+def equivalence_assertion(tmp_path: Path) -> Callable[..., Report]:
+    """The function `assert_equivalent`; where it fails, the first layer that is wrong is left as a
+    net of its own in `tmp_path / "repro"`."""
+
+    def assert_in_test(
+        net: str | Path, weights: str | Path | None = None, **options: Any
+    ) -> Report:
+        __tracebackhide__ = True
+        return assert_equivalent(net, weights, **{"repro": tmp_path / "repro", **options})
+
+    return assert_in_test
 
 
 @pytest.fixture(name="convert_net")
@@ -113,4 +121,6 @@ def _text(report: Report) -> str:
         with redirect_stdout(stream), redirect_stderr(stream):
             show_report(report)
         lines = stream.getvalue().splitlines()
-    return "\n".join([report.verdict, *(line.rstrip() for line in lines)])
+    left = [f"{result.backend}: the first layer that is wrong, as a net of its own: {result.repro}"
+            for result in report.results if result.repro is not None]  # fmt: skip
+    return "\n".join([report.verdict, *left, *(line.rstrip() for line in lines)])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from decaffeinate.pytest_plugin import assert_equivalent
 from prototxt.errors import FileError, UsageError
 from tests.frameworks import require
 from tests.golden_cases import Case
+from verify.report import Report
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = Path(str(decaffeinate.__file__)).resolve().parents[1]
@@ -69,6 +73,10 @@ def test_the_example_project_with_a_changed_model(project: Path) -> None:
     message = [line for line in done.stdout.splitlines() if line.startswith("E  ")]
     assert any("onnx on noise (seed 0): pool1: " in line for line in message)
     assert any("its sha256 is not the manifest's" in line for line in message)
+    (folder,) = (line.split("as a net of its own: ")[1] for line in message if "as a net" in line)
+    assert Path(folder).parent.name == "repro"
+    assert Path(folder).parent.parent.name.startswith("test_")
+    assert "verify net.prototxt" in (Path(folder) / "README.txt").read_text(encoding="utf-8")
     assert not [line for line in done.stdout.splitlines() if "pytest_plugin.py" in line]
 
 
@@ -107,6 +115,24 @@ def test_the_message_is_the_report(tmp_path: Path) -> None:
     assert lines[0] == "NOT equivalent"
     assert any(line.startswith("onnx on noise (seed 0): conv1@0: ") for line in lines)
     assert "\x1b" not in str(failed.value)
+    assert "as a net of its own" not in str(failed.value)
+
+
+def test_the_fixture_leaves_the_fault_where_it_is_told(
+    assert_equivalent: Callable[..., Report], tmp_path: Path
+) -> None:
+    require("onnxruntime")
+    done = decaffeinate.convert(CASE.net_path, None, output=tmp_path / "files", seed=1)
+    words: dict[str, Any] = {"manifest": done.manifest}
+    with pytest.raises(AssertionError, match=re.escape(str(tmp_path / "repro" / "repro-onnx"))):
+        assert_equivalent(CASE.net_path, CASE.weights_path, **words)
+    assert (tmp_path / "repro" / "repro-onnx" / "net.prototxt").exists()
+    with pytest.raises(AssertionError):
+        assert_equivalent(CASE.net_path, CASE.weights_path, **words, repro=tmp_path / "mine")
+    assert (tmp_path / "mine" / "repro-onnx").is_dir()
+    with pytest.raises(AssertionError) as failed:
+        assert_equivalent(CASE.net_path, CASE.weights_path, **words, repro=None)
+    assert "as a net of its own" not in str(failed.value)
 
 
 def test_a_backend_that_cannot_run_is_no_skip(monkeypatch: pytest.MonkeyPatch) -> None:
