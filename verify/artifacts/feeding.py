@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,6 @@ def one_line(error: BaseException) -> str:
     traceback, as TorchScript's and MXNet's, its end."""
     text = str(error).strip()
     if "Traceback" in text:
-        text = text.splitlines()[-1]
+        text = re.sub(r"^\w*Error: ", "", text.splitlines()[-1])
     text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

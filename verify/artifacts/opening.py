@@ -26,8 +26,9 @@ _PARAMETERS = (".params", ".safetensors", ".npy", ".npz", ".caffemodel", ".h5")
 def open_artifact(path: Path, weights: Path | None = None) -> Artifact:
     """Load a file that holds a model, whoever made it.
 
-    The code of a Python file is run, which is the decision of who names it.  No other kind of file
-    runs code when it is loaded.
+    The code of a Python file is run, and PyTorch reads pickles in torch.export archives, which can
+    run code too: who names such a file trusts it.  Of the other kinds nothing but their operators
+    is run.
 
     Args:
         path: the file; of a Python file, "::NAME" behind it names a class or function in it.

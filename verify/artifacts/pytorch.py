@@ -88,7 +88,7 @@ class PyTorchArtifact:
         tensors = self._tensors(inputs)
         recorder = Recorder(self._torch, self._module, self._places())
         ports = {name: recorder.add(name, "input", t, ()) for name, t in tensors.items()}
-        with self._failures():
+        with self._failures(recorder):
             with recorder.mode():
                 found = self._call(tensors)
             outputs = {name: recorder.index(tensor) for name, tensor in found.items()}
@@ -106,13 +106,14 @@ class PyTorchArtifact:
         return {name: array_of(self._torch, tensor) for name, tensor in found.items()}
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _failures(self, recorder: Recorder | None = None) -> Iterator[None]:
         try:
             yield
         except UnsupportedError:
             raise
         except Exception as error:  # of the module's own code, too
-            raise does_not_run("PyTorch", self._path, error) from None
+            cause = error if recorder is None else recorder.failure or error
+            raise does_not_run("PyTorch", self._path, cause) from None
 
     def _call(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """The tensors that the module returns, by the names that it gives them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -52,8 +53,9 @@ def load_archive(torch: Any, path: Path) -> Loaded:
     names = _names(path)
     if any("/code/" in name for name in names):
         try:
-            module = torch.jit.load(str(path), map_location="cpu")
-            return Loaded(module.eval())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole
+                return Loaded(torch.jit.load(str(path), map_location="cpu").eval())
         except Exception as error:  # whatever the reader of the archive stumbles over
             raise _damaged(path, "TorchScript", error) from None
     if any(_is_program(name) for name in names):

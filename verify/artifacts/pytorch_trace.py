@@ -79,6 +79,8 @@ class Recorder:
         self._paths = {id(part): path for path, part in module.named_modules()}
         self._variables = _variables(module)
         self._places = places
+        self.failure: Exception | None = None
+        """What an operator raised: TorchScript passes it on without its message."""
 
     def add(self, name: str, operator: str, tensor: Any, sources: Iterable[int]) -> int:
         """A value as it is now."""
@@ -108,11 +110,15 @@ class Recorder:
         base = import_module("torch.utils._python_dispatch").TorchDispatchMode
 
         def dispatch(_: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return self._call(func, args, kwargs or {})
+            try:
+                return self._recorded(func, args, kwargs or {})
+            except Exception as error:
+                self.failure = error
+                raise
 
         return type("_Recording", (base,), {"__torch_dispatch__": dispatch})()
 
-    def _call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _recorded(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         sources = [self.index(tensor) for tensor in tensors_in(self._torch, (args, kwargs))]
         result = func(*args, **kwargs)
         rewritten = list(tensors_in(self._torch, _rewritten(func, args, kwargs)))
