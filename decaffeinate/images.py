@@ -18,6 +18,7 @@ from prototxt.errors import FileError, UsageError
 from prototxt.files import read_start
 from prototxt.mean import read_mean
 from prototxt.net import Preprocessing
+from verify.detections import detection_outputs
 from verify.discrete import discrete_blobs
 from verify.harness import BACKENDS
 from verify.image_agreement import Batch, agreement
@@ -207,7 +208,7 @@ def _left_out(images: Images, judges: Sequence[str]) -> list[str]:
 def _outputs(images: Images) -> list[str]:
     """Outputs with an item an image whose values are no choices between near equals."""
     net, shapes = images.loaded.net, images.loaded.shapes
-    chosen = discrete_blobs(net)
+    chosen = {*discrete_blobs(net), *detection_outputs(net)}
     return [
         blob.name
         for blob in net.outputs

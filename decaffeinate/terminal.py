@@ -69,6 +69,10 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
     console.print(table)
     for result in report.results:
         _show_unbounded(console, result)
+        for output in result.outputs:
+            if output.detections is not None:
+                console.print(f"{escape(result.backend)} on {escape(result.inputs)}, "
+                              f"{escape(output.blob)}: {output.detections}", soft_wrap=True)
     for pair in report.across:
         verdict = "agree" if pair.passed else "DIFFER"
         console.print(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.net import Blob, Layer, Net
+from verify.detections import Detections
 from verify.tolerance import FLT_MAX, scale_of
 
 __all__ = ["Agreement", "Drift", "class_axes", "measure", "top_agreement"]
@@ -55,12 +56,14 @@ def measure(got: Array, want: Array) -> Drift:
 @dataclass(frozen=True)
 class Agreement:
     """An output: `top1` and `top5` are the shares of items for which backend and reference name the
-    same class, and the same set of five; None where the output is no classifier's."""
+    same class, and the same set of five; None where the output is no classifier's.  `detections`
+    are of a detector's."""
 
     blob: str
     top1: float | None
     top5: float | None
     drift: float
+    detections: Detections | None = None
 
 
 def class_axes(net: Net) -> Mapping[Blob, int]:

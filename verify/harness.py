@@ -19,6 +19,7 @@ from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import judges, reference
 from verify.compare import ROUNDING, BlobComparison, compare
+from verify.detections import detection_outputs, match_detections
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.interface import interface_problem
@@ -127,6 +128,7 @@ def verify_conversion(
 
 
 def layer_entry(layer: Layer, names: Mapping[Blob, str], parameters: Parameters) -> LayerEntry:
+    """What the report tells of a layer, whose blobs it calls `names`."""
     return LayerEntry(
         layer.index,
         layer.name,
@@ -215,8 +217,7 @@ class _Task:
 
     def agreements(self, outputs: Blobs) -> tuple[Agreement, ...]:
         """What the outputs say, beside the reference's."""
-        axes = class_axes(self.net)
-        found = []
+        axes, boxes, found = class_axes(self.net), detection_outputs(self.net), []
         for blob in self.net.outputs:
             name = self.names[blob]
             if name not in outputs:
@@ -224,7 +225,8 @@ class _Task:
             got, want = outputs[name], self.exact[blob]
             top = top_agreement(got, want, axes[blob]) if blob in axes else None
             first, five = top or (None, None)
-            found.append(Agreement(name, first, five, measure(got, want).share))
+            matched = match_detections(got, want) if blob in boxes else None
+            found.append(Agreement(name, first, five, measure(got, want).share, matched))
         return tuple(found)
 
 

@@ -23,6 +23,7 @@ from prototxt.parameters import Parameters
 from prototxt.weights import read_weights
 from verify import local
 from verify.compare import BlobComparison
+from verify.detections import detection_outputs, match_detections
 from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.isolation import Isolation
 from verify.report import BackendResult, Fault
@@ -146,13 +147,16 @@ class _Court:
 
     def agreements(self, rows: Sequence[BlobComparison]) -> tuple[Agreement, ...]:
         """What the judge's outputs say, beside the reference's, where they are compared."""
-        axes, drifts, found = class_axes(self.net), {row.blob: row.drift for row in rows}, []
+        axes, boxes, found = class_axes(self.net), detection_outputs(self.net), []
+        drifts = {row.blob: row.drift for row in rows}
         for blob in self.net.outputs:
             name, want = self.names[blob], self.exact[blob]
             if name in drifts:
-                top = top_agreement(self._blob(blob), want, axes[blob]) if blob in axes else None
+                got = self._blob(blob)
+                top = top_agreement(got, want, axes[blob]) if blob in axes else None
                 first, five = top or (None, None)
-                found.append(Agreement(name, first, five, drifts[name]))
+                matched = match_detections(got, want) if blob in boxes else None
+                found.append(Agreement(name, first, five, drifts[name], matched))
         return tuple(found)
 
     def _layers(self) -> list[Layer]:

@@ -4,7 +4,7 @@ passes where a fixed tolerance would not let it."""
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.verify.rounding_survey import SCALES, scaled_inputs
 from tests.verify.test_backends import PACKAGES
 from tests.verify.test_harness import FAULTS, converted, edit, verified
 from verify import reference
+from verify.detections import Detections
 from verify.drift import measure, top_agreement
 from verify.harness import BACKENDS
 from verify.image_agreement import ImageAgreement
@@ -311,6 +312,7 @@ def test_report_json_has_the_documented_keys(tmp_path: Path) -> None:
     pair = decaffeinate.verify(case.net_path, case.weights_path, backends=["onnx", "pytorch"])
     assert set(pair.to_json()["across"][0]) == keys["across[]"]
     assert set(ImageAgreement("onnx", "prob").to_json()) == keys["images[]"]
+    assert set(asdict(Detections(0, 0, 0))) == keys["results[].outputs[].detections"]
     kinds = [Tolerance.of(), Tolerance.of(rtol=0, atol=0), Tolerance.of(0)]
     assert set().union(*(kind.to_json() for kind in kinds)) == keys["tolerance"]
 

@@ -28,6 +28,7 @@ from verify.artifacts.stored import stored_parameters
 from verify.artifacts.trace import Artifact, Port
 from verify.artifacts.values import Found, Values
 from verify.compare import BlobComparison, impossible
+from verify.detections import detection_outputs, match_detections
 from verify.drift import Agreement, class_axes, top_agreement
 from verify.harness import layer_entry
 from verify.report import BackendResult, Matching, Report, StoredParameters
@@ -211,13 +212,14 @@ class _Trial:
         self, rows: Sequence[BlobComparison], ports: Mapping[Blob, Array]
     ) -> tuple[Agreement, ...]:
         """What the outputs say, beside the reference's."""
-        axes, found = class_axes(self.net), []
+        axes, boxes, found = class_axes(self.net), detection_outputs(self.net), []
         for row, (blob, array) in zip(rows, ports.items(), strict=True):
             want, top = self.exact[blob], None
             if blob in axes and array.size == want.size:
                 top = top_agreement(array.reshape(want.shape), want, axes[blob])
             first, five = top or (None, None)
-            found.append(Agreement(self.names[blob], first, five, row.drift))
+            matched = match_detections(array, want) if blob in boxes else None
+            found.append(Agreement(self.names[blob], first, five, row.drift, matched))
         return tuple(found)
 
     def _repro(self, made: Judgement) -> str | None:
