@@ -29,6 +29,9 @@ class Binding:
     told: Mapping[Blob, str]
     missing: tuple[Blob, ...] = ()
     """Outputs of the net that the file has not."""
+    permuted: bool = False
+    """Whether outputs may have their axes in another order than Caffe's: an input is fed so, or the
+    map says so."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -65,9 +68,11 @@ def bind(
     task = _Task(shapes, keys, where)
     outputs = [blob for blob in net.outputs if blob not in net.inputs]
     inputs, axes = task.inputs(list(net.inputs), artifact.inputs, said)
+    told_layouts = [blob for blob in outputs if task.strip_layout(blob, said, artifact.outputs)]
     given, missing = task.outputs(outputs, artifact.outputs, said)
     rest = {b: name for b, name in said.items() if b not in net.inputs and b not in given}
-    return Binding(inputs, axes, given, rest, missing, task.notes)
+    permuted = bool(told_layouts) or any(list(a) != sorted(a) for a in axes.values())
+    return Binding(inputs, axes, given, rest, missing, permuted, task.notes)
 
 
 @dataclass
@@ -99,6 +104,15 @@ class _Task:
                 self.notes.append(f'the file has no input "{self.keys[blob]}": it reads none')
         axes = {blob: self._axes(blob, port, layouts.get(blob)) for blob, port in found.items()}
         return found, axes
+
+    def strip_layout(self, blob: Blob, said: dict[Blob, str], ports: Sequence[Port]) -> bool:
+        """Take ":NHWC" off what the map says of an output; whether it was there."""
+        name, colon, layout = said.get(blob, "").rpartition(":")
+        whole = said.get(blob) in {port.name for port in ports}
+        if whole or not colon or named_layout(layout) is None:
+            return False
+        said[blob] = name
+        return True
 
     def _told_input(self, name: str, ports: Sequence[Port]) -> tuple[str, tuple[int, ...] | None]:
         names = [port.name for port in ports]

@@ -189,6 +189,7 @@ class _Trial:
             {blob: by_name[name] for blob, name in binding.told.items()},
             self.exact,
             self.tolerance,
+            binding.permuted,
         )
 
     def _lacking(self, blob: Blob) -> BlobComparison:

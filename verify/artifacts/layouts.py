@@ -95,14 +95,21 @@ def _listed(order: Sequence[int]) -> str:
     return ", ".join(map(str, order))
 
 
-def declared(found: Sequence[int], blob: Sequence[int]) -> list[Layout]:
+def declared(found: Sequence[int], blob: Sequence[int], permuted: bool = False) -> list[Layout]:
     """The layouts that the file's own shape tells of what it gives out: Caffe's where the sizes are
     in Caffe's order, others only where the sizes themselves are in another.  None where axes were
     joined or split: whoever reads an output by its shape reads something else then, and that is
-    what a Reshape or a Flatten can do wrong."""
+    what a Reshape or a Flatten can do wrong.
+
+    Args:
+        found: the file's shape.
+        blob: Caffe's.
+        permuted: whether other orders than Caffe's may be meant, as in a file that takes its
+            inputs in another; else they are a mistake, as of a wrong Permute.
+    """
     all_of = list(layouts(found, blob))
     sizes, held = [n for n in blob if n != 1], [n for n in found if n != 1]
-    if sorted(sizes) != sorted(held):
+    if sorted(sizes) != sorted(held) or (sizes != held and not permuted):
         return []
     return all_of[:1] if sizes == held else all_of[1:]
 

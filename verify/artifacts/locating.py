@@ -7,8 +7,9 @@ unexplained names the layer that is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ __all__ = ["Located", "locate"]
 _WINDOW = 8
 """Layers after the first unexplained one that suppositions are held against."""
 _CANDIDATES = 8
+_PAIR = 2
+"""Layers that two suppositions together leave unexplained at least."""
+_PAIRED = 4
+"""Candidates for each of two blobs."""
 _CLOSE = 0.9
 """Cosine from which a value that nothing else speaks for is taken for the blob."""
 
@@ -126,11 +131,33 @@ class _Search:
                     if guess.cost == 1 and (guess.evidence or how == "output"):
                         return self._located(guess)
         good = [guess for guess in guesses if guess.evidence or guess.how in ("output", "name")]
+        if min((guess.cost for guess in good), default=_WINDOW) > _PAIR:
+            good += self._pairs(layer, top, window)
         if good:
             return self._located(min(good, key=lambda guess: (guess.cost, -guess.evidence)))
         close = self._closest(layer, top)
         how = "likeness" if close is not None else "nothing"
         return Located(top, layer, (layer,) if close else (layer, *window), close, how)
+
+    def _pairs(self, layer: Layer, top: Blob, window: Sequence[Layer]) -> list[_Supposition]:
+        """Suppositions on two blobs at once, where a layer reads both and both are wrong, as layers
+        that share a parameter are."""
+        others = {
+            blob: None
+            for one in window
+            for bottom in self.matcher.bottoms(one)
+            for blob in self.state.inner.get(bottom, ())
+            if self.state.inner[blob] == {blob} != {top} and blob in self.needed
+        }
+        found = []
+        for other in others:
+            maker = self.makers[other]
+            for own, how in islice(self._candidates(layer, top), _PAIRED):
+                for second, _ in islice(self._candidates(maker, other), _PAIRED):
+                    if second.index != own.index:
+                        guess = self._supposed(layer, top, own, how, window, {other: second})
+                        found.append(guess)
+        return [guess for guess in found if guess.evidence]
 
     def _located(self, guess: _Supposition) -> Located:
         makers = {self.makers[blob].index: self.makers[blob] for blob in guess.inner}
@@ -152,22 +179,25 @@ class _Search:
         return window
 
     def _supposed(
-        self, layer: Layer, blob: Blob, found: Found, how: str, window: Sequence[Layer]
-    ) -> _Supposition:
+        self, layer: Layer, blob: Blob, found: Found, how: str, window: Sequence[Layer],
+        others: Mapping[Blob, Found] | None = None,
+    ) -> _Supposition:  # fmt: skip
         state = self.state.copy()
         inner = state.inner.get(blob, frozenset()) - {blob}
         for other in [top for one in window for top in one.tops]:
             state.outcomes.pop(other, None)
             state.base.pop(other, None)
             state.proven.pop(other, None)
-        self.matcher.take(state, blob, found)
-        evidence, unexplained = 0, 1 + len(inner)
+        taken = {blob: found, **(others or {})}
+        for one, value in taken.items():
+            self.matcher.take(state, one, value)
+        evidence, unexplained = 0, len(taken) + len(inner)
         missing: list[Blob] = []
-        for one in window:
-            if one.index <= layer.index:
+        for later in window:
+            if later.index <= layer.index or set(later.tops) <= taken.keys():
                 continue
-            self.matcher.visit(state, one)
-            for top in one.tops:
+            self.matcher.visit(state, later)
+            for top in later.tops:
                 outcome = state.outcomes.get(top)
                 if outcome is None or outcome.found is None:
                     missing.append(top)

@@ -56,6 +56,8 @@ class Task:
     told: Mapping[Blob, int]
     exact: Mapping[Blob, Array]
     tolerance: Tolerance
+    permuted: bool = False
+    """Whether outputs may have their axes in another order than Caffe's."""
 
 
 @dataclass
@@ -258,7 +260,7 @@ class Matcher:
         else:
             if top in task.outputs:
                 port = task.values[task.outputs[top]]
-                allowed = declared(port.array.shape, wanted.exact.shape)
+                allowed = declared(port.array.shape, wanted.exact.shape, task.permuted)
                 found = task.values.held(port, wanted, allowed)
                 elsewhere = found is None
             if found is None:

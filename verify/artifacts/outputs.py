@@ -41,7 +41,7 @@ def output_rows(
     for blob, array in given.items():
         name, want = task.names[blob], np.asarray(task.exact[blob], np.float64)
         drift = drifts.get(name, 0.0)
-        layout = best_layout(array, want)
+        layout = best_layout(array, want, task.permuted)
         if layout is not None:
             array = layout.to_blob(array, want.shape)
             if not layout.is_caffes:
@@ -59,9 +59,9 @@ def output_rows(
     return made, notes
 
 
-def best_layout(array: Array, want: Array) -> Layout | None:
+def best_layout(array: Array, want: Array, permuted: bool) -> Layout | None:
     """Of the layouts that the file's shape tells, that in which the output is nearest."""
-    choices = declared(array.shape, want.shape)
+    choices = declared(array.shape, want.shape, permuted)
     if len(choices) < 2:
         return choices[0] if choices else None
 
