@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from decaffeinate.loading import Loaded, load
 from decaffeinate.plugins import use_plugins
+from decaffeinate.verification import plugin_options
 from decaffeinate.version import __version__
 from prototxt.errors import UsageError
 
@@ -77,6 +78,7 @@ def verify_artifact(
         allowed,
         progress,
         None if repro is None else Path(repro),
+        [*allowed.options(), *plugin_options(loaded)],
     )
     report.environment = {"decaffeinate": __version__, **report.environment}
     return report

@@ -69,10 +69,14 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
     console.print(table)
     for result in report.results:
         _show_unbounded(console, result)
+        _show_matching(console, result)
         for output in result.outputs:
             if output.detections is not None:
-                console.print(f"{escape(result.backend)} on {escape(result.inputs)}, "
-                              f"{escape(output.blob)}: {output.detections}", soft_wrap=True)
+                console.print(
+                    f"{escape(result.backend)} on {escape(result.inputs)}, "
+                    f"{escape(output.blob)}: {output.detections}",
+                    soft_wrap=True,
+                )
     for pair in report.across:
         verdict = "agree" if pair.passed else "DIFFER"
         console.print(
@@ -100,6 +104,25 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
         if result.repro is not None:
             console.print(f"  that layer alone: {escape(result.repro)}", soft_wrap=True)
     console.print(f"[{colour}]{report.verdict}[/{colour}]")
+
+
+def _show_matching(console: Console, result: BackendResult) -> None:
+    """How much of the net was found in a file of another tool's making."""
+    found = result.artifact
+    if found is None:
+        return
+    stored = found.parameters
+    changed = ""
+    if stored.changed:
+        more = f" and {len(stored.changed) - _WORST_SHOWN} more"
+        names = ", ".join(stored.changed[:_WORST_SHOWN])
+        changed = f" (not as they are: {names}{more if len(stored.changed) > _WORST_SHOWN else ''})"
+    console.print(
+        f"{escape(result.backend)} on {escape(result.inputs)}: {found.matched} blobs found among "
+        f"{found.values} values, {found.fused} computed within others; {stored.stored:,} of "
+        f"{stored.source:,} parameters stored bit for bit{escape(changed)}",
+        soft_wrap=True,
+    )
 
 
 def _show_unbounded(console: Console, result: BackendResult) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from verify.repro import Repros
     from verify.tolerance import Tolerance
 
-__all__ = ["verify"]
+__all__ = ["plugin_options", "verify"]
 
 
 def verify(
@@ -88,7 +88,7 @@ def verify(
         use_plugins(loaded.plugins)
         repros = None
         if repro is not None:
-            words = [*allowed.options(), *_plugin_options(loaded)]
+            words = [*allowed.options(), *plugin_options(loaded)]
             repros = Repros(Path(repro), backends, words)
         if manifest is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="decaffeinate-"))
@@ -100,7 +100,7 @@ def verify(
         )
 
 
-def _plugin_options(loaded: Loaded) -> list[str]:
+def plugin_options(loaded: Loaded) -> list[str]:
     """What loads the net's plugins on a command line; those of packages need nothing."""
     files = [plugin.file for plugin in loaded.plugins if plugin.package is None]
     return [word for file in files for word in ("--plugin", str(Path(file).resolve()))]

@@ -118,6 +118,7 @@ def write_repro(
     backend: str,
     problem: str = "",
     options: Sequence[str] = (),
+    artifact: bool = False,
 ) -> Path:
     """Write a net of one layer with its parameters, what it was fed, and both results.
 
@@ -137,6 +138,8 @@ def write_repro(
         backend: which `--backend` failed.
         problem: what was found, for README.txt.
         options: further options of the command, such as `--rtol` or `--plugin`.
+        artifact: whether `backend` is a file of another tool's making, and the command is to judge
+            what that tool makes of this net.
 
     Returns:
         The folder.
@@ -154,7 +157,8 @@ def write_repro(
     files = _file_names(names[blob] for blob in fed)
     arrays = {blob: f"inputs/{files[names[blob]]}.npy" for blob in fed}
     own = parameters[layer.index]
-    case = _Case(net, layer, names, fed, arrays, bool(own), backend, problem, tuple(options))
+    case = _Case(net, layer, names, fed, arrays, bool(own), backend, problem, tuple(options),
+                 artifact)  # fmt: skip
     with Staging(target) as staging:
         _write_text(staging.place(_NET), case.definition())
         if own:
@@ -184,6 +188,7 @@ class _Case:
     backend: str
     problem: str
     options: tuple[str, ...]
+    artifact: bool = False
 
     def definition(self) -> str:
         """The net: an Input layer a bottom, and the layer, in the phase that it had."""
@@ -211,7 +216,8 @@ class _Case:
             words += ["--phase", self.net.phase]
         for blob in self.fed:
             words += ["--input", f"{self.names[blob]}={self.files[blob]}"]
-        return shlex.join([*words, "--backend", self.backend, *self.options])
+        how = ["--artifact", "FILE"] if self.artifact else ["--backend", self.backend]
+        return shlex.join([*words, *how, *self.options])
 
     def readme(self) -> str:
         """What failed, what the files are, and the command."""
@@ -229,7 +235,9 @@ class _Case:
             f"{self.backend} does not compute what Caffe computes from the same inputs.",
             *([_on_one_line(self.problem)] if self.problem else []),
             "",
-            "To rerun, in this folder:",
+            "To judge FILE, which the tool that made that file makes of this net, in this folder:"
+            if self.artifact
+            else "To rerun, in this folder:",
             "",
             f"  {self.command()}",
             "",

@@ -52,6 +52,7 @@ def verify_artifact(
     tolerance: Tolerance = DERIVED,
     progress: Callable[[str], None] = lambda _: None,
     repro: Path | None = None,
+    options: Sequence[str] = (),
 ) -> Report:
     """Hold a file to the net: each layer to what it makes of the file's own values.
 
@@ -68,6 +69,7 @@ def verify_artifact(
         progress: told what is being done.
         repro: the folder in which the first fault is written as a net of its own; None writes
             nothing.
+        options: what the command that it names needs besides, such as `--rtol`.
 
     Raises:
         UsageError: inputs and outputs that cannot be put to the net's; a map of what is not there.
@@ -99,8 +101,10 @@ def verify_artifact(
         exact = reference.run(net, parameters, inputs)
         progress(f"{path.name} on {feed}")
         trial = _Trial(net, parameters, names, artifact, path, binding, feed, inputs, exact,
-                       tolerance, repro, stored)  # fmt: skip
+                       tolerance, repro, stored, options)  # fmt: skip
         report.results.append(trial.result())
+        if report.results[-1].repro is not None:
+            repro = None  # one is enough
     return report
 
 
@@ -120,6 +124,7 @@ class _Trial:
     tolerance: Tolerance
     repro: Path | None
     stored: StoredParameters
+    options: Sequence[str] = ()
 
     def result(self) -> BackendResult:
         """What it comes to; a file that cannot be run has a problem."""
@@ -231,7 +236,7 @@ class _Trial:
         folder = self.repro / f"repro-{self.path.name}"
         write_repro(
             folder, self.net, case.layer, self.parameters, case.inputs, case.expected, case.got,
-            self.path.name, made.fault.text,
+            self.path.name, made.fault.text, self.options, artifact=True,
         )  # fmt: skip
         return str(folder)
 
