@@ -73,7 +73,7 @@ RUNNERS = {
     "verify/runners/caffe_process.py": {"caffe"},
     "verify/artifacts/onnx.py": {"onnx", "onnxruntime"},
     "verify/artifacts/pytorch.py": {"torch"},
-    "verify/artifacts/pytorch_files.py": {"safetensors"},
+    "verify/artifacts/pytorch_source.py": {"safetensors"},
     "verify/artifacts/pytorch_outputs.py": {"torch"},
     "verify/artifacts/pytorch_trace.py": {"torch"},
 }

@@ -62,7 +62,7 @@ def _converted(array: NDArray[Any], port: Port, path: Path) -> NDArray[Any]:
             f'the input "{port.name}" is of type {wanted}, and {lost} of {array.size} given values '
             "are no such numbers",
             where=str(path), expected=expected,
-            hint="give the input by --input NAME=FILE.npy in values that the file can take",
+            hint="give the input by --input BLOB=FILE.npy in values that the file can take",
         )  # fmt: skip
     return made
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from prototxt.errors import UnsupportedError
 from verify.artifacts.feeding import does_not_run, fed
-from verify.artifacts.pytorch_files import Loaded, load_archive, load_source
+from verify.artifacts.pytorch_files import Loaded, load_archive
 from verify.artifacts.pytorch_outputs import declared_outputs, named_outputs
+from verify.artifacts.pytorch_source import load_source
 from verify.artifacts.pytorch_trace import Recorder, array_of
 from verify.artifacts.trace import Port, Trace
 

@@ -70,12 +70,14 @@ class Recorder:
         self._latest: dict[int, int] = {}
         self._alive: list[Any] = []
         self._written: dict[int, int] = {}  # by memory: the value that was last written there
+        self._sharing: dict[int, Any] = {}  # by memory: the last tensor that was made there
         self._owners: dict[int, str] = {}  # by value: whose parameters alone it is made of
         self._stored = {
             id(tensor): (name, tensor)
             for kind in (module.named_parameters, module.named_buffers)
             for name, tensor in kind()
         }
+        self._sharing |= {self._memory(tensor): tensor for _, tensor in self._stored.values()}
         self._paths = {id(part): path for path, part in module.named_modules()}
         self._variables = _variables(module)
         self._places = places
@@ -88,21 +90,32 @@ class Recorder:
         self.values.append(TracedValue(name, operator, array, tuple(dict.fromkeys(sources))))
         self._latest[id(tensor)] = len(self.values) - 1
         self._alive.append(tensor)
+        self._sharing[self._memory(tensor)] = tensor
         return len(self.values) - 1
 
     def index(self, tensor: Any) -> int:
         """Where the tensor, as it is now, is among the values."""
         found = self._latest.get(id(tensor))
         if found is None:
-            name, _ = self._stored.get(id(tensor), (None, None))
-            kind = "constant" if name is None else "parameter"
-            found = self.add(name or kind, kind, tensor, ())
-            self._owners[found] = (name or "").rpartition(".")[0]
+            found = self._unmade(tensor)
         written = self._written.get(self._memory(tensor), -1)
         if written > found:
             value = self.values[found]
             if not _same(array_of(self._torch, tensor), value.array):
                 found = self.add(value.name, _VIEW, tensor, (found, written))
+        return found
+
+    def _unmade(self, tensor: Any) -> int:
+        """A tensor that no operator made: a parameter, or another's memory as `x.data` gives it
+        without an operator, or something from outside."""
+        name, _ = self._stored.get(id(tensor), (None, None))
+        base = self._sharing.get(self._memory(tensor))
+        if name is None and base is not None:
+            source = self.index(base)
+            return self.add(self.values[source].name, _VIEW, tensor, (source,))
+        kind = "constant" if name is None else "parameter"
+        found = self.add(name or kind, kind, tensor, ())
+        self._owners[found] = (name or "").rpartition(".")[0]
         return found
 
     def mode(self) -> Any:
@@ -139,10 +152,10 @@ class Recorder:
     def _memory(self, tensor: Any) -> int:
         """What tells apart the memory that a tensor lies in."""
         try:
-            place: int = tensor.untyped_storage()._cdata
+            place: int = tensor.untyped_storage().data_ptr()
         except (NotImplementedError, RuntimeError):  # sparse tensors have no single one
-            return id(tensor)
-        return place
+            place = 0
+        return place or id(tensor)
 
     def _names(
         self, operator: str, sources: Sequence[int], count: int

@@ -287,7 +287,7 @@ def test_values_that_the_declared_type_has_not(
         assert message(caught.value, path) == [
             f'FILE: the input "x" is of type {what} given values are no such numbers',
             f"  expected: {expected}",
-            "  to do: give the input by --input NAME=FILE.npy in values that the file can take",
+            "  to do: give the input by --input BLOB=FILE.npy in values that the file can take",
         ]
 
 
