@@ -62,7 +62,8 @@ GOLDENS = re.compile(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many of Caffe's recorded nets each target reproduced."""
+    """How many of Caffe's recorded nets each target reproduced; how near each comes to its bounds
+    on SqueezeNet."""
     counts: dict[str, int] = {}
     for report in terminalreporter.stats.get("passed", []):
         found = GOLDENS.search(report.nodeid)
@@ -72,3 +73,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if counts:
         shown = ", ".join(f"{target} {count}" for target, count in counts.items())
         terminalreporter.write_line(f"goldens of Caffe 1.0 reproduced: {shown}")
+    bounds = [text for report in terminalreporter.stats.get("passed", [])
+              for name, text in report.user_properties if name == "bound"]  # fmt: skip
+    if bounds:
+        terminalreporter.write_line(
+            f"greatest error / bound of SqueezeNet v1.0 on the cat: {', '.join(bounds)}"
+        )

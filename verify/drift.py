@@ -67,8 +67,9 @@ class Agreement:
 
 
 def class_axes(net: Net) -> Mapping[Blob, int]:
-    """The outputs that are a classifier's, with the axis of the classes: those of a Softmax, and of
-    the last InnerProduct, also where a layer that changes no value follows."""
+    """The outputs that are a classifier's, with the axis of the classes: those of a Softmax, of the
+    last InnerProduct, and of a global pooling, in which SqueezeNet and others end; also where a
+    layer that changes no value follows."""
     made = {top: layer for layer in net for top in layer.tops}
     last = [layer for layer in net if layer.type == "InnerProduct"][-1:]
     found = {}
@@ -76,14 +77,19 @@ def class_axes(net: Net) -> Mapping[Blob, int]:
         layer = made.get(blob)
         while layer is not None and layer.type == "Dropout":
             layer = made.get(layer.bottoms[0])
-        if layer is not None and (layer.type == "Softmax" or layer in last):
-            found[blob] = _axis(layer)
+        axis = None if layer is None else _axis(layer, layer in last)
+        if axis is not None:
+            found[blob] = axis
     return found
 
 
-def _axis(layer: Layer) -> int:
+def _axis(layer: Layer, last: bool) -> int | None:
     param = layer.message
-    return param.softmax_param.axis if layer.type == "Softmax" else param.inner_product_param.axis
+    if layer.type == "Softmax":
+        return param.softmax_param.axis
+    if layer.type == "Pooling" and param.pooling_param.global_pooling:
+        return 1
+    return param.inner_product_param.axis if last else None
 
 
 def top_agreement(got: Array, want: Array, axis: int) -> tuple[float, float] | None:

@@ -117,10 +117,12 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
     blobs = result["blobs"]
     failed = [blob for blob in blobs if not blob["passed"]]
     compared = [blob for blob in blobs if not blob["problem"]]
+    wrong = [blob for blob in compared if not blob["passed"]]
+    by_layer = [blob for blob in compared if blob["kind"] != "optimised"]
     return {
         **result,
         "label": f"{result['backend']}, {result['inputs']}",
-        "worst": max(compared, key=_excess, default=None),
+        "worst": max(wrong or by_layer or compared, key=_excess, default=None),
         "incomparable": len(blobs) - len(compared),
         "agreeing": len(blobs) - len(failed),
     }

@@ -124,9 +124,13 @@ class BackendResult:
     @property
     def worst(self) -> BlobComparison | None:
         """The blob with the greatest ratio of error to what is allowed; one that could not be
-        compared comes first."""
-        failed = [blob for blob in self.blobs if blob.problem]
-        return failed[0] if failed else max(self.blobs, key=lambda blob: blob.ratio, default=None)
+        compared comes first, and of those that passed the ones judged by their layer, as outputs of
+        untouched files are allowed more than a rounding bound."""
+        failed = [blob for blob in self.blobs if not blob.passed]
+        if any(blob.problem for blob in failed):
+            return next(blob for blob in failed if blob.problem)
+        by_layer = [blob for blob in self.blobs if blob.kind != "optimised"]
+        return max(failed or by_layer or self.blobs, key=lambda blob: blob.ratio, default=None)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tests.verify.test_backends import PACKAGES
 from tests.verify.test_harness import FAULTS, converted, edit, verified
 from verify import reference
 from verify.detections import Detections
-from verify.drift import measure, top_agreement
+from verify.drift import class_axes, measure, top_agreement
 from verify.harness import BACKENDS
 from verify.image_agreement import ImageAgreement
 from verify.local import expected_of, judge
@@ -270,6 +270,42 @@ def test_agreement_of_classes() -> None:
     got[1, [4, 5]] = 0, 1
     assert top_agreement(got, want, 1) == (0.5, 0.5)
     assert top_agreement(got[:, :1], want[:, :1], 1) is None
+
+
+CLASSIFIERS = {
+    'type: "Softmax"': 1,
+    'type: "Softmax" softmax_param { axis: 2 }': 2,
+    'type: "InnerProduct" inner_product_param { num_output: 4 }': 1,
+    'type: "Pooling" pooling_param { pool: AVE global_pooling: true }': 1,
+    'type: "Pooling" pooling_param { pool: AVE kernel_size: 2 }': None,
+    'type: "ReLU"': None,
+}
+
+
+@pytest.mark.parametrize("after", ["", 'layer { name: "d" type: "Dropout" bottom: "y" top: "z" }'])
+@pytest.mark.parametrize("words", CLASSIFIERS)
+def test_which_outputs_are_a_classifiers(words: str, after: str) -> None:
+    shape = "input_param { shape { dim: 2 dim: 3 dim: 4 dim: 5 } }"
+    given = f'layer {{ name: "i" type: "Input" top: "x" {shape} }} '
+    net = parse_net(f'{given} layer {{ name: "l" {words} bottom: "x" top: "y" }} {after}')
+    assert [*class_axes(net).values()] == [CLASSIFIERS[words]] * (CLASSIFIERS[words] is not None)
+
+
+def test_the_worst_blob_is_that_of_a_layer_unless_another_fails(tmp_path: Path) -> None:
+    require("onnxruntime")
+    done = converted(tmp_path)
+    (result,) = verified(done).results
+    assert result.worst is not None
+    by_layer = [row for row in result.blobs if row.kind != "optimised"]
+    assert len(by_layer) < len(result.blobs)
+    assert result.worst.ratio == max(row.ratio for row in by_layer)
+    output = replace(result.blobs[-1], ratio=3.0, mismatched=1)
+    assert output.kind == "optimised"
+    assert replace(result, blobs=(*by_layer, output)).worst == output
+    hidden = replace(output, mismatched=0)
+    assert replace(result, blobs=(*by_layer, hidden)).worst == result.worst
+    lost = replace(by_layer[1], problem="3 of 4 values of the backend are not finite")
+    assert replace(result, blobs=(output, lost, *by_layer)).worst == lost
 
 
 def documented() -> dict[str, set[str]]:
