@@ -52,9 +52,9 @@ _DRIFTS = 8
 fused, the untouched file may be: fusing orders sums anew, and errors of another sign may grow.
 
 No sound allowance for the end of a net is much less.  The layers' own bounds, carried forward to
-first order through the absolute values of all later layers, bound every order of every sum, so they
-are no less than the error that this pass had, and mostly by some decades more, as they let no errors
-cancel.  Judging the last layers as one group needs what the untouched file computed before them,
+first order through the absolute values of all later layers, bound every order of every sum, so
+they are no less than the error that this pass had, and mostly some decades more, as they let no
+errors cancel.  Judging the last layers as one group needs what the untouched file computed before them,
 which it does not give.  And where a net cancels to its own rounding, another order of its sums may
 rightly give any value of that size: no comparison of outputs can tell it from a fault, so a note
 says that (`hardly_judged`), and the same operators, unfused, have been judged layer by layer."""
