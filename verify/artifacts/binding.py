@@ -155,9 +155,9 @@ class _Task:
         told = {blob: said[blob] for blob in blobs if said.get(blob) in names}
         open_blobs = [blob for blob in blobs if blob in told or blob not in said]
         found = self._paired("output", open_blobs, ports, told, self._may_be)
-        missing = tuple(blob for blob in blobs if blob not in found)
+        missing = tuple(blob for blob in open_blobs if blob not in found)
         left = [port for port in ports if port not in found.values()]
-        if not found or (missing and left and len(ports) >= len(blobs)):
+        if (open_blobs and not found) or (missing and left and len(ports) >= len(blobs)):
             raise self._open("output", blobs, ports, list(missing))
         for port in left:
             self.notes.append(
