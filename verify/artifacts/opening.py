@@ -62,10 +62,14 @@ def open_artifact(path: Path, weights: Path | None = None) -> Artifact:
     if is_archive(path):
         _no_weights(path, weights, "an archive of PyTorch's")
         return PyTorchArtifact(path)
+    raise _of_no_kind(path, suffix)
+
+
+def _of_no_kind(path: Path, suffix: str) -> FileError | UnsupportedError:
     if suffix in _ARCHIVES:
-        raise FileError("no file of PyTorch's: neither a zip archive nor a pickle",
-                        where=str(path), expected=KINDS)  # fmt: skip
-    raise UnsupportedError("of no kind that can be run", where=str(path), expected=KINDS)
+        return FileError("no file of PyTorch's: neither a zip archive nor a pickle",
+                         where=str(path), expected=KINDS)  # fmt: skip
+    return UnsupportedError("of no kind that can be run", where=str(path), expected=KINDS)
 
 
 def _divided(path: Path) -> tuple[Path, str | None]:

@@ -90,7 +90,8 @@ class PyTorchArtifact:
         recorder = Recorder(self._torch, self._module, self._places())
         ports = {name: recorder.add(name, "input", t, ()) for name, t in tensors.items()}
         with self._failures(recorder):
-            with recorder.mode():
+            # TorchScript's executor rewrites what it has run before.
+            with recorder.mode(), self._torch.jit.optimized_execution(False):
                 found = self._call(tensors)
             outputs = {name: recorder.index(tensor) for name, tensor in found.items()}
         return Trace(tuple(recorder.values), ports, outputs)

@@ -71,6 +71,7 @@ def test_the_same_from_archives(tmp_path: Path, kind: str) -> None:
     assert artifact.inputs[0] == Port("data", shape, "float32")
     trace = traced(artifact, **FEED)
     names = computed(trace)
+    assert computed(traced(artifact, **FEED)) == names
     if kind != "freeze":
         conv = "conv1: _convolution" if kind == "trace" else "conv1: convolution"
         assert {conv, "block.0: native_batch_norm", "fc: addmm"} <= set(names)
