@@ -21,13 +21,13 @@ import decaffeinate
 from prototxt.errors import DecaffeinateError, FileError, UsageError
 from tests.command_line import invoke
 from tests.frameworks import require
-from tests.golden_cases import Case
+from tests.golden_cases import Case, assert_matches
 from tests.verify import fake_backends as fakes
 from verify import harness
 from verify.isolation import BackendError, Isolation
 from verify.npz_messages import read_message, write_message
 from verify.report import BackendResult
-from verify.runners.runner import Conversion
+from verify.runners.runner import Conversion, read_conversion
 
 CASE = Case("nets/squeezenet_simple_bypass")
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,21 +239,83 @@ def test_a_failing_backend_is_a_failed_row(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def told(result: BackendResult) -> tuple[object, ...]:
+    """What a verification says, less the errors: how a framework splits its sums among threads
+    depends on its process."""
     blobs = [(row.blob, row.shape, row.kind, row.passed) for row in result.blobs]
     return result.backend, result.inputs, result.version, blobs, result.parity
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The interpreters that were started, while the test runs."""
+    found: list[str] = []
+    popen = subprocess.Popen
+
+    def counting(words: list[str], **options: Any) -> Any:
+        found.append(words[0])
+        return popen(words, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", counting)
+    return found
 
 
 @pytest.mark.parametrize(
     ("backend", "package"), [("onnx", "onnxruntime"), ("pytorch", "torch"), ("mxnet", "mxnet")]
 )
-def test_the_same_report(backend: str, package: str) -> None:
+def test_the_same_report(backend: str, package: str, started: list[str]) -> None:
     require(package)
     loaded = decaffeinate.load(CASE.net_path, CASE.weights_path)
     here = decaffeinate.verify(loaded, backends=[backend])
+    assert sys.executable not in started
     there = decaffeinate.verify(loaded, backends=[backend], python={backend: sys.executable})
+    assert started.count(sys.executable) == 1
     assert there.passed
-    # Not the errors: how a framework splits its sums among threads depends on its process.
-    assert [told(result) for result in there.results] == [told(result) for result in here.results]
+    (mine,), (other,) = here.results, there.results
+    assert told(other) == told(mine)
+    assert len(other.blobs) > 20
+    assert 0 < max(row.ratio for row in other.blobs) <= 1
+    assert other.parity is not None
+    assert other.parity.stored == loaded.parameters.count > 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "package"), [("onnx", "onnxruntime"), ("pytorch", "torch"), ("mxnet", "mxnet")]
+)
+def test_the_same_values(backend: str, package: str, tmp_path: Path) -> None:
+    require(package)
+    done = decaffeinate.convert(CASE.net_path, CASE.weights_path, to=[backend], output=tmp_path)
+    conversion, kind = read_conversion(done.manifest), harness.BACKENDS[backend]
+    here = Isolation().start(backend, kind, conversion)
+    there = Isolation(everywhere=True).start(backend, kind, conversion)
+    for call in ("run", "outputs"):
+        mine, other = (getattr(runner, call)(CASE.inputs()) for runner in (here, there))
+        assert set(mine) == set(other)
+        assert mine
+        for name, array in mine.items():
+            assert other[name].dtype == array.dtype
+            assert_matches(other[name], array, 1e-5, name)
+    stored = here.parameters()
+    assert {n: a.tobytes() for n, a in there.parameters().items()} == {
+        n: a.tobytes() for n, a in stored.items()
+    }
+    assert stored
+
+
+def test_a_fault_shows_from_another_process_too(tmp_path: Path) -> None:
+    onnx = require("onnx")
+    require("onnxruntime")
+    done = decaffeinate.convert(CASE.net_path, CASE.weights_path, output=tmp_path)
+    model = onnx.load(str(done.files[0]))
+    bias = next(t for t in model.graph.initializer if t.name == "conv1.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(bias), "conv1.bias"))
+    onnx.save(model, str(done.files[0]))
+    report = decaffeinate.verify(done.loaded, backends=["onnx"], manifest=done.manifest,
+                                 isolate=True)  # fmt: skip
+    (result,) = report.results
+    assert result.first_fault is not None
+    assert result.first_fault.layer == "conv1"
+    assert result.parity is not None
+    assert not result.parity.passed
 
 
 def test_the_command(tmp_path: Path) -> None:
