@@ -27,7 +27,8 @@ def artifact_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Judge this file, which another tool made of NET, instead of a conversion: an ONNX "
-        "file, a PyTorch module (.py, .pt) or an MXNet symbol (-symbol.json).",
+        "file, a PyTorch module (TorchScript, a torch.export archive, or FILE.py or FILE.py::NAME, "
+        "whose code is then run) or an MXNet symbol (-symbol.json).",
     )
     @click.option(
         "--artifact-weights",
@@ -47,22 +48,26 @@ def artifact_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_options(
         *args: Any, artifact: Any, artifact_weights: Any, told: Any, **kwargs: Any
     ) -> None:
-        if artifact is None:
-            for option, value in (("--artifact-weights", artifact_weights), ("--map", told)):
-                if value:
-                    raise usage(f"{option} is given without --artifact", "the file that it is of")
         chosen = {"artifact": artifact, "artifact_weights": artifact_weights, "map": told}
-        command(*args, artifact=chosen if artifact is not None else {}, **kwargs)
+        given = artifact is not None or artifact_weights is not None or told
+        command(*args, artifact=chosen if given else {}, **kwargs)
 
     return with_options
 
 
-def refuse_beside(options: Mapping[str, object]) -> None:
-    """Options that have no meaning with --artifact; `options` by name.
+def refuse_beside(artifact: Mapping[str, Any], options: Mapping[str, object]) -> None:
+    """Options that have no meaning with --artifact, and those that have none without it.
+
+    Args:
+        artifact: what `artifact_options` passed on.
+        options: others by name.
 
     Raises:
         UsageError: one of them is given.
     """
+    if artifact["artifact"] is None:
+        option = "--map" if artifact["map"] else "--artifact-weights"
+        raise usage(f"{option} is given without --artifact", "the file that it is of")
     for option, value in options.items():
         if value:
             raise usage(f"{option} is given with --artifact", "one of them: the file is judged "

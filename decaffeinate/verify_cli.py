@@ -129,7 +129,7 @@ def verify(
                      "which sizes the files take")  # fmt: skip
     own_mean, mean = mean, MEAN if mean is None else mean
     if artifact:
-        refuse_beside({
+        refuse_beside(artifact, {
             "--converted": converted, "--backend": backends, "--images": images,
             "--dynamic": dynamic, "--isolate": isolation["isolate"],
             "--python": isolation["python"], "--timeout": isolation["timeout"],
