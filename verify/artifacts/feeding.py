@@ -79,8 +79,8 @@ def does_not_run(framework: str, path: Path, error: BaseException) -> Unsupporte
         f"{framework} cannot run this file on the given inputs: {one_line(error)}",
         where=str(path),
         expected="a file that runs by itself",
-        hint="check that its inputs have the sizes that it was made for, and that it runs in its "
-        "framework alone",
+        hint="check that its inputs have the sizes and the order of axes that it was made for "
+        "(--map BLOB=NAME:NHWC says another order), and that it runs in its framework alone",
     )
 
 

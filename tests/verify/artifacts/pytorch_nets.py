@@ -42,8 +42,8 @@ FEED = {
     "extra": np.array([1, 2], np.float32),
 }
 ALONE = (
-    "check that its inputs have the sizes that it was made for, and that it runs in its framework "
-    "alone"
+    "check that its inputs have the sizes and the order of axes that it was made for (--map "
+    "BLOB=NAME:NHWC says another order), and that it runs in its framework alone"
 )
 
 

@@ -26,8 +26,8 @@ SIZES = (
     "size"
 )
 ALONE = (
-    "check that its inputs have the sizes that it was made for, and that it runs in its framework "
-    "alone"
+    "check that its inputs have the sizes and the order of axes that it was made for (--map "
+    "BLOB=NAME:NHWC says another order), and that it runs in its framework alone"
 )
 X = np.array([[1, -2, 3]], np.float32)
 
