@@ -20,6 +20,8 @@ class Figure:
     """Greatest ratio allowed."""
     least: tuple[float, float] | None = None
     """The smallest of the runs and of the peer's: the least disturbed by other work."""
+    by_least: bool = False
+    """Whether the limit is for the smallest runs rather than for the medians."""
 
     @property
     def ratio(self) -> float:
@@ -34,7 +36,8 @@ class Figure:
     @property
     def within(self) -> bool:
         """Whether the limit, if there is one, is kept."""
-        return self.limit is None or self.ratio <= self.limit
+        judged = self.least_ratio if self.by_least else self.ratio
+        return self.limit is None or (judged is not None and judged <= self.limit)
 
     def to_json(self) -> dict[str, Any]:
         """All fields, with the ratio and the verdict."""

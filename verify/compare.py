@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.html_report_heatmap import error_map
+from verify.tally import Tally, blocks
 from verify.tolerance import DERIVED, scale_of
 
 __all__ = ["ROUNDING", "BlobComparison", "compare", "impossible"]
@@ -101,39 +102,64 @@ def compare(
     if got.shape != want.shape:
         what = f"shape {got.shape} instead of {tuple(want.shape)}"
         return impossible(blob, tuple(want.shape), what, kind, layer)
-    fixed = DERIVED.fixed_bound(want)
-    allowed = np.broadcast_to(fixed if bound is None else np.asarray(bound, np.float64), want.shape)
-    unbounded = np.isposinf(allowed)
-    overflown = unbounded & _overflown(got, want)
-    problem = _problem(got[~overflown], want[~overflown])
-    if problem is not None:
-        return impossible(blob, tuple(want.shape), problem, kind, layer)
-    count = int(unbounded.sum())
-    if count:
-        allowed = np.where(unbounded, fixed, allowed)
+    limits = DERIVED.fixed_bound(want) if bound is None else np.asarray(bound, np.float64)
+    unbounded = np.isposinf(limits) if not limits.max(initial=0.0) < np.inf else None
+    overflown = None
+    if unbounded is not None:
+        unbounded = np.broadcast_to(unbounded, want.shape)
+        limits = np.where(unbounded, DERIVED.fixed_bound(want), limits)
+        overflown = unbounded & _overflown(got, want)
     with np.errstate(all="ignore"):
-        errors = np.where(overflown, 0.0, np.abs(got.astype(np.float64) - want))
-        ratios = np.where(errors == 0, 0.0, errors / allowed)
-    # Not `errors > allowed`: a bound that is not a number must let nothing pass.
-    wrong = ~(errors <= allowed)
-    ratios = np.where(np.isnan(ratios), np.inf, ratios)
-    position = int(ratios.argmax())
+        tally = _tally(got, want, np.broadcast_to(limits, want.shape), unbounded, overflown)
+    if tally is None or (overflown is not None and overflown.all()):
+        kept = slice(None) if overflown is None else ~overflown
+        what = _problem(got[kept], want[kept]) or "a value is beyond what float64 can tell"
+        return impossible(blob, tuple(want.shape), what, kind, layer)
+    count = 0 if unbounded is None else int(unbounded.sum())
     return BlobComparison(
         blob=blob,
         shape=tuple(want.shape),
-        error=float(errors.flat[position]),
+        error=tally.error,
         scale=scale_of(want),
-        allowed=float(allowed.flat[position]),
-        mismatched=int(wrong.sum()),
-        size=errors.size,
-        where=tuple(int(i) for i in np.unravel_index(position, want.shape)),
-        ratio=float(ratios.flat[position]),
-        median_ratio=float(np.median(ratios)),
+        allowed=tally.allowed,
+        mismatched=tally.mismatched,
+        size=tally.size,
+        where=tuple(int(i) for i in np.unravel_index(tally.position, want.shape)),
+        ratio=tally.ratio,
+        median_ratio=tally.median,
         unbounded=count,
-        kind="fixed" if kind == "local" and count == errors.size else kind,
+        kind="fixed" if kind == "local" and count == tally.size else kind,
         layer=layer,
-        map=error_map(ratios, unbounded),
+        map=error_map(tally.map, want.shape),
     )
+
+
+def _tally(
+    got: NDArray[Any],
+    want: NDArray[Any],
+    limits: NDArray[np.float64],
+    unbounded: NDArray[np.bool_] | None,
+    overflown: NDArray[np.bool_] | None,
+) -> Tally | None:
+    """All errors against their limits; None where there are none, or a value is not finite."""
+    tally = Tally(want.shape)
+    # One limit for all is not written out.
+    spread = any(limits.strides)
+    flat = limits.reshape(-1) if spread else np.ravel(limits[(slice(0, 1),) * limits.ndim])
+    got, want = got.reshape(-1), want.reshape(-1)
+    open_, beyond = (None if a is None else a.reshape(-1) for a in (unbounded, overflown))
+    for part in blocks(want.size, tally.plane):
+        errors = np.subtract(got[part], want[part])
+        if errors.dtype != np.float64 and errors.any():
+            errors = np.subtract(got[part], want[part], dtype=np.float64)
+        np.abs(errors, out=errors)
+        if beyond is not None:
+            errors[beyond[part]] = 0.0
+        if not errors.max() < np.inf:  # not so with NaN
+            return None
+        allowed = flat[part] if spread else np.broadcast_to(flat, errors.shape)
+        tally.add(errors, allowed, None if open_ is None else open_[part])
+    return tally if tally.size else None
 
 
 def impossible(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from prototxt.net import Blob, Layer, Net
 from verify.detections import Detections
-from verify.tolerance import FLT_MAX, scale_of
+from verify.tally import blocks
+from verify.tolerance import FLT_MAX, greatest, scale_of
 
 __all__ = ["Agreement", "Drift", "class_axes", "measure", "top_agreement"]
 
@@ -36,21 +37,35 @@ def measure(got: Array, want: Array) -> Drift:
     """The drift of one blob."""
     if got.shape != want.shape or not want.size:
         return Drift()
-    if not (np.isfinite(got).all() and np.isfinite(want).all()):
-        return Drift()
-    made, exact = got.astype(np.float64).ravel(), want.ravel()
-    marks = np.abs(exact) == FLT_MAX
-    if marks.any():
+    top = scale = greatest(want)
+    made, exact = got.reshape(-1), want.reshape(-1)
+    if top >= FLT_MAX:
+        marks = np.abs(exact) == FLT_MAX
         made, exact = made[~marks], exact[~marks]
-    noise = made - exact
-    share = float(np.abs(noise).max(initial=0.0)) / scale_of(exact)
-    # Divided by the greatest, no square overflows.
-    top = max(float(np.abs(exact).max(initial=0)), float(np.abs(made).max(initial=0))) or 1.0
-    made, exact, noise = made / top, exact / top, noise / top
-    signal, other, rest = float(exact @ exact), float(made @ made), float(noise @ noise)
-    cosine = float(made @ exact) / (signal * other) ** 0.5 if signal * other > 0 else NAN
+        top, scale = greatest(exact), scale_of(exact)
+    if not np.isfinite(top):
+        return Drift()
+    # Float32 values divided by the greatest of the exact ones: no square overflows or vanishes.
+    worst, signal, other, product, rest = _sums(made, exact, 1 if 1e-99 < top < 1e99 else top or 1)
+    if not np.isfinite(other):
+        return Drift()
+    cosine = product / (signal * other) ** 0.5 if signal * other > 0 else NAN
     snr = 10 * float(np.log10(signal / rest)) if signal > 0 and rest > 0 else NAN
-    return Drift(share, cosine, snr)
+    return Drift(worst / (scale or 1.0), cosine, snr)
+
+
+def _sums(made: Array, exact: Array, unit: float) -> tuple[float, ...]:
+    """The greatest difference; and in the unit, the squares of the exact values, of the made ones,
+    the products of the two, and the squares of the differences."""
+    worst, sums = 0.0, np.zeros(4)
+    for part in blocks(exact.size):
+        first, second = made[part].astype(np.float64), exact[part]
+        noise = first - second
+        worst = max(worst, greatest(noise))
+        if unit != 1:
+            first, second, noise = first / unit, second / unit, noise / unit
+        sums += (second @ second, first @ first, first @ second, noise @ noise)
+    return (worst, *map(float, sums))
 
 
 @dataclass(frozen=True)

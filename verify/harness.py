@@ -25,6 +25,7 @@ from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.interface import interface_problem
 from verify.isolation import Isolation
 from verify.local import judge
+from verify.parallel import each
 from verify.parity import Parity, check_parity
 from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
 from verify.repro import Repros
@@ -169,11 +170,13 @@ class _Task:
         values = {blob: got[name] for blob, name in self.names.items()}
         local = judge(self.net, self.parameters, self.names, values, self.exact, self.tolerance)
         notes += [note for note in local.notes if note not in notes]
-        return [
-            _with_drift(local.rows.get(blob) or _unjudged(name, values[blob]), got[name], want)
-            for blob, want in self.exact.items()
-            for name in [self.names[blob]]
-        ]
+
+        def row(blob: Blob) -> BlobComparison:
+            name = self.names[blob]
+            found = local.rows.get(blob) or _unjudged(name, values[blob])
+            return _with_drift(found, got[name], self.exact[blob])
+
+        return each(row, self.exact, sum(array.size for array in self.exact.values()))
 
     def judged_form(
         self, form: str, outputs: Blobs, got: Blobs, rows: Sequence[BlobComparison]

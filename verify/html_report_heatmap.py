@@ -46,23 +46,21 @@ class HeatMap:
 
 
 def error_map(
-    ratios: NDArray[np.float64], unbounded: NDArray[np.bool_]
+    greatest: NDArray[np.float64] | None, shape: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
     """Error over bound of a blob of maps, at each place the greatest of all items and channels.
 
     Args:
-        ratios: (..., rows, columns), each value's error over its bound.
-        unbounded: which values have no bound.
+        greatest: see `verify.tally.Tally.map`; None of a blob of fewer than three axes or of a
+            single place.
+        shape: the blob's shape, (..., rows, columns).
 
     Returns:
-        (rows, columns), NaN where no value has a bound; None of a blob of fewer than three axes, of
-        a single place, or without values.
+        (rows, columns), NaN where no value has a bound.
     """
-    if ratios.ndim < 3 or ratios.shape[-1] * ratios.shape[-2] < 2 or not ratios.size:
+    if greatest is None:
         return None
-    known = np.where(unbounded, -1.0, ratios)
-    greatest = known.max(axis=tuple(range(ratios.ndim - 2))).astype(np.float32)
-    return np.where(greatest < 0, np.float32(np.nan), greatest)
+    return np.where(greatest < 0, np.nan, greatest).astype(np.float32).reshape(shape[-2:])
 
 
 def heat_map(key: tuple[str, str, str], ratios: NDArray[Any]) -> HeatMap:

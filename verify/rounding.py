@@ -24,8 +24,8 @@ from prototxt.net import Blob, Layer
 from verify import rounding_moves, rounding_rules
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
-from verify.rounding_array import FLT_MAX, Bounded
-from verify.rounding_forms import FORMS, bound_form, propagated
+from verify.rounding_array import FLT_MAX, Bounded, gamma
+from verify.rounding_forms import FORMS, bound_form, is_choice, propagated
 from verify.rounding_table import CONSTANTS
 
 __all__ = ["bound_form", "bounded", "bounded_group", "finished", "propagate", "ratios"]
@@ -62,6 +62,10 @@ def bounded(
             rule.
         NetError: as the reference.
     """
+    if is_choice(layer) and all(array.dtype == np.float32 for array in inputs):
+        with np.errstate(all="ignore"):
+            moved = FUNCTIONS[layer.type](with_phase(layer, phase), list(inputs), ())
+        return [(np.asarray(top), np.broadcast_to(0.0, top.shape)) for top in moved]
     tops = propagate(layer, phase, [_wide(array) for array in inputs], params)
     return [finished(top) for top in tops]
 
@@ -122,8 +126,13 @@ def propagate(
 
 def finished(top: Bounded) -> Exact:
     """The values of a top, and the bound on the error of each."""
-    value, error = np.asarray(top.value, np.float64), top.error
-    error = np.zeros(value.shape) if error is None else error * (1 + FLOAT64)
+    value = np.asarray(top.value, np.float64)
+    if top.is_exact:
+        error: NDArray[np.float64] = np.broadcast_to(0.0, value.shape)
+    elif top.carried is None and top.depth > 1:  # in one pass
+        error = np.asarray(gamma(top.depth) * (1 + FLOAT64) * top.terms()[0])
+    else:
+        error = top.errors() * (1 + FLOAT64)
     greatest = np.maximum(value.max(initial=0), -value.min(initial=0))
     if greatest + error.max(initial=0) <= FLT_MAX:  # not so with NaN
         return value, error

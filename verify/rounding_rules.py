@@ -164,11 +164,10 @@ def matmul(first: Any, second: Any) -> Bounded:
     """Sums of n products: |a| |b| is a second product of matrices, each error one more."""
     a, b = Bounded.of(first), Bounded.of(second)
     doubts = a.error, b.error
-    size = a.size()
-    carried = None if doubts[1] is None else size @ doubts[1]
+    carried = None if doubts[1] is None else a.size() @ doubts[1]
     if doubts[0] is not None:
         carried = _plus(carried, doubts[0] @ np.abs(b.value))
-    mass = size @ b.size() + FLOOR * a.shape[-1]
+    mass = a.size() @ b.size() + FLOOR * a.shape[-1]
     return Bounded(a.value @ b.value, carried, mass, a.shape[-1])
 
 

@@ -45,15 +45,15 @@ def rewrites(net: Net, lengths: Mapping[Blob, int]) -> dict[Blob, list[Rewrite]]
     storage, found = Storage(), dict[Blob, list[Rewrite]]()
     for layer in net:
         marks |= {top: np.empty((lengths[top], 0)) for top in layer.tops}
-        before = dict(marks)
+        before = list(marks.values())
         written = {
             id(marks[top]): Rewrite(layer, bottom, top)
             for bottom, top in zip(layer.bottoms, layer.tops, strict=False)
             if bottom.name == top.name
         }
         storage.after(layer, marks)
-        for blob, mark in marks.items():
-            if mark is not before[blob]:
+        for (blob, mark), old in zip(marks.items(), before, strict=True):
+            if mark is not old:
                 owner = mark if mark.base is None else mark.base
                 found.setdefault(blob, []).append(written[id(owner)])
     return found

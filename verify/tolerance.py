@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prototxt.errors import UsageError
 
-__all__ = ["DERIVED", "FIXED_PART", "FLT_MAX", "Tolerance", "scale_of"]
+__all__ = ["DERIVED", "FIXED_PART", "FLT_MAX", "Tolerance", "greatest", "scale_of"]
 
 FIXED_PART = 1e-4
 """Of a blob's scale, which is its greatest magnitude: what is allowed where no bound is derived.
@@ -27,8 +27,16 @@ Array = NDArray[Any]
 
 def scale_of(values: Array) -> float:
     """The greatest magnitude below FLT_MAX, or 1 where all are 0."""
+    top = greatest(values)
+    if top < FLT_MAX:
+        return top or 1.0
     sizes = np.abs(values)
     return float(sizes.max(initial=0.0, where=sizes < FLT_MAX)) or 1.0
+
+
+def greatest(values: Array) -> float:
+    """The greatest magnitude; NaN if there is one."""
+    return float(np.maximum(values.max(initial=0.0), -values.min(initial=0.0)))
 
 
 @dataclass(frozen=True)
@@ -76,13 +84,15 @@ class Tolerance:
     def fixed_bound(self, want: Array) -> NDArray[np.float64]:
         """What each element may be off by without a derived bound; nothing where `want` is
         FLT_MAX."""
-        sizes = np.abs(np.asarray(want, np.float64))
+        sizes = np.asarray(want, np.float64)
         if self.kind == "fixed":
-            bound = self.atol + self.rtol * sizes
+            bound = self.atol + self.rtol * np.abs(sizes)
         else:
             part = FIXED_PART if self.derived else self.part
             bound = np.full(sizes.shape, part * scale_of(sizes))
-        return np.where(sizes == FLT_MAX, 0.0, bound)
+        if greatest(sizes) < FLT_MAX:
+            return bound
+        return np.where(np.abs(sizes) == FLT_MAX, 0.0, bound)
 
     def to_json(self) -> dict[str, Any]:
         """As report.json has it."""

@@ -37,6 +37,7 @@ from verify.html_report_images import OFF as PAGE_OFF
 from verify.html_report_images import height_of, image_rows
 from verify.image_agreement import OFF
 from verify.report import BackendResult, Report
+from verify.tally import Tally
 
 VOID = {"meta", "img", "input", "br", "link"}
 
@@ -337,19 +338,23 @@ def test_a_map_of_other_axes_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_the_map_of_a_blob_is_the_worst_of_its_items_and_channels() -> None:
-    ratios, unbounded = np.zeros((2, 3, 2, 2)), np.zeros((2, 3, 2, 2), bool)
-    ratios[1, 2, 0, 1] = 4.0
-    ratios[0, 0, 0, 1] = 0.5
+    errors, unbounded = np.zeros((2, 3, 2, 2)), np.zeros((2, 3, 2, 2), bool)
+    errors[1, 2, 0, 1] = 4.0
+    errors[0, 0, 0, 1] = 0.5
     unbounded[:, :, 1, 0] = True
-    ratios[0, 0, 1, 1] = np.inf
-    found = error_map(ratios, unbounded)
+    limits = np.ones(errors.shape)
+    limits[0, 0, 1, 1] = np.nan
+    tally = Tally(errors.shape)
+    for item in range(2):
+        tally.add(errors[item].ravel(), limits[item].ravel(), unbounded[item].ravel())
+    found = error_map(tally.map, errors.shape)
     assert found is not None
     np.testing.assert_array_equal(found, [[0.0, 4.0], [np.nan, np.inf]])
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (2, 5, 1, 1), (0, 3, 4, 4), ()])
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5, 1, 1), ()])
 def test_what_is_no_map_has_none(shape: tuple[int, ...]) -> None:
-    assert error_map(np.zeros(shape), np.zeros(shape, bool)) is None
+    assert error_map(Tally(shape).map, shape) is None
 
 
 def test_a_report_gives_the_maps_of_what_is_not_exact() -> None:

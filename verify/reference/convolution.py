@@ -65,7 +65,7 @@ def columns(sample: Array, where: Geometry) -> Array:
     sides = []
     for n, p, e in zip(sample.shape[1:], where.pad, where.extent, strict=True):
         sides.append((p, p + max(0, e - n - 2 * p)))
-    padded = np.pad(sample, [(0, 0), *sides])
+    padded = np.pad(sample, [(0, 0), *sides]) if any(map(any, sides)) else sample
     axes: Any = tuple(range(1, spatial + 1))  # a tuple is fine, whatever NumPy's stubs say
     windows = sliding_window_view(padded, where.extent, axes)
     strides = tuple(slice(None, None, s) for s in where.stride)
@@ -88,7 +88,8 @@ def convolution(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
         where = geometry(layer, bottom)
         samples = bottom.reshape(-1, *bottom.shape[where.axis :])
         out = [convolve(sample, where, weight) for sample in samples]
-        top = np.stack(out).reshape(*bottom.shape[: where.axis], *out[0].shape)
+        whole = np.stack(out) if len(out) > 1 else out[0]  # which spares a copy
+        top = whole.reshape(*bottom.shape[: where.axis], *out[0].shape)
         tops.append(plus_bias(top, where, params))
     return tops
 

@@ -66,19 +66,44 @@ def windows_of(layer: Layer, x: Array) -> Windows:
 
 
 def max_pool(x: Array, windows: Windows) -> tuple[Array, Array]:
-    """The greatest element of each window and its index h * W + w.
+    """The greatest element of each window, and its place (see `max_values`, `max_places`)."""
+    return max_values(x, windows), max_places(x, windows)
 
-    Caffe starts from -FLT_MAX and index -1 and takes what is strictly greater, the first of equals:
-    a window wholly outside stays -FLT_MAX, and NaN is never taken.
+
+def max_values(x: Array, windows: Windows) -> Array:
+    """The greatest element of each window, along one axis after the other.
+
+    Caffe starts from -FLT_MAX and takes what is greater: a window wholly outside stays -FLT_MAX,
+    and NaN is never taken.
     """
+    out = windows.out((x.shape[2], x.shape[3]))
+    for axis in (2, 3):
+        x = _greatest_along(x, windows, out[axis - 2], axis)
+    return x
+
+
+def _greatest_along(x: Array, windows: Windows, out: int, axis: int) -> Array:
+    """The greatest of each window of one axis, which becomes `out` long."""
+    kernel, stride, pad = (of[axis - 2] for of in (windows.kernel, windows.stride, windows.pad))
+    sides = [(0, 0)] * 4
+    sides[axis] = (pad, max(0, (out - 1) * stride + kernel - x.shape[axis] - pad))
+    padded = np.moveaxis(np.pad(x, sides, constant_values=-FLT_MAX), axis, 0)
+    greatest = np.full((out, *padded.shape[1:]), -FLT_MAX, x.dtype)
+    for tap in range(kernel if out > 0 else 0):
+        np.fmax(greatest, padded[tap : tap + (out - 1) * stride + 1 : stride], out=greatest)
+    return np.moveaxis(greatest, 0, axis)
+
+
+def max_places(x: Array, windows: Windows) -> Array:
+    """The index h * W + w of each window's greatest element, the first of equals; -1 where nothing
+    is greater than Caffe's start, -FLT_MAX."""
     candidates = windows.gather(x, -FLT_MAX)
     candidates = np.where(candidates > -FLT_MAX, candidates, -FLT_MAX)
     best = candidates.argmax(-1)
-    value = np.take_along_axis(candidates, best[..., None], -1)[..., 0]
     row = np.arange(best.shape[2])[:, None] * windows.stride[0] - windows.pad[0]
     column = np.arange(best.shape[3]) * windows.stride[1] - windows.pad[1]
     row, column = row + best // windows.kernel[1], column + best % windows.kernel[1]
-    return value, np.where(value > -FLT_MAX, row * x.shape[3] + column, -1)
+    return np.where(candidates.max(-1) > -FLT_MAX, row * x.shape[3] + column, -1)
 
 
 def average_pool(x: Array, windows: Windows) -> Array:
@@ -114,8 +139,7 @@ def pooling(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
     (x,) = bottoms
     method, windows = layer.message.pooling_param.pool, windows_of(layer, x)
     if method == pb.PoolingParameter.MAX:
-        value, mask = max_pool(x, windows)
-        return [value, mask][: len(layer.tops)]
+        return list(max_pool(x, windows)) if len(layer.tops) > 1 else [max_values(x, windows)]
     if method == pb.PoolingParameter.AVE:
         return [average_pool(x, windows)]
     if layer.message.phase == pb.TRAIN:
@@ -145,7 +169,7 @@ def spp(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[A
         pad = ((kernel[0] * bins - x.shape[2] + 1) // 2, (kernel[1] * bins - x.shape[3] + 1) // 2)
         windows = Windows(kernel, kernel, pad)
         if param.pool == pb.SPPParameter.MAX:
-            levels.append(max_pool(x, windows)[0])
+            levels.append(max_values(x, windows))
         elif param.pool == pb.SPPParameter.AVE:
             levels.append(average_pool(x, windows))
         else:
