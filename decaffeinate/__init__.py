@@ -19,10 +19,19 @@ from typing import TYPE_CHECKING
 from decaffeinate.version import __version__
 
 if TYPE_CHECKING:
-    from decaffeinate.api import Conversion, Loaded, convert, load, verify
+    from decaffeinate.api import Conversion, Loaded, convert, load, verify, verify_artifact
     from prototxt.errors import DecaffeinateError
 
-__all__ = ["Conversion", "DecaffeinateError", "Loaded", "__version__", "convert", "load", "verify"]
+__all__ = [
+    "Conversion",
+    "DecaffeinateError",
+    "Loaded",
+    "__version__",
+    "convert",
+    "load",
+    "verify",
+    "verify_artifact",
+]
 
 
 def __getattr__(name: str) -> object:
