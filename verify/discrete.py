@@ -18,12 +18,12 @@ from prototxt.net import Blob, Layer, Net
 from verify.reference import with_phase
 from verify.reference.registry import FUNCTIONS
 
-__all__ = ["discrete_blobs", "is_exact", "settled"]
+__all__ = ["COPIES", "discrete_blobs", "is_exact", "settled"]
 
 Source = tuple[Layer, int]
 """A layer, and which of its tops."""
 
-_COPIES = frozenset({"Dropout", "Flatten", "Reshape", "Split"})
+COPIES = frozenset({"Dropout", "Flatten", "Reshape", "Split"})
 """Layers whose tops hold the values of their bottom, in the same order."""
 
 
@@ -53,7 +53,7 @@ def discrete_blobs(net: Net) -> dict[Blob, Source]:
     found: dict[Blob, Source] = {}
     for layer in net:
         found |= {layer.tops[i]: (layer, i) for i in _tops(layer)}
-        if layer.type in _COPIES and layer.bottoms[0] in found:
+        if layer.type in COPIES and layer.bottoms[0] in found:
             found |= dict.fromkeys(layer.tops, found[layer.bottoms[0]])
     return found
 

@@ -20,6 +20,7 @@ from verify.artifacts.layouts import Layout, layouts
 from verify.artifacts.matching import Matcher, State
 from verify.artifacts.names import likeness
 from verify.artifacts.values import Candidate, Found
+from verify.discrete import COPIES
 
 __all__ = ["Located", "locate"]
 
@@ -102,20 +103,24 @@ class _Search:
         return needed
 
     def passed_over(self, layer: Layer, top: Blob) -> Located | None:
-        """Whether a blob that seemed to be fused with the next layers is there after all, and
-        wrong: a value between, from which the next layer's is found."""
-        end = self.state.outcomes[self.state.proven[top]].found
+        """Whether a blob that seemed to be fused with the next layers is there after all, or one of
+        these, and wrong: a value between, from which the next layers are found."""
+        until = self.state.proven[top]
+        end = self.state.outcomes[until].found
         if end is None or top in self.state.loose:
             return None
-        between = [row for row in self._compatible(layer, top)
-                   if self.values.depends(end.index, row.index)]  # fmt: skip
-        for found in self._arrays(layer, top, between):
-            if found.index in self.used:
-                continue
-            guess = self._supposed(layer, top, found, "next", self._window(top, short=True))
-            if guess.evidence:
-                return Located(top, layer, (layer,), found, "next")
-        return None
+        window = self._window(top, self.makers[until])
+        guesses = []
+        for at in [layer, *window]:
+            for blob in at.tops:
+                if self.state.proven.get(blob) != until:
+                    continue
+                between = [row for row in self._compatible(at, blob)
+                           if self.values.depends(end.index, row.index)]  # fmt: skip
+                for found in self._arrays(at, blob, between):
+                    if found.index not in self.used:
+                        guesses.append(self._supposed(at, blob, found, "next", window))
+        return self._best([guess for guess in guesses if guess.evidence])
 
     def first_of(self, layer: Layer, top: Blob) -> Located:
         """The place of a fault which shows first at this top."""
@@ -133,11 +138,21 @@ class _Search:
         good = [guess for guess in guesses if guess.evidence or guess.how in ("output", "name")]
         if min((guess.cost for guess in good), default=_WINDOW) > _PAIR:
             good += self._pairs(layer, top, window)
-        if good:
-            return self._located(min(good, key=lambda guess: (guess.cost, -guess.evidence)))
+        best = self._best(good)
+        if best is not None:
+            return best
         close = self._closest(layer, top)
         how = "likeness" if close is not None else "nothing"
         return Located(top, layer, (layer,) if close else (layer, *window), close, how)
+
+    def _best(self, guesses: Sequence[_Supposition]) -> Located | None:
+        """The supposition that explains most; of equals rather one that says less of the layers
+        before, and a name decides last."""
+
+        def rank(guess: _Supposition) -> tuple[int, int, bool, int]:
+            return guess.cost, -guess.evidence, guess.how == "name", -guess.layer.index
+
+        return self._located(min(guesses, key=rank)) if guesses else None
 
     def _pairs(self, layer: Layer, top: Blob, window: Sequence[Layer]) -> list[_Supposition]:
         """Suppositions on two blobs at once, where a layer reads both and both are wrong, as layers
@@ -165,8 +180,8 @@ class _Search:
         among = tuple(makers[index] for index in sorted(makers))
         return Located(guess.blob, guess.layer, among, guess.found, guess.how)
 
-    def _window(self, top: Blob, short: bool = False) -> list[Layer]:
-        """The next layers, in order, that the blob goes into."""
+    def _window(self, top: Blob, until: Layer | None = None) -> list[Layer]:
+        """The next layers, in order, that the blob goes into; up to a certain one."""
         reached, window = {top}, list[Layer]()
         for layer in self.matcher.layers():
             if reached.intersection(self.matcher.bottoms(layer)):
@@ -174,7 +189,7 @@ class _Search:
                     continue
                 reached.update(layer.tops)
                 window.append(layer)
-                if len(window) == (2 if short else _WINDOW):
+                if len(window) == _WINDOW or layer is until:
                     break
         return window
 
@@ -184,7 +199,8 @@ class _Search:
     ) -> _Supposition:  # fmt: skip
         state = self.state.copy()
         inner = state.inner.get(blob, frozenset()) - {blob}
-        for other in [top for one in window for top in one.tops]:
+        after = [one for one in window if one.index > layer.index]
+        for other in [top for one in after for top in one.tops]:
             state.outcomes.pop(other, None)
             state.base.pop(other, None)
             state.proven.pop(other, None)
@@ -193,8 +209,8 @@ class _Search:
             self.matcher.take(state, one, value)
         evidence, unexplained = 0, len(taken) + len(inner)
         missing: list[Blob] = []
-        for later in window:
-            if later.index <= layer.index or set(later.tops) <= taken.keys():
+        for later in after:
+            if set(later.tops) <= taken.keys():
                 continue
             self.matcher.visit(state, later)
             for top in later.tops:
@@ -203,7 +219,7 @@ class _Search:
                     missing.append(top)
                 elif self._tells(outcome.found, found):
                     evidence += 1
-                else:
+                elif later.type not in COPIES:
                     unexplained += 1
         unexplained += sum(top not in state.proven for top in missing if top in self.needed)
         return _Supposition(blob, layer, found, how, unexplained, evidence, inner)
