@@ -242,6 +242,7 @@ class _Case:
             f"  {self.command()}",
             "",
             ", ".join(parts) + ".",
+            "The command converts the layer anew: where that passes, only the files were wrong.",
             "expected.npz is what the float64 reference makes of that, by blob,",
             f"got.npz what {self.backend} made.",
         ]
