@@ -3,8 +3,8 @@ shape."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from prototxt.errors import UsageError
@@ -16,6 +16,9 @@ from verify.artifacts.trace import Artifact, Port
 __all__ = ["Binding", "bind"]
 
 Shape = tuple[int, ...]
+Sizes = Callable[[Mapping[Blob, Port], Mapping[Blob, tuple[int, ...]]], Mapping[str, Shape]]
+"""From the ports of inputs, and the order of axes in which each is fed, to the shapes of what a run
+of the file gives out, by name."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def bind(
     artifact: Artifact,
     told: Mapping[str, str],
     where: str,
+    sizes: Sizes | None = None,
 ) -> Binding:
     """Put a file's inputs and outputs to a net's.
 
@@ -53,6 +57,7 @@ def bind(
         told: the map: a blob's key to the name of an input, an output or another value; behind an
             input's name ":NHWC" or the like says how it is laid out.
         where: the file's path.
+        sizes: what shapes a run gives, which is asked where several outputs declare none.
 
     Raises:
         UsageError: the map names what is not there, or it remains open what is what.
@@ -68,8 +73,12 @@ def bind(
     task = _Task(shapes, keys, where)
     outputs = [blob for blob in net.outputs if blob not in net.inputs]
     inputs, axes = task.inputs(list(net.inputs), artifact.inputs, said)
-    told_layouts = [blob for blob in outputs if task.strip_layout(blob, said, artifact.outputs)]
-    given, missing = task.outputs(outputs, artifact.outputs, said)
+    ports = artifact.outputs
+    if sizes is not None and len(ports) > 1 and any(port.shape is None for port in ports):
+        made = sizes(inputs, axes)
+        ports = tuple(replace(port, shape=made.get(port.name, port.shape)) for port in ports)
+    told_layouts = [blob for blob in outputs if task.strip_layout(blob, said, ports)]
+    given, missing = task.outputs(outputs, ports, said)
     rest = {b: name for b, name in said.items() if b not in net.inputs and b not in given}
     permuted = bool(told_layouts) or any(list(a) != sorted(a) for a in axes.values())
     return Binding(inputs, axes, given, rest, missing, permuted, task.notes)

@@ -82,7 +82,9 @@ def verify_artifact(
              for blob in blobs}  # fmt: skip
     progress(f"reading {path.name}")
     artifact = open_artifact(path, weights)
-    binding = bind(net, shapes.blobs, names, artifact, told, str(path))
+    first = next(iter(feeds.values()), {})
+    binding = bind(net, shapes.blobs, names, artifact, told, str(path),
+                   lambda ports, axes: _sizes(artifact, _fed(first, ports, axes)))  # fmt: skip
     report = Report(
         net=net.path,
         title=net.name,
@@ -129,12 +131,7 @@ class _Trial:
     def result(self) -> BackendResult:
         """What it comes to; a file that cannot be run has a problem."""
         backend, version = self.path.name, self.artifact.version()
-        fed = {
-            port.name: np.ascontiguousarray(
-                self.inputs[blob.name].transpose(self.binding.axes[blob])
-            )
-            for blob, port in self.binding.inputs.items()
-        }
+        fed = _fed(self.inputs, self.binding.inputs, self.binding.axes)
         try:
             trace = self.artifact.trace(fed)
             given = self.artifact.run(fed)
@@ -239,6 +236,22 @@ class _Trial:
             self.path.name, made.fault.text, self.options, artifact=True,
         )  # fmt: skip
         return str(folder)
+
+
+def _fed(
+    inputs: Inputs, ports: Mapping[Blob, Port], axes: Mapping[Blob, tuple[int, ...]]
+) -> dict[str, Array]:
+    """The arrays by port, each in the order of axes that the file takes."""
+    return {port.name: np.ascontiguousarray(inputs[blob.name].transpose(axes[blob]))
+            for blob, port in ports.items()}  # fmt: skip
+
+
+def _sizes(artifact: Artifact, fed: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    """The shapes of what a run gives out; none where it fails, which is told when it is judged."""
+    try:
+        return {name: array.shape for name, array in artifact.run(fed).items()}
+    except Exception:  # a framework may fail in any way
+        return {}
 
 
 def _letters(axes: Sequence[int]) -> str:

@@ -35,6 +35,7 @@ def bound(
     inputs: Mapping[str, Shape],
     outputs: Mapping[str, Shape],
     told: Mapping[str, str] | None = None,
+    made: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Binding:
     net = parse_net(text)
     shapes = infer_shapes(net).blobs
@@ -43,7 +44,8 @@ def bound(
         outputs=tuple(Port(name, shape, "float32") for name, shape in outputs.items()),
     )
     keys = {blob: blob.name for blob in shapes}
-    return bind(net, shapes, keys, artifact, told or {}, "file.onnx")
+    sizes = None if made is None else lambda *_: made
+    return bind(net, shapes, keys, artifact, told or {}, "file.onnx", sizes)
 
 
 def names(ports: Mapping[Any, Port]) -> dict[str, str]:
@@ -69,6 +71,16 @@ def test_by_shape_where_it_leaves_no_choice() -> None:
     found = bound(NET, {"x": INFO, "y": (None, 3, 5, 7)}, {"u": INFO, "v": FLAT})
     assert names(found.inputs) == {"data": "y", "info": "x"}
     assert names(found.outputs) == {"flat": "v", "rest": "u"}
+
+
+def test_shapes_that_are_not_declared_are_those_of_a_run() -> None:
+    inputs = {"data": DATA, "info": INFO}
+    found = bound(NET, inputs, {"u": None, "v": None}, made={"u": INFO, "v": FLAT})
+    assert names(found.outputs) == {"flat": "v", "rest": "u"}
+    with pytest.raises(UsageError, match="which output of the file"):
+        bound(NET, inputs, {"u": None, "v": None}, made={})
+    with pytest.raises(UsageError, match="which output of the file"):
+        bound(NET, inputs, {"u": None, "v": None})
 
 
 def test_a_permuted_input_is_told() -> None:
