@@ -98,8 +98,9 @@ def overlaps(first: Array, second: Array) -> NDArray[np.float64]:
 
 
 def _areas(boxes: Array) -> Array:
-    sides: Array = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
-    return sides.prod(-1)
+    sides = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
+    areas: Array = sides.prod(-1)
+    return areas
 
 
 def _by_label(array: Array) -> dict[tuple[float, float], Array]:

@@ -18,6 +18,7 @@ from prototxt.errors import FileError
 from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import Case
+from verify import reference
 from verify.isolation import Isolation
 from verify.repro import Repros
 from verify.tolerance import Tolerance
@@ -262,6 +263,36 @@ def test_several_conversions_leave_each_its_fault(tmp_path: Path) -> None:
     found = {path.parent for path in (tmp_path / "repros").rglob("README.txt")}
     assert len(found) == 2
     assert {path.name for path in found} == {"repro-onnx"}
+
+
+REWRITTEN = """
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "t" type: "TanH" bottom: "x" top: "a" }
+layer { name: "f" type: "Flatten" bottom: "a" top: "b" }
+layer { name: "p" type: "Power" bottom: "b" top: "c" power_param { scale: 3 } }
+layer { name: "r" type: "ReLU" bottom: "a" top: "a" }
+"""
+
+
+def test_a_layer_is_fed_what_it_read_where_its_memory_is_rewritten_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flatten shares memory with a, on which ReLU works in place after Power has read b."""
+    (tmp_path / "net.prototxt").write_text(REWRITTEN)
+    loaded = decaffeinate.load(tmp_path / "net.prototxt")
+    inputs = {"x": np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)}
+    exact = reference.run(loaded.net, loaded.parameters, inputs)
+    blobs = {blob: array.astype(np.float32) for blob, array in exact.items()}
+    (b,) = (blob for blob in blobs if blob.name == "b")
+    assert blobs[b].min() == 0  # what it holds in the end
+    layer = next(one for one in loaded.net if one.name == "p")
+    folder = Repros(tmp_path).leave(loaded.net, layer, loaded.parameters, blobs, "onnx", "wrong")
+    assert folder is not None
+    fed = np.load(folder / "inputs" / "b.npy")
+    np.testing.assert_allclose(fed, np.tanh(inputs["x"]), rtol=1e-6)
+    with np.load(folder / "expected.npz") as file:
+        np.testing.assert_allclose(file["c"], 3 * np.tanh(inputs["x"]), rtol=1e-6)
+    assert rerun(folder, monkeypatch).exit_code == 0
 
 
 def test_a_layer_that_cannot_take_its_inputs_leaves_nothing(tmp_path: Path) -> None:
