@@ -90,6 +90,17 @@ def test_opencv_apart_says_the_same() -> None:
     assert (there.version, there.notes) == (here.version, here.notes)
 
 
+def test_opencv_may_have_an_interpreter_of_its_own() -> None:
+    require("cv2")
+    words = ["verify", CASE.net_path, CASE.weights_path, "--backend", "opencv"]
+    done = invoke(*words, "--python", f"opencv={sys.executable}", "--timeout", "300")
+    assert done.exit_code == 0, done.output
+    done = invoke(*words, "--python", f"opencv={sys.executable}", "--timeout", "0.001")
+    assert done.exit_code == 1, done.output
+    assert "opencv gave no answer within 0.001 seconds, starting" in done.output
+    assert invoke(*words, "--python", f"caffe={sys.executable}").exit_code == 2
+
+
 def test_a_crash_of_opencv_is_a_failed_row(provide: Path) -> None:
     (provide / "cv2.py").write_text("import os; __version__ = '4.99'\nclass dnn:\n"
                                     "    readNetFromCaffe = staticmethod(lambda *f: os.abort())\n"
