@@ -55,10 +55,11 @@ fused, the untouched file may be: fusing orders sums anew, and errors of another
 No sound allowance for the end of a net is much less.  The layers' own bounds, carried forward to
 first order through the absolute values of all later layers, bound every order of every sum, so
 they are no less than the error that this pass had, and mostly some decades more, as they let no
-errors cancel.  Judging the last layers as one group needs what the untouched file computed before them,
-which it does not give.  And where a net cancels to its own rounding, another order of its sums may
-rightly give any value of that size: no comparison of outputs can tell it from a fault, so a note
-says that (`hardly_judged`), and the same operators, unfused, have been judged layer by layer."""
+errors cancel.  Judging the last layers as one group needs what the untouched file computed before
+them, which it does not give.  And where a net cancels to its own rounding, another order of its
+sums may rightly give any value of that size: no comparison of outputs can tell it from a fault, so
+a note says that (`hardly_judged`), and the same operators, unfused, have been judged layer by
+layer."""
 
 Inputs = Mapping[str, NDArray[np.float32]]
 Blobs = dict[str, NDArray[np.float32]]
@@ -123,7 +124,16 @@ def verify_conversion(
             if backend in judges.JUDGES:
                 report.results.append(
                     judges.judge(
-                        backend, net, parameters, inputs, feed, names, exact, tolerance, isolation
+                        backend,
+                        net,
+                        parameters,
+                        inputs,
+                        feed,
+                        names,
+                        exact,
+                        tolerance,
+                        isolation,
+                        repro,
                     )
                 )
                 continue

@@ -27,6 +27,7 @@ from verify.detections import detection_outputs, match_detections
 from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.isolation import Isolation
 from verify.report import BackendResult, Fault
+from verify.repro import Repros
 from verify.rounding import ratios
 from verify.runners.caffe import CaffeJudge
 from verify.runners.judge import Array, Forward, Judge, KnownFault
@@ -53,6 +54,7 @@ def judge(
     exact: Mapping[Blob, Array],
     tolerance: Tolerance,
     isolation: Isolation | None = None,
+    repro: Repros | None = None,
 ) -> BackendResult:
     """What a judge makes of the net's own files, each layer held to the reference.
 
@@ -66,13 +68,15 @@ def judge(
         exact: what the reference makes of the whole net.
         tolerance: what is allowed.
         isolation: whether it runs in a process of its own; None is in this one.
+        repro: where its first fault is left as a net of its own; None is nowhere.
 
     Returns:
         A row for the report; a judge that cannot run, or of which nothing could be compared, has a
         `problem`.
     """
     try:
-        runner = _judge(name, isolation or Isolation())
+        apart = isolation or Isolation()
+        runner = _judge(name, apart)
         version = runner.version()
     except DecaffeinateError as error:
         return BackendResult(name, feed, problem=str(error), judge=True)
@@ -91,10 +95,14 @@ def judge(
     rows, found = court.rows()
     notes += found
     nothing = f"nothing could be compared with {runner.name}: {'; '.join(notes)}"
+    fault, left = _first(net, rows), None
+    if fault is not None and repro is not None:
+        left = repro.leave(net, net.layers[fault.index], parameters, court.blobs, name,
+                           fault.text, apart.options(name))  # fmt: skip
     return BackendResult(
-        name, feed, version, tuple(rows), problem=None if rows else nothing,
-        first_fault=_first(net, rows), outputs=court.agreements(rows), notes=tuple(notes),
-        judge=True,
+        name, feed, version, tuple(rows), problem=None if rows else nothing, first_fault=fault,
+        outputs=court.agreements(rows), repro=None if left is None else str(left),
+        notes=tuple(notes), judge=True,
     )  # fmt: skip
 
 
@@ -117,12 +125,17 @@ class _Court:
     tolerance: Tolerance
     made: Forward
 
+    @property
+    def blobs(self) -> dict[Blob, Array]:
+        """All of the net's, the judge's own where it has them."""
+        return {blob: self._blob(blob) for blob in self.exact}
+
     def rows(self) -> tuple[list[BlobComparison], list[str]]:
         """The blobs that are held against the judge, and notes on all others."""
         shared = _rewritten(self.net, self.exact)
         reasons = dict.fromkeys(shared, "an in-place layer rewrites memory that it shares")
         reasons |= self.made.absent
-        got = {blob: self._blob(blob) for blob in self.exact}
+        got = self.blobs
         found = local.judge(self.net, self.parameters, self.names, got, self.exact, self.tolerance)
         rows, notes = [], list(found.notes)
         for layer in self._layers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -132,7 +133,9 @@ def test_pycaffe_apart_says_the_same(provide: Path) -> None:
     assert 0 < max(row.ratio for row in there.blobs) <= 1
 
 
-def test_pycaffe_needs_numpy_alone(provide: Path, tmp_path: Path) -> None:
+def test_pycaffe_needs_numpy_alone(
+    provide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An interpreter that sees no other package, nor ours."""
     import numpy
 
@@ -154,9 +157,18 @@ def test_pycaffe_needs_numpy_alone(provide: Path, tmp_path: Path) -> None:
         ".data, 0)", ".data)"
     )
     (provide / "caffe.py").write_text(wrong)
-    done = invoke("verify", net, "--backend", "caffe", "--python", f"caffe={python}")
+    done = invoke("verify", net, "--backend", "caffe", "--python", f"caffe={python}", "--repro",
+                  tmp_path / "repros")  # fmt: skip
     assert done.exit_code == 1, done.output
     assert 'first fault at layer "r"' in done.output
+    folder = tmp_path / "repros" / "repro-caffe"
+    assert f"that layer alone: {folder}" in done.output
+    text = (folder / "README.txt").read_text(encoding="utf-8")
+    (command,) = (line for line in text.splitlines() if line.startswith("  verify "))
+    monkeypatch.chdir(folder)
+    again = invoke(*shlex.split(command))
+    assert again.exit_code == 1, again.output
+    assert 'first fault at layer "r"' in again.output
 
 
 def test_the_program_is_one_for_old_interpreters() -> None:
