@@ -1,16 +1,20 @@
 """Errors as shares of the derived bounds: every layer on its own, fed with what a backend made.
 
-`python -m tests.verify.rounding_survey [backend ...] [--all] [--seeds N] [--scales S ...]` runs all
-goldens and prints the greatest and the median share by backend and layer type.
+`python -m tests.verify.rounding_survey [backend ...] [--seeds N] [--write]` verifies conversions of
+all goldens, and of the published models that are at hand, with inputs of N seeds and three scales.
+It prints what was flagged (exit code 1 if anything), and the nearest that anything came to its
+bound, by backend, scale and layer type.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,8 @@ import numpy as np
 import decaffeinate
 from prototxt.blob_keys import BlobKeys
 from prototxt.net import Blob, Layer, Net
-from tests.golden_cases import CASES, Case
+from tests.golden_cases import Case
+from tests.verify.alarm_survey import Tally, by_type, scaled, survey, table
 from verify.discrete import discrete_blobs
 from verify.harness import BACKENDS
 from verify.inputs import seeded_inputs
@@ -29,7 +34,8 @@ from verify.runners.mxnet import MXNetRunner, _scalars, environment
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.runner import Conversion, read_conversion
 
-SCALES = (1e-3, 1.0, 1e3)
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "rounding.md"
+BEGIN, END = "<!-- survey -->\n", "<!-- end of survey -->\n"
 Blobs = Mapping[Blob, np.ndarray]
 
 
@@ -99,10 +105,7 @@ def caffe_blobs(case: Case, net: Net) -> dict[Blob, np.ndarray]:
 def scaled_inputs(case: Case, seed: int, scale: float) -> dict[str, np.ndarray]:
     """The net's seeded noise times `scale`; labels, indices and flags as they are."""
     net, shapes, _ = case.load()
-    return {
-        name: array if np.array_equal(array, np.rint(array)) else (array * scale).astype(np.float32)
-        for name, array in seeded_inputs(net, shapes, seed).items()
-    }
+    return scaled(seeded_inputs(net, shapes, seed), scale)
 
 
 def converted(case: Case, folder: Path, backends: Sequence[str]) -> Conversion:
@@ -173,28 +176,46 @@ def printed(rows: Sequence[Share], title: str) -> None:
 
 
 def main() -> None:
+    """Survey, print, and write the figures into the document where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backends", nargs="*", default=list(BACKENDS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to N - 1")
+    parser.add_argument("--only", default="", help="how the names of cases begin")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT}")
     arguments = parser.parse_args()
-    for backend in arguments.backends:
-        rows: list[Share] = []
-        for case in CASES:
-            if not case.id.startswith(arguments.only):
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                try:
-                    conversion = converted(case, Path(folder), [backend])
-                    for seed in range(arguments.seeds):
-                        for scale in SCALES:
-                            rows += shares(case, backend, conversion, seed, scale)
-                except Exception as error:  # a survey goes on
-                    print(f"{backend} {case.id}: {type(error).__name__}: {str(error)[:200]}")
-        for row in rows:
-            if row.greatest > 1:
-                print(f"OVER {backend} {row}")
-        printed(rows, backend)
+    parts: dict[str, dict[str, dict[float, Tally]]] = {"goldens": {}, "models": {}}
+    # A process a backend: their libraries do not meet.
+    with ProcessPoolExecutor(len(arguments.backends), get_context("spawn")) as pool:
+        waiting = {
+            (part, backend): pool.submit(
+                survey, backend, range(arguments.seeds), arguments.only, part == "models"
+            )
+            for part in parts
+            for backend in arguments.backends
+        }
+        for (part, backend), future in waiting.items():
+            parts[part][backend] = future.result()
+    text = document_part(parts, arguments.seeds)
+    print(text)
+    alarms = [alarm for part in parts.values() for tallies in part.values()
+              for tally in tallies.values() for alarm in tally.alarms]  # fmt: skip
+    print(*alarms, sep="\n")
+    nothing = [backend for backend, tallies in parts["goldens"].items()
+               if not all(tally.blobs for tally in tallies.values())]  # fmt: skip
+    print(*(f"{backend}: nothing was compared" for backend in nothing), sep="\n")
+    if arguments.write:
+        before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+        DOCUMENT.write_text(before + BEGIN + text + END + rest.partition(END)[2], encoding="utf-8")
+    sys.exit(1 if alarms or nothing else 0)
+
+
+def document_part(parts: Mapping[str, Mapping[str, Mapping[float, Tally]]], seeds: int) -> str:
+    """The survey's figures as the document has them."""
+    return (
+        f"\nAll goldens, seeds 0 to {seeds - 1}:\n\n{table(parts['goldens'])}"
+        f"\nThe published models, the same seeds:\n\n{table(parts['models'])}"
+        f"\nGreatest error / bound by layer type, goldens:\n\n{by_type(parts['goldens'])}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from prototxt.net import Layer
 from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import CASES, Case
-from tests.verify.rounding_survey import SCALES, scaled_inputs
+from tests.verify.alarm_survey import SCALES
+from tests.verify.rounding_survey import scaled_inputs
 from tests.verify.test_backends import PACKAGES
 from tests.verify.test_harness import FAULTS, converted, edit, verified
 from verify import reference

@@ -14,8 +14,8 @@ from prototxt.errors import UnsupportedError
 from prototxt.net import Layer
 from tests.frameworks import require
 from tests.golden_cases import CASES, Case, case_id
+from tests.verify.alarm_survey import SCALES
 from tests.verify.rounding_survey import (
-    SCALES,
     Share,
     caffe_blobs,
     converted,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -53,8 +55,9 @@ class PyTorchRunner:
         return f"torch {self._torch.__version__}"
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """One forward pass; see `Runner`."""
-        places, _ = self._forward(inputs)
+        """One forward pass, without Winograd's convolutions; see `Runner`."""
+        with self._direct():
+            places, _ = self._forward(inputs)
         values = {**places, **{str(i): made for i, made in enumerate(self._recorded)}}
         self._recorded.clear()
         return {blob: values[place].numpy() for blob, place in self._part["blobs"].items()}
@@ -67,6 +70,23 @@ class PyTorchRunner:
         # Copied, because a net may return one of its parameters as it is.
         copies = (value.detach().clone().numpy() for value in returned if value is not None)
         return dict(zip(self._part["outputs"], copies, strict=True))
+
+    @contextmanager
+    def _direct(self) -> Iterator[None]:
+        """Convolutions as the sums that they are.
+
+        Winograd's error is relative to the greatest number of a tile, so no bound of a sum holds
+        for it.  Without oneDNN torch takes NNPACK's from a batch of 16 on, and oneDNN itself may
+        take Arm's on an Arm processor.  What a caller gets, `outputs` has as it is.
+        """
+        backends = self._torch.backends
+        arm = platform.machine().lower() in ("aarch64", "arm64")
+        with ExitStack() as stack:
+            if hasattr(backends, "nnpack"):
+                stack.enter_context(backends.nnpack.flags(enabled=False))
+            if arm:
+                stack.enter_context(backends.mkldnn.flags(enabled=False))
+            yield
 
     def _forward(self, inputs: Mapping[str, NDArray[np.float32]]) -> tuple[dict[str, Any], Any]:
         """The inputs by their places, and what the module returns."""
