@@ -7,7 +7,6 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +26,13 @@ from verify.isolation import Isolation
 from verify.local import judge
 from verify.parallel import each
 from verify.parity import Parity, check_parity
+from verify.provenance import other_files
 from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
 from verify.repro import Repros
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.pytorch import PyTorchRunner
-from verify.runners.runner import Conversion, Runner, sha256
+from verify.runners.runner import Conversion, Runner
 from verify.sharing import rewrites
 from verify.tolerance import DERIVED, FIXED_PART, FLT_MAX, Tolerance, scale_of
 
@@ -108,7 +108,7 @@ def verify_conversion(
         notes=[
             *net.warnings,
             *parameters.notes,
-            *_other_files(net, parameters, conversion, backends),
+            *other_files(net, parameters, conversion, backends),
         ],
         environment={"python": platform.python_version(), "numpy": np.__version__,
                      "platform": platform.platform()},
@@ -380,27 +380,3 @@ def _across(
         worst = max(rows, key=lambda row: float("inf") if row.problem else row.ratio)
         pairs.append(CrossComparison(first, second, task.feed, worst, len(rows)))
     return pairs
-
-
-def _other_files(
-    net: Net, parameters: Parameters, conversion: Conversion, backends: Sequence[str]
-) -> list[str]:
-    """Notes on files that are not those of which the manifest speaks.  What they hold decides."""
-    manifest = conversion.manifest
-    targets = [backend for backend in backends if backend in manifest["targets"]]
-    notes = [
-        f"{name} is no longer the file that was written: its sha256 is not the manifest's"
-        for target in targets
-        for name in conversion.changed(target)
-    ]
-    for what, path in (("net", net.path), ("weights", parameters.source)):
-        entry = manifest[what]
-        if what == "weights" and parameters.drawn:
-            if not entry["drawn"]:
-                notes.append(f"the files were converted with the weights {entry.get('name')}, "
-                             "not with drawn ones")  # fmt: skip
-        elif Path(path).is_file() and sha256(Path(path)) != entry.get("sha256"):
-            was = entry.get("name", "drawn ones")
-            notes.append(f"{path} is not the {what} that was converted ({was}): its sha256 is "
-                         "not the manifest's")  # fmt: skip
-    return notes
