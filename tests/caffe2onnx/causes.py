@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["INSIDE", "cause"]
+__all__ = ["INSIDE", "VAGUE", "cause"]
 
 INSIDE = {
     ("between/mvn", "own inputs times 0.001"): (
@@ -15,6 +15,17 @@ INSIDE = {
     ),
 }
 """Net and inputs -> why a fault is smaller than what float32 may lose at this layer."""
+VAGUE = {
+    "between/batchnorm beside a scale": (
+        "the file has no value for the Scale, so that the sum behind it does not tell which of the "
+        "two that it adds is wrong"
+    ),
+    "between/pooling max clip": (
+        "a window that Caffe has not is -inf in the file, of which the convolution behind makes "
+        "NaN; and a NaN proves nothing"
+    ),
+}
+"""Net -> why one layer more than need be is named."""
 
 _CAUSES = (
     (r"batch(norm/|_)?.*(batch_stats|batch statistics)", "always takes the stored statistics"),

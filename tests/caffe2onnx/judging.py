@@ -10,7 +10,7 @@ import numpy as np
 from decaffeinate import DecaffeinateError, load
 from decaffeinate.artifact_verification import artifact_noise, verify_artifact
 from decaffeinate.loading import Loaded
-from tests.caffe2onnx.causes import INSIDE
+from tests.caffe2onnx.causes import INSIDE, VAGUE
 from tests.caffe2onnx.converting import Converted
 from tests.caffe2onnx.nets import SUBJECTS, Array, Subject, write
 from tests.caffe2onnx.table import Judged, Row, Verdict
@@ -47,7 +47,8 @@ def judge(subject: Subject, converted: Converted, folder: Path) -> Row:
     for feed, inputs in feeds.items():
         recorded = subject.recorded if feed == OWN else None
         so = truth(loaded, converted.files[name], inputs, recorded, own=feed == OWN)
-        judged.append(Judged(feed, so, verdicts[feed], INSIDE.get((subject.name, feed), "")))
+        inside, vague = INSIDE.get((subject.name, feed), ""), VAGUE.get(subject.name, "")
+        judged.append(Judged(feed, so, verdicts[feed], inside, vague))
     return Row(subject, judged=tuple(judged))
 
 

@@ -39,6 +39,8 @@ class Judged:
     verdict: Verdict
     inside: str = ""
     """Why the fault is one that rounding could be, where it is."""
+    vague: str = ""
+    """Why one layer more than need be is named, where it may."""
 
     @property
     def agrees(self) -> bool:
@@ -52,10 +54,9 @@ class Judged:
 
     @property
     def placed(self) -> bool:
-        """Whether the fault is said to be where it is: one of the layers that are named, where the
-        file computes several as one, and those at most one more than need be."""
+        """Whether the fault is said to be where it is."""
         said, so = set(self.verdict.layers), set(self.truth.layers)
-        return bool(said & so) and len(said) <= len(so) + 1
+        return bool(said & so) and len(said - so) <= bool(self.vague)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def counts(rows: Sequence[Row]) -> str:
     inside = [row for row in wrong if any(one.inside for one in row.judged)]
     flagged = [row for row in wrong if any(one.verdict.kind == "different" for one in row.judged)]
     placed = [row for row in flagged if row.agrees]
+    vague = [row for row in placed if any(one.vague for one in row.judged)]
     least = min((row.judged[0].truth.worst for row in always), default=0.0)
     most = max((row.judged[0].truth.worst for row in run if row not in always), default=0.0)
     return (
@@ -116,11 +118,12 @@ def counts(rows: Sequence[Row]) -> str:
         f"{len(run)} run; {len(always)} of these compute something else than Caffe on the nets' "
         f"own inputs, and {len(wrong) - len(always)} more on fainter ones, without a word.  "
         f"`verify --artifact` flags {len(flagged)} of the {len(wrong)}, {len(placed)} of them at "
-        f"the right layer on all inputs; {len(inside)} is wrong by less than rounding may be.  It "
-        f"flags {sum(not row.agrees for row in right)} of the {len(right)} right ones; of the "
-        f"{len(stopped)} that do not run it says so of {sum(row.agrees for row in stopped)}.  On "
-        f"the nets' own inputs the least fault is {least:.1e} of an output's greatest magnitude, "
-        f"the greatest rounding of a right file {most:.1e}."
+        f"the right layer on all inputs ({len(vague)} of them with one layer more); {len(inside)} "
+        f"is wrong by less than rounding may be.  It flags {sum(not row.agrees for row in right)} "
+        f"of the {len(right)} right ones; of the {len(stopped)} that do not run it says so of "
+        f"{sum(row.agrees for row in stopped)}.  On the nets' own inputs the least fault is "
+        f"{least:.1e} of an output's greatest magnitude, the greatest rounding of a right file "
+        f"{most:.1e}."
     )
 
 
@@ -156,12 +159,15 @@ def document(rows: Sequence[Row], versions: dict[str, str]) -> str:
     right = (f"`{row.subject.name}`" for row in rows if row.runs and not row.wrong)
     inside = (f"- `{row.subject.name}`, {one.feed}: {one.inside}."
               for row in rows for one in row.judged if one.inside)  # fmt: skip
+    vague = (f"- `{row.subject.name}`: {row.judged[0].vague}."
+             for row in rows if row.judged and row.judged[0].vague)  # fmt: skip
     return "\n".join((
         _filled(whole),
         "", "## Wrong, without a word", "",
         "| net | feature | what the file does | error | first fault | `verify --artifact` says |",
         "|---|---|---|--:|---|---|",
         *(_wrong(row, row.wrong) for row in rows if row.wrong),
+        "", "Where one layer more is named:", "", *map(_filled, vague),
         "", "Inside the bound of rounding:", "", *map(_filled, inside),
         "", "## Right", "", _filled(", ".join(right) + "."),
         "", "## Written, but onnxruntime refuses them", "",

@@ -59,7 +59,7 @@ def test_there_are_wrong_ones() -> None:
     ("stem", "code", "said"),
     [
         ("between-pooling-max-pad", 0, "equivalent"),
-        ("between-pooling-max-clip", 1, 'first fault at layer "feature" (Pooling'),
+        ("between-pooling-ave-clip", 1, 'first fault at layer "feature" (Pooling'),
         ("between-include-train", 1, 'first fault at layer "after" (Convolution'),
         ("between-eltwise-of-three", 2, "onnxruntime"),
     ],
