@@ -37,7 +37,7 @@ def environment(folder: Path) -> Path | None:
     Raises:
         RuntimeError: it cannot be set up.
     """
-    python = shutil.which(PYTHON)
+    python = _working()
     if python is None:
         return None
     # The pins of this project's own environments are not for this one.
@@ -52,6 +52,18 @@ def environment(folder: Path) -> Path | None:
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stderr or done.stdout}")
     return made
+
+
+def _working() -> str | None:
+    """The first Python of that version on PATH that runs; pyenv's shims of others do not."""
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        found = shutil.which(PYTHON, path=folder)
+        if (
+            found
+            and not subprocess.run([found, "-c", ""], check=False, capture_output=True).returncode
+        ):
+            return found
+    return None
 
 
 def convert(python: Path, folder: Path) -> Converted:
