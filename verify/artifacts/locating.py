@@ -31,6 +31,8 @@ _PAIR = 2
 """Layers that two suppositions together leave unexplained at least."""
 _PAIRED = 4
 """Candidates for each of two blobs."""
+_MOVING = frozenset({"Flatten", "Permute", "Reshape"})
+"""Layers that a converter may have put elements in a wrong order for."""
 _CLOSE = 0.9
 """Cosine from which a value that nothing else speaks for is taken for the blob."""
 
@@ -74,6 +76,8 @@ def locate(matcher: Matcher, state: State, lost: set[Blob]) -> Located | None:
         for top in layer.tops:
             if top in matcher.adopted or top in lost or top not in state.outcomes:
                 continue
+            if top in matcher.task.told and state.outcomes[top].found is None:
+                return search.told(layer, top)
             if top in state.proven:
                 found = search.passed_over(layer, top)
             elif state.outcomes[top].found is None and top in search.needed:
@@ -92,15 +96,13 @@ class _Search:
         self.makers = {top: layer for layer in matcher.layers() for top in layer.tops}
         self.used = {outcome.found.index for blob, outcome in state.outcomes.items()
                      if outcome.found is not None and blob not in matcher.adopted}  # fmt: skip
-        self.needed = self._needed()
+        self.needed = matcher.needed()
 
-    def _needed(self) -> set[Blob]:
-        """The blobs that go into the outputs that the file gives."""
-        needed: set[Blob] = set(self.matcher.task.outputs) | set(self.matcher.task.told)
-        for layer in reversed(list(self.matcher.layers())):
-            if needed.intersection(layer.tops):
-                needed.update(self.matcher.bottoms(layer))
-        return needed
+    def told(self, layer: Layer, top: Blob) -> Located:
+        """The value that the user says is the blob, and that is not."""
+        value = self.values[self.matcher.task.told[top]]
+        found = next(self._arrays(layer, top, [value]))
+        return Located(top, layer, (layer,), found, "name")
 
     def passed_over(self, layer: Layer, top: Blob) -> Located | None:
         """Whether a blob that seemed to be fused with the next layers is there after all, or one of
@@ -125,6 +127,9 @@ class _Search:
     def first_of(self, layer: Layer, top: Blob) -> Located:
         """The place of a fault which shows first at this top."""
         window = self._window(top)
+        order = self._wrong_order(layer, window)
+        if order is not None:
+            return order
         guesses: list[_Supposition] = []
         for at in [layer, *window]:
             for blob in at.tops:
@@ -144,6 +149,29 @@ class _Search:
         close = self._closest(layer, top)
         how = "likeness" if close is not None else "nothing"
         return Located(top, layer, (layer,) if close else (layer, *window), close, how)
+
+    def _wrong_order(self, layer: Layer, window: Sequence[Layer]) -> Located | None:
+        """Whether a bottom of the layer is right in another order of elements than that in which
+        the file goes on with it, as after a wrong Flatten, Reshape or transposition."""
+        for bottom in self.matcher.bottoms(layer):
+            outcome = self.state.outcomes.get(bottom)
+            if outcome is None or outcome.found is None or bottom in self.matcher.adopted:
+                continue
+            maker, right = self.makers[bottom], outcome.found
+            read = [self.matcher.layout_of(self.state, one) for one in self.matcher.bottoms(maker)]
+            if maker.type not in _MOVING or not all(one.is_caffes for one in read):
+                continue
+            for row in self.values.of_size(right.array.size):
+                if not self.values.copies(right.index) >> row.index & 1:
+                    continue
+                plain = Found(row.index, Layout(), row.array.reshape(right.array.shape))
+                before = self.values.depends(right.index, row.index)
+                if before or np.array_equal(plain.array, right.array):
+                    continue
+                guess = self._supposed(maker, bottom, plain, "next", [layer, *window])
+                if guess.evidence:
+                    return self._located(guess)
+        return None
 
     def _best(self, guesses: Sequence[_Supposition]) -> Located | None:
         """The supposition that explains most; of equals rather one that says less of the layers

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
-from verify.artifacts.layouts import declared
+from verify.artifacts.layouts import Layout, declared
 from verify.artifacts.names import likeness
 from verify.artifacts.values import Found, Values, Wanted
 from verify.compare import BlobComparison, compare
@@ -148,6 +148,20 @@ class Matcher:
         """The blob whose value is in another's memory when the layer of that index runs."""
         before = [one for one in self._rewrites.get(blob, ()) if one.layer.index < index]
         return _last(before) if before else blob
+
+    def needed(self) -> set[Blob]:
+        """The blobs that go into the outputs that the file gives, or that the user asks for."""
+        needed: set[Blob] = set(self.task.outputs) | set(self.task.told)
+        for layer in reversed(list(self.layers())):
+            if needed.intersection(layer.tops):
+                needed.update(self.bottoms(layer))
+        return needed
+
+    def layout_of(self, state: State, blob: Blob) -> Layout:
+        """How the file holds a blob; Caffe's layout where it does not."""
+        outcome = state.outcomes.get(blob)
+        found = self.adopted.get(blob) or (outcome.found if outcome else self.task.fed.get(blob))
+        return found.layout if found is not None else Layout()
 
     def visit(self, state: State, layer: Layer) -> list[Outcome] | None:
         """Compute a layer's tops and look for them; None where that cannot be done."""

@@ -162,6 +162,9 @@ class _Writer:
         if top in self.lost:
             what = "it cannot be told: it comes after a layer that was not found in the file"
             return impossible(name, shape, what, "composed", layer.index)
+        if top in self.matcher.needed():
+            what = f"it was not looked for: {_MOST_FAULTS} faults were found"
+            return impossible(name, shape, what, "composed", layer.index)
         return None
 
     def _given_out(self, found: Found, top: Blob) -> str:

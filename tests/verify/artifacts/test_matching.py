@@ -15,28 +15,7 @@ from decaffeinate.artifact_verification import verify_artifact
 from tests.frameworks import require
 from tests.golden_cases import Case
 from tests.verify.artifacts.foreign import converted, edited, fused, model, onnx, scrambled
-from verify.artifacts import judging
-from verify.artifacts.trace import Port, Trace, TracedValue
-from verify.report import BackendResult, Report
-
-NET = """
-name: "small"
-layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 7 } } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-  convolution_param { num_output: 5 kernel_size: 3 pad: 1 weight_filler { type: "xavier" }
-                      bias_filler { type: "uniform" min: -1 max: 1 } } }
-layer { name: "scale" type: "Scale" bottom: "conv" top: "conv"
-  scale_param { bias_term: true filler { type: "uniform" min: 0.5 max: 2 }
-                bias_filler { type: "uniform" min: -1 max: 1 } } }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
-  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
-layer { name: "twice" type: "Power" bottom: "pool" top: "twice" power_param { scale: 2 shift: 1 } }
-layer { name: "fc" type: "InnerProduct" bottom: "twice" top: "fc"
-  inner_product_param { num_output: 4 weight_filler { type: "xavier" }
-                        bias_filler { type: "uniform" min: -1 max: 1 } } }
-layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
-"""
+from tests.verify.artifacts.small_net import NET, failing, first, golden, loaded_of, rows
 
 
 @pytest.fixture(autouse=True)
@@ -48,29 +27,6 @@ def _installed() -> None:
 @pytest.fixture
 def loaded(tmp_path: Path) -> decaffeinate.Loaded:
     return loaded_of(NET, tmp_path)
-
-
-def loaded_of(text: str, folder: Path) -> decaffeinate.Loaded:
-    path = folder / "net.prototxt"
-    path.write_text(text)
-    return decaffeinate.load(path)
-
-
-def golden(name: str) -> decaffeinate.Loaded:
-    case = Case(name)
-    return decaffeinate.load(case.net_path, case.weights_path, phase=case.phase)
-
-
-def first(report: Report) -> BackendResult:
-    return report.results[0]
-
-
-def rows(result: BackendResult) -> dict[str, Any]:
-    return {row.blob: row for row in result.blobs}
-
-
-def failing(result: BackendResult) -> list[str]:
-    return [row.blob for row in result.blobs if not row.passed]
 
 
 # --- right files ----------------------------------------------------------------------------------
@@ -107,11 +63,15 @@ def test_right_files_pass_under_any_names_and_fused(
         assert all(row.kind != "fused" for row in first(report).blobs)
 
 
+def layer_index(loaded: decaffeinate.Loaded, name: str) -> int:
+    return next(layer.index for layer in loaded.net if layer.name == name)
+
+
 def folded(loaded: decaffeinate.Loaded) -> Mapping[str, Any]:
     """The arrays of a file in which the Scale layer is folded into the convolution."""
     weight, bias = loaded.parameters[1]
     factor, shift = loaded.parameters[2]
-    fc, fc_bias = loaded.parameters[6]
+    fc, fc_bias = loaded.parameters[layer_index(loaded, "fc")]
     return {
         "w": (weight * factor[:, None, None, None]).astype(np.float32),
         "b": (bias * factor + shift).astype(np.float32),
@@ -197,6 +157,40 @@ def test_a_file_in_nhwc(wrong: bool, tmp_path: Path) -> None:
         assert result.first_fault.layer == "conv"
 
 
+IN_NHWC = [
+    *NHWC_NODES[:3],
+    ("Mul", ["ch", "s"], ["cs"], {}),
+    ("Add", ["cs", "sh"], ["ct"], {}),
+    ("Relu", ["ct"], ["r"], {}),
+    ("Transpose", ["r"], ["rc"], {"perm": [0, 3, 1, 2]}),
+    ("MaxPool", ["rc"], ["pc"], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+    ("Transpose", ["pc"], ["p"], {"perm": [0, 2, 3, 1]}),
+    *TAIL,
+]
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_classifier_on_maps_in_nhwc(
+    wrong: bool, loaded: decaffeinate.Loaded, tmp_path: Path
+) -> None:
+    weight, bias = loaded.parameters[1]
+    factor, shift = loaded.parameters[2]
+    fc = loaded.parameters[6][0]
+    turned = fc.reshape(4, 5, 4, 3).transpose(0, 2, 3, 1).reshape(4, -1)
+    arrays = {**folded(loaded), "w": weight, "b": bias, "s": factor, "sh": shift,
+              "fc": fc if wrong else turned}  # fmt: skip
+    path = model(tmp_path / "f.onnx", IN_NHWC, {"image": (2, 9, 7, 3)}, {"prob": (2, 4)}, arrays)
+    result = first(verify_artifact(loaded, artifact=path))
+    assert rows(result)["twice"].layout == "NHWC"
+    assert result.artifact is not None
+    # In another order of axes, of which Caffe's (4, 60) tells nothing.
+    assert ("fc[0]" in result.artifact.parameters.changed) != wrong
+    assert result.passed != wrong
+    if wrong:
+        assert result.first_fault is not None
+        assert (result.first_fault.layer, result.first_fault.among) == ("fc", ())
+
+
 # --- wrong files ----------------------------------------------------------------------------------
 
 
@@ -235,6 +229,36 @@ layer { name: "b" type: "TanH" bottom: "data" top: "b" }
     # The user may say so.
     assert verify_artifact(loaded, artifact=path, map={"a": "b", "b": "a"}).passed
     assert verify_artifact(loaded, artifact=path, map=["a=b", "b=a"]).passed
+
+
+FLAT = NET.replace('bottom: "twice"', 'bottom: "flat"').replace(
+    'layer { name: "fc"',
+    'layer { name: "flat" type: "Flatten" bottom: "twice" top: "flat" }\nlayer { name: "fc"',
+)
+
+
+def test_a_flatten_in_the_wrong_order_is_to_blame_and_not_what_follows(tmp_path: Path) -> None:
+    loaded = loaded_of(FLAT, tmp_path)
+    nodes = [*HEAD, *TAIL[:2], ("Transpose", ["t"], ["tt"], {"perm": [0, 2, 3, 1]}),
+             ("Reshape", ["tt", "shape"], ["f"], {}), *TAIL[3:]]  # fmt: skip
+    path = model(tmp_path / "f.onnx", nodes, {"data": (2, 3, 9, 7)}, {"prob": (2, 4)},
+                 folded(loaded))  # fmt: skip
+    result = first(verify_artifact(loaded, artifact=path))
+    assert result.first_fault is not None
+    assert (result.first_fault.layer, result.first_fault.among) == ("flat", ())
+    assert [name for name in failing(result) if "output" not in name] == ["flat"]
+
+
+def test_a_value_that_the_map_names_is_the_one_that_is_judged(
+    loaded: decaffeinate.Loaded, tmp_path: Path
+) -> None:
+    path = model(tmp_path / "f.onnx", [*HEAD, *TAIL], {"data": (2, 3, 9, 7)}, {"prob": (2, 4)},
+                 folded(loaded))  # fmt: skip
+    assert verify_artifact(loaded, artifact=path, map={"pool": "p", "fc": "g"}).passed
+    result = first(verify_artifact(loaded, artifact=path, map={"pool": "m"}))
+    assert result.first_fault is not None
+    assert result.first_fault.blob == "pool"
+    assert rows(result)["pool"].value == "m"
 
 
 def test_values_that_are_no_numbers_are_wrong(loaded: decaffeinate.Loaded, tmp_path: Path) -> None:
@@ -300,53 +324,3 @@ layer { name: "s" type: "Sigmoid" bottom: "up" top: "s" }
     report = verify_artifact(loaded, artifact=path)
     assert report.exit_code == 1
     assert not report.results[1].passed
-
-
-# --- files that show nothing but their outputs ----------------------------------------------------
-
-
-class Sealed:
-    """An artifact whose passes show inputs and outputs alone."""
-
-    def __init__(self, made: Any) -> None:
-        self.made = made
-        self.inputs = (Port("x", (2, 3, 9, 7), "float32"),)
-        self.outputs = (Port("y", None, "float32"),)
-
-    def trace(self, inputs: Mapping[str, Any]) -> Trace:
-        values = (TracedValue("x", "input", inputs["x"], ()),
-                  TracedValue("y", "everything", self.made(inputs["x"]), (0,)))  # fmt: skip
-        return Trace(values, {"x": 0}, {"y": 1})
-
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {"y": self.made(inputs["x"])}
-
-    def parameters(self) -> dict[str, Any]:
-        return {}
-
-    def version(self) -> str:
-        return "sealed 1"
-
-
-@pytest.mark.parametrize("off", [0.0, 1e-3])
-def test_a_sealed_file_is_judged_by_its_output(
-    off: float, loaded: decaffeinate.Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from verify import reference
-
-    def made(x: np.ndarray) -> np.ndarray:
-        blobs = reference.run(loaded.net, loaded.parameters, {"data": x})
-        want = blobs[loaded.net.outputs[0]].astype(np.float32)
-        return want * np.float32(1 + off)
-
-    monkeypatch.setattr(judging, "open_artifact", lambda *_: Sealed(made))
-    report = verify_artifact(loaded, artifact="sealed")
-    result = first(report)
-    assert report.passed == (off == 0)
-    if off:
-        assert result.first_fault is not None
-        assert result.first_fault.among == ("conv", "scale", "relu", "pool", "twice", "fc", "prob")
-    else:
-        kinds = {row.blob: row.kind for row in result.blobs}
-        assert kinds.pop("prob") == "composed"
-        assert set(kinds.values()) == {"local", "fused", "optimised"}
