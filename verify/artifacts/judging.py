@@ -85,18 +85,7 @@ def verify_artifact(
     first = next(iter(feeds.values()), {})
     binding = bind(net, shapes.blobs, names, artifact, told, str(path),
                    lambda ports, axes: _sizes(artifact, _fed(first, ports, axes)))  # fmt: skip
-    report = Report(
-        net=net.path,
-        title=net.name,
-        weights=parameters.source,
-        drawn=parameters.drawn,
-        tolerance=tolerance,
-        parameters=parameters.count,
-        layers=tuple(layer_entry(layer, names, parameters) for layer in net),
-        notes=[*net.warnings, *parameters.notes, *binding.notes],
-        environment={"python": platform.python_version(), "numpy": np.__version__,
-                     "platform": platform.platform()},
-    )  # fmt: skip
+    report = _report(net, parameters, names, tolerance, binding.notes)
     stored = stored_parameters(net, parameters, artifact.parameters())
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
@@ -108,6 +97,28 @@ def verify_artifact(
         if report.results[-1].repro is not None:
             repro = None  # one is enough
     return report
+
+
+def _report(
+    net: Net,
+    parameters: Parameters,
+    names: Mapping[Blob, str],
+    tolerance: Tolerance,
+    notes: Sequence[str],
+) -> Report:
+    """The report, with no results yet."""
+    return Report(
+        net=net.path,
+        title=net.name,
+        weights=parameters.source,
+        drawn=parameters.drawn,
+        tolerance=tolerance,
+        parameters=parameters.count,
+        layers=tuple(layer_entry(layer, names, parameters) for layer in net),
+        notes=[*net.warnings, *parameters.notes, *notes],
+        environment={"python": platform.python_version(), "numpy": np.__version__,
+                     "platform": platform.platform()},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
