@@ -36,7 +36,7 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
         UnsupportedError: layers that cannot be lowered, all of them in one error.
     """
     _refuse_unknown(net)
-    graph = Graph(net.name)
+    graph = Graph(net.name, layer_types=_layer_types(net))
     storage = _Storage()
     stored = _stored(net, shapes, parameters)
     readers = Counter(parameters.owners.values())
@@ -136,6 +136,14 @@ class _Storage:
         group = self._groups.setdefault(blob, {blob})
         group.update(others)
         self._groups.update(dict.fromkeys(others, group))
+
+
+def _layer_types(net: Net) -> dict[str, str | None]:
+    """By the name of a layer its type; None where layers of that name differ."""
+    found: dict[str, set[str]] = {}
+    for layer in net:
+        found.setdefault(layer.name, set()).add(layer.type)
+    return {name: min(types) if len(types) == 1 else None for name, types in found.items()}
 
 
 def _phase(net: Net, layer: Layer) -> str:

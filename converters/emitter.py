@@ -4,7 +4,7 @@ write."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,6 +61,9 @@ class Emitter:
         self.constants: dict[str, NDArray[Any]] = {}
         self.options: dict[str, object] = {}
         """Settings of this target, for the manifest."""
+        self.metadata: Callable[[], Mapping[str, str]] = dict
+        """Text by key for files that take it; asked for as a file is written, since hashes of the
+        source are among it."""
 
     @classmethod
     def emits(cls, op: type[Op]) -> bool:
@@ -82,8 +85,12 @@ class Emitter:
             )
         self.begin()
         for node in self.graph.nodes:
-            getattr(self, method_name(type(node.op)))(node, node.op)
+            self.emit_node(node)
         return self.finish()
+
+    def emit_node(self, node: Node) -> None:
+        """Emit one node by the method of its op."""
+        getattr(self, method_name(type(node.op)))(node, node.op)
 
     def begin(self) -> None:
         """Prepare: name inputs and parameters."""

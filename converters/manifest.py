@@ -17,9 +17,16 @@ from prototxt.files import name_of
 from prototxt.net import Net
 from prototxt.parameters import Parameters
 
-__all__ = ["FORMAT", "describe", "file_entry", "manifest_artifact", "target_entry"]
+__all__ = [
+    "FORMAT",
+    "INPUT_CONTRACT",
+    "describe",
+    "file_entry",
+    "manifest_artifact",
+    "target_entry",
+]
 
-_INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
+INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
 FORMAT = 1
 """Number of the manifest's format; a change that breaks readers raises it."""
 _BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
@@ -64,7 +71,7 @@ def describe(
         "weights": source,
         "inputs": [_input(value) for value in graph.inputs],
         "outputs": _outputs(graph),
-        "input_contract": _INPUT_CONTRACT,
+        "input_contract": INPUT_CONTRACT,
         "preprocessing": [described(entry) for entry in net.preprocessing],
         "folded": _folded(graph),
     }

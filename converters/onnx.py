@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.emitter import Artifact, Provenance
+from converters.manifest import INPUT_CONTRACT
 from converters.onnx_file import records_of, write_array, write_model
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
-from ir import Graph, Node, Parameter, Value
+from ir import Graph, Node, Parameter, Shape, Value
 from ir import ops as o
 from prototxt.errors import UsageError
 
@@ -54,6 +55,8 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             )
         self.options["opset"] = self.opset
         self.external_past = external_past
+        self.stored_shapes: dict[Parameter, Shape] = {}
+        """Shapes of stored values that are not the graph's, as ONNX broadcasts otherwise."""
 
     def begin(self) -> None:
         """Values and parameters keep the names that the graph gives them, which are unique."""
@@ -135,11 +138,21 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
     def prelu(self, node: Node, op: o.PRelu) -> None:
         """PRelu, whose slope broadcasts from the last axis: ours lies along the second."""
         x, slope = self.arguments(node)
-        if node.inputs[1].shape != (1,) and len(node.inputs[0].shape) > 2:
-            axes = range(1, len(node.inputs[0].shape) - 1)
-            after = self.store(node, "axes", axes, np.int64)
-            slope = self.node("Unsqueeze", [slope, after], [self.part(node, "slope")])
+        given, rank = node.inputs[1], len(node.inputs[0].shape)
+        if given.shape != (1,) and rank > 2:
+            if isinstance(given, Parameter) and self._only_slope(given, rank):
+                self.stored_shapes[given] = (*given.shape, *(1,) * (rank - 2))
+            else:
+                after = self.store(node, "axes", range(1, rank - 1), np.int64)
+                slope = self.node("Unsqueeze", [slope, after], [self.part(node, "slope")])
         self.node("PRelu", [x, slope], [node.output.name])
+
+    def _only_slope(self, slope: Parameter, rank: int) -> bool:
+        """Whether all that read a stored value take it for the slope of maps of one rank."""
+        readers = self.graph.uses()[slope]
+        return all(
+            isinstance(node.op, o.PRelu) and len(node.inputs[0].shape) == rank for node in readers
+        )
 
     def elu(self, node: Node, op: o.Elu) -> None:
         """Elu."""
@@ -221,16 +234,22 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
     def finish(self) -> list[Artifact]:
         """The model, and its weights apart where they exceed one message."""
         stored: dict[str, NDArray[Any]] = {
-            self.parameters[p]: p.data for p in self.graph.parameters()
+            self.parameters[p]: p.data.reshape(self.stored_shapes.get(p, p.shape))
+            for p in self.graph.parameters()
         }
         stored |= self.constants
         external = sum(array.nbytes for array in stored.values()) > self.external_past
         data_name = f"{self.name}.onnx.data" if external else None
         records = records_of(stored, data_name)
 
+        self.name_nodes()
+
         def write_it(path: Path) -> None:
             with path.open("wb") as file:
                 write_model(file, self._model(), records, data_name is None)
+                # Last, since hashes of the source are computed while the weights are written; a
+                # message's fields may come in any order.
+                file.write(self._metadata())
 
         artifacts = [Artifact(f"{self.name}.onnx", write_it)]
         if data_name is not None:
@@ -249,6 +268,7 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             self.graph.name or self.name,
             [_info(value) for value in self.graph.inputs],
             [_info(value) for value in self.graph.outputs],
+            doc_string=self._text(),
             value_info=[_info(v) for v in self._named() if v not in self.graph.outputs],
         )
         opsets = [helper.make_opsetid("", self.opset)]
@@ -257,11 +277,24 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             graph, opset_imports=opsets, producer_name=tool, producer_version=version
         )
         model.ir_version = helper.find_min_ir_version_for(opsets)
-        helper.set_model_props(
-            model,
-            {"caffe_net": self.provenance.net, "caffe_weights": self.provenance.weights},
-        )
         return model
+
+    def _text(self) -> str:
+        """What a reader of the file should know first."""
+        source = self.provenance
+        return (
+            f"Converted by {source.tool} from the Caffe net {source.net}, weights: "
+            f"{source.weights}.\nInputs are {INPUT_CONTRACT}.\nValues are named after blobs, nodes "
+            "after layers."
+        )
+
+    def _metadata(self) -> bytes:
+        """The metadata_props, as a message that is merged with the model's."""
+        model = onnx.ModelProto()
+        source = {"caffe_net": self.provenance.net, "caffe_weights": self.provenance.weights}
+        helper.set_model_props(model, source | dict(self.metadata()))
+        serialized: bytes = model.SerializeToString(deterministic=True)
+        return serialized
 
     def _named(self) -> list[Value]:
         """What nodes make, but for another name of the same."""

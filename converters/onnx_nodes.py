@@ -27,12 +27,39 @@ class NodeBuilder(Emitter):
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self._shared: dict[str, str] = {}
+        self._of_layer: dict[str, list[onnx.NodeProto]] = {}
+
+    def emit_node(self, node: Node) -> None:
+        """See `Emitter`; what it makes belongs to the node's layer."""
+        before = len(self.nodes)
+        super().emit_node(node)
+        self._of_layer.setdefault(node.layer, []).extend(self.nodes[before:])
+
+    def name_nodes(self) -> None:
+        """Name every node after its layer, and say in its text which layer that was.
+
+        A node that is all of its layer has the layer's name, others the layer's and their
+        operator's.
+        """
+        taken: set[str] = set()
+        for layer, nodes in self._of_layer.items():
+            kind = self.graph.layer_types.get(layer)
+            text = f'Caffe layer "{layer}"' + (f" of type {kind}" if kind else "")
+            if layer not in self.graph.layer_types:  # such as a copy that gives an output its name
+                text = ""
+            for made in nodes:
+                wanted = layer if len(nodes) == 1 and layer else f"{layer}/{made.op_type}"
+                made.name, number = wanted, 2
+                while made.name in taken:
+                    made.name, number = f"{wanted}_{number}", number + 1
+                taken.add(made.name)
+                made.doc_string = text
 
     def node(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any
     ) -> str:
-        """Append an ONNX node, named after its first output; returns that output."""
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **settings))
+        """Append an ONNX node, which is named later on; returns its first output."""
+        self.nodes.append(helper.make_node(kind, inputs, outputs, **settings))
         return outputs[0]
 
     def same(self, node: Node, kind: str, **settings: Any) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 from converters.emitter import Artifact, Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
+from converters.onnx_metadata import onnx_metadata
 from converters.open_sizes import lower_open
+from decaffeinate.class_names import read_class_names
 from decaffeinate.loading import Loaded, load
 from decaffeinate.plugin_tables import check_references
 from decaffeinate.plugins import use_plugins
@@ -64,6 +66,7 @@ def convert(
     name: str | None = None,
     opset: int | None = None,
     dynamic: Sequence[str] = (),
+    labels: str | Path | None = None,
     verifiable: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -79,6 +82,8 @@ def convert(
         opset: ONNX operator set; by default the newest that current runtimes run.
         dynamic: which sizes the files are to take beside the declared ones: "batch", "spatial" or
             both; see `converters.open_sizes`.
+        labels: a file with the names of the classes, for ONNX's metadata; see
+            `decaffeinate.class_names`.
         verifiable: refuse, before anything is written, a net that `verify` cannot judge.
         progress: told what is being done.
         options: further arguments of `load`.
@@ -96,6 +101,7 @@ def convert(
     emitters = {
         target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in targets
     }
+    names = read_class_names(Path(labels), graph) if labels is not None else None
     planned = {target: emitter.emit() for target, emitter in emitters.items()}
     folder = Path(output)
     _spare_own_sources(
@@ -107,6 +113,8 @@ def convert(
         description = hashing.submit(
             describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed
         )
+        for emitter in emitters.values():
+            emitter.metadata = lambda: onnx_metadata(description.result(), names)
         described = {}
         for target, artifacts in planned.items():
             written = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from decaffeinate.onnx_options import onnx_options, refuse_without_onnx
 from decaffeinate.options import (
     CONTEXT,
     TargetOption,
@@ -43,12 +44,7 @@ __all__ = ["convert"]
     help="Stem of the files; what is no letter, digit or underscore becomes one, since the files "
     "are also modules. Default: that of NET.",
 )
-@click.option(
-    "--opset",
-    type=int,
-    help="ONNX operator set, 13 or later. Default: 26, the newest that the "
-    "last three onnxruntime releases run.",
-)
+@onnx_options
 @click.option(
     "--verify",
     "verified",
@@ -101,7 +97,7 @@ def convert(
     if not verified and any(value is not None for value in tolerance.values()):
         raise usage("a tolerance is given without --verify", "--verify, which it is for")
     Tolerance.of(**tolerance)
-    _refuse_opset(opset, wanted)
+    refuse_without_onnx({"opset": opset, **options}, wanted)
     gathered = gather(nets)
     if gathered.several:
         refuse_for_several({"--name": name})
@@ -142,8 +138,3 @@ def _show_conversion(done: Any) -> None:
     )
     for path in [*done.files, done.manifest]:
         click.echo(f"  {path}  {path.stat().st_size:,} bytes")
-
-
-def _refuse_opset(opset: int | None, targets: Sequence[str]) -> None:
-    if opset is not None and "onnx" not in targets:
-        raise usage("--opset is given, and ONNX is no target", "--to onnx or --to all")

@@ -1,0 +1,50 @@
+"""Options of `convert` that concern what is written into ONNX files."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["onnx_options", "refuse_without_onnx"]
+
+
+def onnx_options(command: Callable[..., None]) -> Callable[..., None]:
+    """These options; passed on by the names that `decaffeinate.convert` gives them."""
+
+    @click.option(
+        "--opset",
+        type=int,
+        help="ONNX operator set, 13 or later. Default: 26, the newest that the "
+        "last three onnxruntime releases run.",
+    )
+    @click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Names of the classes, one a line, class 0 first; they go into ONNX's metadata.",
+    )
+    @functools.wraps(command)
+    def with_options(*args: Any, **kwargs: Any) -> None:
+        command(*args, **kwargs)
+
+    return with_options
+
+
+_NEED_ONNX = {"opset": "--opset", "labels": "--labels"}
+
+
+def refuse_without_onnx(given: Mapping[str, object], targets: Sequence[str]) -> None:
+    """Refuse options that no target takes.
+
+    Raises:
+        UsageError: one is given, and ONNX is not among the targets.
+    """
+    from decaffeinate.several import usage
+
+    for name, option in _NEED_ONNX.items():
+        if given.get(name) is not None and "onnx" not in targets:
+            raise usage(f"{option} is given, and ONNX is no target", "--to onnx or --to all")
