@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from converters.output_file import HashedFile, Output
 from ir import Graph, Node, Op, Parameter, Value
 from prototxt.errors import UnsupportedError
 
@@ -29,10 +30,20 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file to write: its name, and a function that writes it at a path."""
+    """A file to write: its name, and a function that writes its content."""
 
     name: str
-    write: Callable[[Path], None]
+    content: Callable[[Output], object]
+
+    def write(self, path: Path) -> dict[str, Any]:
+        """Write the file at a path; its entry in a manifest: name, size in bytes and SHA-256.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with HashedFile(path) as file:
+            self.content(file)
+        return file.entry(self.name)
 
 
 def method_name(op: type[Op]) -> str:

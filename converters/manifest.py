@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,15 @@ FORMAT = 1
 _BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
 
 
-def file_entry(path: Path, name: str | None = None) -> dict[str, Any]:
-    """Name, size in bytes and sha256 of a file; `name` where it lies under a temporary one."""
+def file_entry(path: Path) -> dict[str, Any]:
+    """Name, size in bytes and sha256 of a file."""
     digest = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(block):
             digest.update(block[:count])
     return {
-        "name": name or name_of(path),
+        "name": name_of(path),
         "bytes": path.stat().st_size,
         "sha256": digest.hexdigest(),
     }
@@ -116,16 +116,18 @@ def _folded(graph: Graph) -> list[dict[str, Any]]:
     ]
 
 
-def target_entry(emitter: Emitter, graph: Graph, files: Mapping[str, Path]) -> dict[str, Any]:
-    """The part of the manifest on one target, once its files are written; `files` by their final
-    names."""
+def target_entry(
+    emitter: Emitter, graph: Graph, files: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The part of the manifest on one target, once its files are written; `files` are their
+    entries."""
     keys = BlobKeys(graph.blobs)
     last: dict[str, int] = {}
     for name, k in graph.versions:
         last[name] = max(k, last.get(name, k))
     return {
         "options": emitter.options,
-        "files": [file_entry(path, name) for name, path in files.items()],
+        "files": list(files),
         "inputs": {value.name: emitter.values[value] for value in graph.inputs},
         "outputs": [output["blob"] for output in _outputs(graph)],
         "blobs": {
@@ -161,8 +163,4 @@ def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
 def manifest_artifact(name: str, content: Mapping[str, Any]) -> Artifact:
     """The manifest as a file to write."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    return Artifact(f"{name}.manifest.json", lambda path: _write_text(path, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    return Artifact(f"{name}.manifest.json", lambda file: file.write(text.encode()))

@@ -3,7 +3,6 @@ without a copy."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from converters.emitter import Artifact, Provenance
 from converters.manifest import INPUT_CONTRACT
-from converters.onnx_file import records_of, write_array, write_model
+from converters.onnx_file import records_of, write_model
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
+from converters.output_file import Output, bytes_of
 from ir import Graph, Node, Parameter, Shape, Value
 from ir import ops as o
 from prototxt.errors import UsageError
@@ -244,20 +244,18 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
 
         self.name_nodes()
 
-        def write_it(path: Path) -> None:
-            with path.open("wb") as file:
-                write_model(file, self._model(), records, data_name is None)
-                # Last, since hashes of the source are computed while the weights are written; a
-                # message's fields may come in any order.
-                file.write(self._metadata())
+        def write_it(file: Output) -> None:
+            write_model(file, self._model(), records, data_name is None)
+            # Last, since hashes of the source are computed while the weights are written; a
+            # message's fields may come in any order.
+            file.write(self._metadata())
 
         artifacts = [Artifact(f"{self.name}.onnx", write_it)]
         if data_name is not None:
 
-            def write_data(path: Path) -> None:
-                with path.open("wb") as file:
-                    for _, array in records:
-                        write_array(file, array)
+            def write_data(file: Output) -> None:
+                for _, array in records:
+                    file.write(bytes_of(array))
 
             artifacts.append(Artifact(data_name, write_data))
         return artifacts

@@ -5,14 +5,15 @@ Field numbers and encoding: onnx.proto, https://protobuf.dev/programming-guides/
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-__all__ = ["records_of", "write_array", "write_model"]
+from converters.output_file import Output, bytes_of
+
+__all__ = ["records_of", "write_model"]
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 """Field numbers of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data."""
@@ -38,7 +39,7 @@ def records_of(
 
 
 def write_model(
-    file: BinaryIO, model: onnx.ModelProto, records: list[tuple[bytes, NDArray[Any]]], inline: bool
+    file: Output, model: onnx.ModelProto, records: list[tuple[bytes, NDArray[Any]]], inline: bool
 ) -> None:
     """Write a model and its initialisers; with their data unless that lies in another file."""
     graph = model.graph.SerializeToString(deterministic=True)
@@ -56,7 +57,7 @@ def write_model(
     for head, (_, array) in zip(heads, records, strict=True):
         file.write(head)
         if inline:
-            write_array(file, array)
+            file.write(bytes_of(array))
 
 
 def _field(number: int, length: int) -> bytes:
@@ -71,9 +72,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def write_array(file: BinaryIO, array: NDArray[Any]) -> None:
-    """Write an array's values, little-endian, from where they are."""
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    file.write(np.ascontiguousarray(little).data if little.size else b"")

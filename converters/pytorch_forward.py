@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import ClassVar
 
 from converters.emitter import Artifact, Emitter
@@ -118,9 +117,9 @@ class Forward(Emitter):
             "tool": self.provenance.tool,
         }
         return [
-            Artifact(f"{self.name}.py", lambda path: _write_text(path, text)),
+            Artifact(f"{self.name}.py", lambda file: file.write(text.encode("ascii"))),
             Artifact(
-                f"{self.name}.safetensors", lambda path: write_safetensors(path, tensors, metadata)
+                f"{self.name}.safetensors", lambda file: write_safetensors(file, tensors, metadata)
             ),
         ]
 
@@ -140,7 +139,3 @@ class Forward(Emitter):
     def function(self, node: Node, function: str, *settings: str) -> None:
         """A function of the first input."""
         self.assign(node, Call(function, (self.arguments(node)[0], *settings)))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="ascii", newline="\n")

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from converters.emitter import Artifact, Emitter, Provenance
+from converters.emitter import Emitter, Provenance
 from converters.manifest import describe, manifest_artifact, target_entry
 from converters.onnx_metadata import onnx_metadata
 from converters.open_sizes import lower_open
@@ -108,30 +108,30 @@ def convert(
         folder / artifact.name for artifacts in planned.values() for artifact in artifacts
     )
     files: list[Path] = []
-    # Hashing the files for the manifest takes longer than writing them, so it goes on beside.
-    with Staging(folder) as staging, ThreadPoolExecutor(max_workers=2) as hashing:
+    # Hashing the weights for the manifest takes longer than writing them, so it goes on beside.
+    with Staging(folder) as staging, ThreadPoolExecutor(max_workers=1) as hashing:
         description = hashing.submit(
             describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed
         )
         for emitter in emitters.values():
             emitter.metadata = lambda: onnx_metadata(description.result(), names)
-        described = {}
+        written: dict[str, list[dict[str, Any]]] = {}
         for target, artifacts in planned.items():
-            written = {}
             for artifact in artifacts:
                 progress(f"writing {artifact.name}")
-                written[artifact.name] = _write(artifact, staging)
-            described[target] = hashing.submit(target_entry, emitters[target], graph, written)
-            files += [folder / artifact for artifact in written]
+                entry = artifact.write(staging.place(artifact.name))
+                written.setdefault(target, []).append(entry)
+                files.append(folder / artifact.name)
         content = description.result()
         if loaded.plugins:
             content["plugins"] = [plugin.to_json() for plugin in loaded.plugins]
         content["dynamic"] = sorted(dynamic)
         entries = _kept_targets(folder / f"{stem}.manifest.json", content)
-        entries |= {target: entry.result() for target, entry in described.items()}
+        for target, emitter in emitters.items():
+            entries[target] = target_entry(emitter, graph, written[target])
         content["targets"] = {target: entries[target] for target in sorted(entries)}
         manifest = manifest_artifact(stem, content)
-        _write(manifest, staging)
+        manifest.write(staging.place(manifest.name))
     return Conversion(stem, folder, folder / manifest.name, tuple(files), loaded, graph)
 
 
@@ -150,12 +150,6 @@ def _emitter(
         ) from None
     settings = {"opset": opset} if target == "onnx" else {}
     return emitter(graph, stem, provenance, **settings)
-
-
-def _write(artifact: Artifact, staging: Staging) -> Path:
-    part = staging.place(artifact.name)
-    artifact.write(part)
-    return part
 
 
 def _spare_own_sources(paths: Iterable[Path]) -> None:

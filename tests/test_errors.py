@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from converters.emitter import Artifact
+from converters.output_file import Output
 from prototxt.errors import FileError
 from tests.command_line import invoke
 from tests.frameworks import require
@@ -164,10 +165,9 @@ def test_damaged_weights_give_no_traceback(folder: Path) -> None:
 # --- all or nothing -------------------------------------------------------------------------------
 
 
-def failing(artifact: Artifact) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        artifact.write(path)
-        path.write_bytes(path.read_bytes()[:10])
+def failing(artifact: Artifact) -> Callable[[Output], None]:
+    def write(file: Output) -> None:
+        artifact.content(file)
         raise OSError(28, "No space left on device")
 
     return write
