@@ -213,6 +213,7 @@ def _name_blobs(graph: Graph, net: Net, values: dict[Blob, Value]) -> None:
     rest."""
     graph.versions = {(blob.name, blob.version): value for blob, value in values.items()}
     graph.blobs = {name: values[blob] for name, blob in net.finals.items()}
+    graph.last_versions = {name: blob.version for name, blob in net.finals.items()}
     taken = {value.name for value in graph.inputs}
     names: dict[Value, str] = {value: value.name for value in graph.inputs}
 

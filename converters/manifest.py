@@ -121,10 +121,8 @@ def target_entry(
 ) -> dict[str, Any]:
     """The part of the manifest on one target, once its files are written; `files` are their
     entries."""
-    keys = BlobKeys(graph.blobs)
-    last: dict[str, int] = {}
-    for name, k in graph.versions:
-        last[name] = max(k, last.get(name, k))
+    last = graph.last_versions
+    keys = BlobKeys(last)
     return {
         "options": emitter.options,
         "files": list(files),
@@ -155,7 +153,7 @@ def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
         "position": param.origin.position,
         "index": param.origin.index,
         "name": emitter.parameters[param],
-        "shape": list(param.shape),
+        "shape": list(emitter.shapes.get(param, param.shape)),
         "change": param.change,
     }
 

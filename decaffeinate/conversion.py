@@ -22,6 +22,8 @@ from decaffeinate.plugin_tables import check_references
 from decaffeinate.plugins import use_plugins
 from decaffeinate.version import __version__
 from ir import Graph
+from ir.passes import Applied
+from ir.passes import optimize as run_passes
 from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.files import name_of
@@ -50,6 +52,8 @@ class Conversion:
     files: tuple[Path, ...]
     loaded: Loaded
     graph: Graph
+    passes: tuple[Applied, ...] = ()
+    """What `optimize` did."""
 
     @property
     def notes(self) -> list[str]:
@@ -67,6 +71,7 @@ def convert(
     opset: int | None = None,
     dynamic: Sequence[str] = (),
     labels: str | Path | None = None,
+    optimize: bool = False,
     verifiable: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -84,6 +89,8 @@ def convert(
             both; see `converters.open_sizes`.
         labels: a file with the names of the classes, for ONNX's metadata; see
             `decaffeinate.class_names`.
+        optimize: run the passes of `ir.passes`, for all targets: fold what scales and shifts into
+            convolutions and inner products, merge such layers, drop what no output needs.
         verifiable: refuse, before anything is written, a net that `verify` cannot judge.
         progress: told what is being done.
         options: further arguments of `load`.
@@ -97,6 +104,7 @@ def convert(
         check_references(loaded.net)
     stem = file_stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
+    passes = run_passes(graph) if optimize else []
     targets = [to] if isinstance(to, str) else to
     emitters = {
         target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in targets
@@ -126,13 +134,16 @@ def convert(
         if loaded.plugins:
             content["plugins"] = [plugin.to_json() for plugin in loaded.plugins]
         content["dynamic"] = sorted(dynamic)
+        content["passes"] = [{"pass": one.name, "changes": list(one.changes)} for one in passes]
         entries = _kept_targets(folder / f"{stem}.manifest.json", content)
         for target, emitter in emitters.items():
             entries[target] = target_entry(emitter, graph, written[target])
         content["targets"] = {target: entries[target] for target in sorted(entries)}
         manifest = manifest_artifact(stem, content)
         manifest.write(staging.place(manifest.name))
-    return Conversion(stem, folder, folder / manifest.name, tuple(files), loaded, graph)
+    return Conversion(
+        stem, folder, folder / manifest.name, tuple(files), loaded, graph, tuple(passes)
+    )
 
 
 def _emitter(
@@ -191,5 +202,5 @@ def _kept_targets(manifest: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     targets = earlier.get("targets") if isinstance(earlier, dict) else None
     if not isinstance(targets, dict):
         return {}
-    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic", "plugins")
+    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic", "passes", "plugins")
     return targets if all(earlier.get(key) == content.get(key) for key in same) else {}

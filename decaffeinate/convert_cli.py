@@ -136,5 +136,9 @@ def _show_conversion(done: Any) -> None:
     click.echo(
         f"{done.loaded.net.name or done.name}: {parameters.count:,} parameters, {parameters.source}"
     )
+    for applied in done.passes:
+        click.echo(f"  {applied.name}: {len(applied.changes)} changes")
+        for change in applied.changes:
+            click.echo(f"    {change}")
     for path in [*done.files, done.manifest]:
         click.echo(f"  {path}  {path.stat().st_size:,} bytes")

@@ -1,4 +1,4 @@
-"""Options of `convert` that concern what is written into ONNX files."""
+"""Options of `convert` about what is written: passes over the graph, and what ONNX files hold."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def onnx_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Names of the classes, one a line, class 0 first; they go into ONNX's metadata.",
+    )
+    @click.option(
+        "--optimize",
+        is_flag=True,
+        help="Fold BatchNorm, Scale, Bias and Power into convolutions and inner products, merge "
+        "chains of them, drop what no output needs: for all targets. What was done is printed.",
     )
     @functools.wraps(command)
     def with_options(*args: Any, **kwargs: Any) -> None:

@@ -21,6 +21,7 @@ from verify import judges, reference
 from verify.compare import ROUNDING, BlobComparison, compare
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, top_agreement
+from verify.fused import ALONE, Fusion, fusion_of, recomputed
 from verify.interface import interface_problem
 from verify.isolation import Isolation
 from verify.local import FAILURES, expected_of, judge
@@ -151,15 +152,21 @@ class _Task:
     tolerance: Tolerance
     isolation: Isolation
     repro: Path | None
+    fusion: Fusion = ALONE
 
     def judged(self, got: Blobs, notes: list[str]) -> list[BlobComparison]:
         """Every blob of a backend, each layer on its own, with its drift."""
-        values = {blob: got[name] for blob, name in self.names.items()}
-        local = judge(self.net, self.parameters, self.names, values, self.exact, self.tolerance)
+        missing = self.fusion.missing
+        values = {blob: got[name] for blob, name in self.names.items() if blob not in missing}
+        # What is not there is NaN, so that nothing can pass that was read from it.
+        values |= {blob: np.full(self.exact[blob].shape, np.nan, np.float32) for blob in missing}
+        local = judge(self.net, self.parameters, self.names, values, self.exact, self.tolerance,
+                      self.fusion)  # fmt: skip
         notes += [note for note in local.notes if note not in notes]
         return [
             _with_drift(local.rows.get(blob) or _unjudged(name, values[blob]), got[name], want)
             for blob, want in self.exact.items()
+            if blob not in missing
             for name in [self.names[blob]]
         ]
 
@@ -253,6 +260,9 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
             return BackendResult(backend, task.feed, runner.version(), problem=problem), {}
         got = runner.run(task.inputs)
         forms = {OPTIMISED: runner.outputs(task.inputs), **runner.other_forms(task.inputs)}
+        optimised = any(one["changes"] for one in task.conversion.manifest.get("passes", ()))
+        task = replace(task, fusion=fusion_of(task.net, task.names, got, optimised))
+        notes += [f"{backend}: {note}" for note in task.fusion.notes]
         parity = _parity(task, backend, runner)
         version = runner.version()
     except DecaffeinateError as error:
@@ -262,10 +272,6 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
     ) as error:  # a framework may fail in any way; that is a finding, not a crash of ours
         what = f"{type(error).__name__}: {error}"
         return BackendResult(backend, task.feed, problem=f"the backend failed: {what}"), {}
-    missing = sorted(set(task.names.values()) - set(got))
-    if missing:
-        problem = f"the backend lacks {len(missing)} blobs: {', '.join(missing[:5])}"
-        return BackendResult(backend, task.feed, version, (), parity, problem), got
     rows = task.judged(got, notes)
     fault = _first_fault(task.net, rows)
     forms_rows = [
@@ -299,7 +305,7 @@ def _first_fault(net: Net, rows: Sequence[BlobComparison]) -> Fault | None:
 
 def _repro(task: _Task, backend: str, got: Blobs, fault: Fault) -> str | None:
     """The faulty layer as a net of its own; the first of several sets of inputs is the one."""
-    if task.repro is None:
+    if task.repro is None or fault.index in task.fusion.groups:
         return None
     folder = task.repro / f"repro-{backend}"
     (layer,) = (layer for layer in task.net if layer.index == fault.index)
@@ -330,6 +336,7 @@ def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
         part["constants"],
         runner.parameters(),
         sum((folder / entry["name"]).stat().st_size for entry in part["files"]),
+        recomputed(task.net, task.parameters, task.fusion),
     )
 
 
@@ -355,6 +362,8 @@ def _across(
         rows = []
         for blob in blobs:
             key, want = task.names[blob], task.exact[blob]
+            if key not in made[first] or key not in made[second]:
+                continue
             bound = allowed(first, key, want) + allowed(second, key, want)
             bound = _open_beyond(want, bound)
             got, other = made[first][key], made[second][key]

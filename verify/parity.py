@@ -15,7 +15,9 @@ from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
+from verify.fused import AS_THEY_ARE, Recomputed
 from verify.reference import with_phase
+from verify.rounding_array import UNIT
 
 __all__ = ["LayerParity", "Parity", "check_parity"]
 
@@ -92,6 +94,7 @@ def check_parity(
     constants: Sequence[Entry],
     stored: Mapping[str, NDArray[Any]],
     disk_bytes: int,
+    changed: Recomputed = AS_THEY_ARE,
 ) -> Parity:
     """Hold the parameters that a runner read from an artifact against the source's.
 
@@ -107,8 +110,9 @@ def check_parity(
         constants: the manifest's list of what else is stored.
         stored: the arrays in the artifact, by stored name.
         disk_bytes: size of the target's files.
+        changed: what passes have made of the source's parameters.
     """
-    forms = _forms(net, parameters)
+    forms = _forms(net, parameters) | dict.fromkeys(changed.gone, ())
     by_key: dict[Key, list[Entry]] = {}
     for entry in entries:
         by_key.setdefault((entry["position"], entry["index"]), []).append(entry)
@@ -117,7 +121,7 @@ def check_parity(
     for key, array in parameters.owned():
         owned.setdefault(key[0], []).append((key, array))
     rows = [
-        _check_layer(net.layers[index], arrays, shapes, forms, by_key, reasons, stored)
+        _check_layer(net.layers[index], arrays, shapes, forms, by_key, reasons, stored, changed)
         for index, arrays in owned.items()
     ]
     known = {key for arrays in owned.values() for key, _ in arrays}
@@ -138,7 +142,7 @@ def check_parity(
     return Parity(tuple(rows), memory, disk_bytes, 4 * parameters.count, tuple(problems), declared)
 
 
-def _forms(net: Net, parameters: Parameters) -> dict[Key, list[np.float32]]:
+def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[np.float32]]:
     """By owned parameter, the factors that its values are stored with, one for each different use.
 
     There is none where it has no values of its own in the artifact: the scale_factor of a BatchNorm
@@ -158,7 +162,7 @@ def _forms(net: Net, parameters: Parameters) -> dict[Key, list[np.float32]]:
             factor = np.float32(0) if divisor == 0 else np.float32(1) / divisor
         if factor not in found:
             found.append(factor)
-    return forms
+    return dict(forms)
 
 
 def _uses_global_stats(layer: Layer, net: Net) -> bool:
@@ -177,6 +181,7 @@ def _check_layer(
     by_key: Mapping[Key, list[Entry]],
     reasons: Mapping[Key, str],
     stored: Mapping[str, NDArray[Any]],
+    changed: Recomputed,
 ) -> LayerParity:
     kept = gone = 0
     notes: list[str] = []
@@ -195,7 +200,10 @@ def _check_layer(
             continue
         names = {entry["layer"] for entry in found} - {layer.name}
         problems += [f'{kind} is said to be of layer "{name}"' for name in names]
-        wrong, changes = _check(kind, array, forms[key], found, stored)
+        if key in changed.values:
+            wrong, changes = _check_changed(kind, *changed.values[key], found[0], stored)
+        else:
+            wrong, changes = _check(kind, array, forms[key], found, stored)
         problems += wrong
         notes += changes
         got = stored.get(found[0]["name"])
@@ -229,6 +237,27 @@ def _check(
         elif factor != _UNCHANGED and not (change or "").startswith(_CHANGE):
             problems.append(f"{kind} is not said to be {_CHANGE}")
     return problems, notes
+
+
+def _check_changed(
+    kind: str,
+    want: NDArray[np.float64],
+    doubt: NDArray[np.float64],
+    entry: Entry,
+    stored: Mapping[str, NDArray[Any]],
+) -> tuple[list[str], list[str]]:
+    """The same for one that a pass has changed: the exact value, rounded to float32 once."""
+    got = stored.get(entry["name"])
+    if got is None or got.dtype != np.float32 or got.size != want.size:
+        return _differences(kind, want.astype(np.float32), entry, stored), []
+    exact, slack = want.reshape(-1), doubt.reshape(-1)
+    allowed = UNIT * np.abs(exact) + slack * (1 + UNIT) + 2.0**-150  # half the least number's step
+    wrong = int((~(np.abs(got.reshape(-1).astype(np.float64) - exact) <= allowed)).sum())
+    if wrong:
+        return [f"{wrong} of {want.size} values of {kind} are not what folding makes of it"], []
+    if entry["change"] is None:
+        return [f"{kind} is changed, and not said to be"], []
+    return [], [f"{kind}: {entry['change']}"]
 
 
 def _differences(
