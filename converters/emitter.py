@@ -69,6 +69,8 @@ class Emitter:
         self.provenance = provenance
         self.values: dict[Value, str] = {}
         self.parameters: dict[Parameter, str] = {}
+        self.shapes: dict[Parameter, tuple[int, ...]] = {}
+        """Shapes in which parameters are stored, where these are not their own."""
         self.constants: dict[str, NDArray[Any]] = {}
         self.options: dict[str, object] = {}
         """Settings of this target, for the manifest."""
@@ -95,9 +97,13 @@ class Emitter:
                 details=[f'layer "{node.layer}": {type(node.op).__name__}' for node in lacking],
             )
         self.begin()
+        self.walk()
+        return self.finish()
+
+    def walk(self) -> None:
+        """Emit every node, in the graph's order."""
         for node in self.graph.nodes:
             self.emit_node(node)
-        return self.finish()
 
     def emit_node(self, node: Node) -> None:
         """Emit one node by the method of its op."""

@@ -16,7 +16,7 @@ from converters.onnx_file import records_of, write_model
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
 from converters.output_file import Output, bytes_of
-from ir import Graph, Node, Parameter, Shape, Value
+from ir import Graph, Node, Parameter, Value
 from ir import ops as o
 from prototxt.errors import UsageError
 
@@ -55,8 +55,6 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             )
         self.options["opset"] = self.opset
         self.external_past = external_past
-        self.stored_shapes: dict[Parameter, Shape] = {}
-        """Shapes of stored values that are not the graph's, as ONNX broadcasts otherwise."""
 
     def begin(self) -> None:
         """Values and parameters keep the names that the graph gives them, which are unique."""
@@ -141,7 +139,7 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         given, rank = node.inputs[1], len(node.inputs[0].shape)
         if given.shape != (1,) and rank > 2:
             if isinstance(given, Parameter) and self._only_slope(given, rank):
-                self.stored_shapes[given] = (*given.shape, *(1,) * (rank - 2))
+                self.shapes[given] = (*given.shape, *(1,) * (rank - 2))
             else:
                 after = self.store(node, "axes", range(1, rank - 1), np.int64)
                 slope = self.node("Unsqueeze", [slope, after], [self.part(node, "slope")])
@@ -234,7 +232,7 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
     def finish(self) -> list[Artifact]:
         """The model, and its weights apart where they exceed one message."""
         stored: dict[str, NDArray[Any]] = {
-            self.parameters[p]: p.data.reshape(self.stored_shapes.get(p, p.shape))
+            self.parameters[p]: p.data.reshape(self.shapes.get(p, p.shape))
             for p in self.graph.parameters()
         }
         stored |= self.constants
