@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,27 @@ __all__ = [
 INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
 FORMAT = 1
 """Number of the manifest's format; a change that breaks readers raises it."""
-_BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
+_BLOCK = 1 << 20  # bytes hashed at a time
 
 
-def file_entry(path: Path) -> dict[str, Any]:
-    """Name, size in bytes and sha256 of a file."""
+def file_entry(path: Path, content: mmap.mmap | bytes | None = None) -> dict[str, Any]:
+    """Name, size in bytes and sha256 of a file; `content` is all of it, if that is at hand."""
     digest = hashlib.sha256()
-    block = memoryview(bytearray(_BLOCK))
+    size = 0
+    for block in _blocks(path, content):
+        digest.update(block)
+        size += len(block)
+    return {"name": name_of(path), "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _blocks(path: Path, content: mmap.mmap | bytes | None) -> Iterator[bytes | memoryview]:
+    if content is not None:
+        whole = memoryview(content)
+        yield from (whole[start : start + _BLOCK] for start in range(0, len(whole), _BLOCK))
+        return
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(block):
-            digest.update(block[:count])
-    return {
-        "name": name_of(path),
-        "bytes": path.stat().st_size,
-        "sha256": digest.hexdigest(),
-    }
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def describe(
@@ -56,7 +63,7 @@ def describe(
 ) -> dict[str, Any]:
     """The part of the manifest that all targets share."""
     source: dict[str, Any] = {"drawn": parameters.drawn}
-    source |= {"seed": seed} if weights is None else file_entry(weights)
+    source |= {"seed": seed} if weights is None else file_entry(weights, parameters.content)
     path = Path(net.path)
     return {
         "format": FORMAT,
@@ -154,7 +161,7 @@ def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
         "index": param.origin.index,
         "name": emitter.parameters[param],
         "shape": list(emitter.shapes.get(param, param.shape)),
-        "change": param.change,
+        "change": ", ".join(filter(None, (param.change, emitter.stored_as))) or None,
     }
 
 
