@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bench.result import Figure
 
@@ -104,6 +106,19 @@ def run(command: Command, environment: Mapping[str, str], sample_memory: bool = 
         usage.ru_maxrss * unit,
         sampler.finish() if sampler is not None else None,
     )
+
+
+def measured(command: Command, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a program of this folder found that measures itself, and prints that as JSON.
+
+    Raises:
+        BenchError: it failed.
+    """
+    done = subprocess.run(command, env=dict(environment), stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise BenchError(f"exit code {done.returncode}: {' '.join(command)}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def alternate(
