@@ -72,6 +72,8 @@ class Emitter:
         self.shapes: dict[Parameter, tuple[int, ...]] = {}
         """Shapes in which parameters are stored, where these are not their own."""
         self.constants: dict[str, NDArray[Any]] = {}
+        self.stored_as: str | None = None
+        """What is done to every parameter as it is stored, in the manifest's words."""
         self.options: dict[str, object] = {}
         """Settings of this target, for the manifest."""
         self.metadata: Callable[[], Mapping[str, str]] = dict
