@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.emitter import Artifact, Provenance
 from converters.manifest import INPUT_CONTRACT
 from converters.onnx_file import records_of, write_model
+from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
 from converters.output_file import Output, bytes_of
@@ -44,6 +45,7 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         provenance: Provenance,
         opset: int | None = None,
         external_past: int = EXTERNAL_PAST,
+        dtype: str = "float32",
     ) -> None:
         super().__init__(graph, name, provenance)
         newest = onnx.defs.onnx_opset_version()
@@ -55,9 +57,15 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             )
         self.options["opset"] = self.opset
         self.external_past = external_past
+        self.half = dtype == "float16"
+        if self.half:
+            self.options["dtype"] = dtype
+            self.stored_as = "rounded to float16"
 
     def begin(self) -> None:
         """Values and parameters keep the names that the graph gives them, which are unique."""
+        if self.half:
+            refuse_in_half(self.graph)
         for value in self.graph.inputs:
             self.values[value] = value.name
         for param in self.graph.parameters():
@@ -236,11 +244,13 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             for p in self.graph.parameters()
         }
         stored |= self.constants
+        self.name_nodes()
+        if self.half:
+            stored = halved(stored)
+            self._compute_in_halves()
         external = sum(array.nbytes for array in stored.values()) > self.external_past
         data_name = f"{self.name}.onnx.data" if external else None
         records = records_of(stored, data_name)
-
-        self.name_nodes()
 
         def write_it(file: Output) -> None:
             write_model(file, self._model(), records, data_name is None)
@@ -258,6 +268,18 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             artifacts.append(Artifact(data_name, write_data))
         return artifacts
 
+    def _compute_in_halves(self) -> None:
+        """Inputs and outputs stay float32, under their names; values between are halves."""
+        inner = {
+            value.name: self.free(f"{value.name}/half")
+            for value in [*self.graph.inputs, *self.graph.outputs]
+        }
+        inputs, outputs = (
+            {value.name: inner[value.name] for value in values}
+            for values in (self.graph.inputs, self.graph.outputs)
+        )
+        self.nodes = with_casts(self.nodes, inputs, outputs)
+
     def _model(self) -> onnx.ModelProto:
         graph = helper.make_graph(
             self.nodes,
@@ -265,7 +287,11 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             [_info(value) for value in self.graph.inputs],
             [_info(value) for value in self.graph.outputs],
             doc_string=self._text(),
-            value_info=[_info(v) for v in self._named() if v not in self.graph.outputs],
+            value_info=[
+                _info(v, TensorProto.FLOAT16 if self.half else TensorProto.FLOAT)
+                for v in self._named()
+                if v not in self.graph.outputs
+            ],
         )
         opsets = [helper.make_opsetid("", self.opset)]
         tool, _, version = self.provenance.tool.partition(" ")
@@ -298,7 +324,7 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         return [value for value in made if self.values[value] == value.name]
 
 
-def _info(value: Value) -> onnx.ValueInfoProto:
-    """Name and shape; a size that is open has a name in its place."""
+def _info(value: Value, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    """Name, type and shape; a size that is open has a name in its place."""
     sizes = value.shape if value.dims is None else value.dims
-    return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, sizes)
+    return helper.make_tensor_value_info(value.name, kind, sizes)

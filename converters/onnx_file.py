@@ -17,7 +17,12 @@ __all__ = ["records_of", "write_model"]
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 """Field numbers of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data."""
-_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+_TYPES = {
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+}
 
 
 def records_of(

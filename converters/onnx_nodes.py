@@ -76,7 +76,10 @@ class NodeBuilder(Emitter):
 
     def part(self, node: Node, role: str) -> str:
         """A name for a value that exists only on the way to a node's output."""
-        name = f"{node.output.name}/{role}"
+        return self.free(f"{node.output.name}/{role}")
+
+    def free(self, name: str) -> str:
+        """A name for a value, this one if no other has it."""
         while name in self._value_names or name in self.constants:
             name += "_"
         self._value_names.add(name)
@@ -95,10 +98,6 @@ class NodeBuilder(Emitter):
     def shared(self, role: str, data: Any, dtype: Any = np.float32) -> str:
         """An initialiser that several nodes use, by what it is for; named so where that is free."""
         if role not in self._shared:
-            name = role
-            while name in self._value_names or name in self.constants:
-                name += "_"
-            self._shared[role] = name
-            self._value_names.add(name)
+            name = self._shared[role] = self.free(role)
             self.constants[name] = np.asarray(data, dtype)
         return self._shared[role]

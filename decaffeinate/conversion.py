@@ -37,6 +37,9 @@ TARGETS: dict[str, tuple[str, str]] = {
 }
 """Module and class of each target's emitter; imported only when it is used."""
 
+DTYPES = ("float32", "float16")
+"""What ONNX files may store and compute in."""
+
 _TOOL = f"decaffeinate {__version__}"
 _SIGNED = b"Converted by: decaffeinate "
 """What the head of every Python file that a conversion writes says."""
@@ -72,6 +75,7 @@ def convert(
     dynamic: Sequence[str] = (),
     labels: str | Path | None = None,
     optimize: bool = False,
+    dtype: str = "float32",
     verifiable: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -91,6 +95,8 @@ def convert(
             `decaffeinate.class_names`.
         optimize: run the passes of `ir.passes`, for all targets: fold what scales and shifts into
             convolutions and inner products, merge such layers, drop what no output needs.
+        dtype: "float32", or "float16" for ONNX files that store weights and compute in half
+            precision; their inputs and outputs stay float32.
         verifiable: refuse, before anything is written, a net that `verify` cannot judge.
         progress: told what is being done.
         options: further arguments of `load`.
@@ -107,7 +113,8 @@ def convert(
     passes = run_passes(graph) if optimize else []
     targets = [to] if isinstance(to, str) else to
     emitters = {
-        target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in targets
+        target: _emitter(target, graph, stem, _provenance(loaded), opset, dtype)
+        for target in targets
     }
     names = read_class_names(Path(labels), graph) if labels is not None else None
     planned = {target: emitter.emit() for target, emitter in emitters.items()}
@@ -147,8 +154,15 @@ def convert(
 
 
 def _emitter(
-    target: str, graph: Graph, stem: str, provenance: Provenance, opset: int | None
+    target: str,
+    graph: Graph,
+    stem: str,
+    provenance: Provenance,
+    opset: int | None,
+    dtype: str,
 ) -> Emitter:
+    if dtype not in DTYPES:
+        raise UsageError(f'unknown dtype "{dtype}"', expected=" or ".join(DTYPES))
     if target not in TARGETS:
         raise UsageError(f'unknown target "{target}"', expected="one of " + ", ".join(TARGETS))
     module, cls = TARGETS[target]
@@ -159,7 +173,7 @@ def _emitter(
             f'writing {target} needs the package "{error.name}"',
             hint=f"pip install 'decaffeinate[{target}]'",
         ) from None
-    settings = {"opset": opset} if target == "onnx" else {}
+    settings = {"opset": opset, "dtype": dtype} if target == "onnx" else {}
     return emitter(graph, stem, provenance, **settings)
 
 

@@ -28,6 +28,13 @@ def onnx_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Names of the classes, one a line, class 0 first; they go into ONNX's metadata.",
     )
     @click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float16"]),
+        default="float32",
+        show_default=True,
+        help="Numbers that ONNX files store and compute in; inputs and outputs stay float32.",
+    )
+    @click.option(
         "--optimize",
         is_flag=True,
         help="Fold BatchNorm, Scale, Bias and Power into convolutions and inner products, merge "
@@ -40,7 +47,7 @@ def onnx_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-_NEED_ONNX = {"opset": "--opset", "labels": "--labels"}
+_NEED_ONNX = {"opset": "--opset", "labels": "--labels", "dtype": "--dtype"}
 
 
 def refuse_without_onnx(given: Mapping[str, object], targets: Sequence[str]) -> None:
@@ -52,5 +59,5 @@ def refuse_without_onnx(given: Mapping[str, object], targets: Sequence[str]) -> 
     from decaffeinate.several import usage
 
     for name, option in _NEED_ONNX.items():
-        if given.get(name) is not None and "onnx" not in targets:
+        if given.get(name) not in (None, "float32") and "onnx" not in targets:
             raise usage(f"{option} is given, and ONNX is no target", "--to onnx or --to all")

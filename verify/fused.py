@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,13 +139,20 @@ class Recomputed:
 
     values: Mapping[Key, tuple[Wide, Wide]] = field(default_factory=dict)
     gone: frozenset[Key] = frozenset()
+    dtype: type[np.floating[Any]] = np.float32
+    """What the artifact stores its parameters as."""
 
 
 AS_THEY_ARE = Recomputed()
 """No parameter has been changed."""
 
 
-def recomputed(net: Net, parameters: Parameters, fusion: Fusion) -> Recomputed:
+def recomputed(
+    net: Net,
+    parameters: Parameters,
+    fusion: Fusion,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> Recomputed:
     """The parameters of all groups and dead layers, from the source's values."""
     values: dict[Key, tuple[Wide, Wide]] = {}
     gone: set[Key] = set()
@@ -157,7 +165,7 @@ def recomputed(net: Net, parameters: Parameters, fusion: Fusion) -> Recomputed:
         keys = {owners[layer.index, i] for layer in group
                 for i in range(len(parameters[layer.index]))}  # fmt: skip
         gone |= keys - found.keys()
-    return Recomputed(values, frozenset(gone))
+    return Recomputed(values, frozenset(gone), dtype)
 
 
 @dataclass

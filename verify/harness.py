@@ -21,10 +21,10 @@ from verify import judges, reference
 from verify.compare import ROUNDING, BlobComparison, compare
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, top_agreement
-from verify.fused import ALONE, Fusion, fusion_of, recomputed
+from verify.form import PLAIN, Form, form_of, rounded_inputs
 from verify.interface import interface_problem
 from verify.isolation import Isolation
-from verify.local import FAILURES, expected_of, judge
+from verify.local import FAILURES, expected_of
 from verify.parity import Parity, check_parity
 from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
 from verify.repro import write_repro
@@ -105,6 +105,7 @@ def verify_conversion(
     )  # fmt: skip
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
+        inputs = rounded_inputs(conversion.manifest, backends, inputs)
         exact = reference.run(net, parameters, inputs)
         task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance,
                      isolation or Isolation(), repro)  # fmt: skip
@@ -152,21 +153,17 @@ class _Task:
     tolerance: Tolerance
     isolation: Isolation
     repro: Path | None
-    fusion: Fusion = ALONE
+    form: Form = PLAIN
 
     def judged(self, got: Blobs, notes: list[str]) -> list[BlobComparison]:
         """Every blob of a backend, each layer on its own, with its drift."""
-        missing = self.fusion.missing
-        values = {blob: got[name] for blob, name in self.names.items() if blob not in missing}
-        # What is not there is NaN, so that nothing can pass that was read from it.
-        values |= {blob: np.full(self.exact[blob].shape, np.nan, np.float32) for blob in missing}
-        local = judge(self.net, self.parameters, self.names, values, self.exact, self.tolerance,
-                      self.fusion)  # fmt: skip
+        local = self.form.judge(self.net, self.parameters, self.names, got, self.exact,
+                                self.tolerance)  # fmt: skip
         notes += [note for note in local.notes if note not in notes]
         return [
-            _with_drift(local.rows.get(blob) or _unjudged(name, values[blob]), got[name], want)
+            _with_drift(local.rows.get(blob) or _unjudged(name, got[name]), got[name], want)
             for blob, want in self.exact.items()
-            if blob not in missing
+            if blob not in self.form.fusion.missing
             for name in [self.names[blob]]
         ]
 
@@ -260,9 +257,10 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
             return BackendResult(backend, task.feed, runner.version(), problem=problem), {}
         got = runner.run(task.inputs)
         forms = {OPTIMISED: runner.outputs(task.inputs), **runner.other_forms(task.inputs)}
-        optimised = any(one["changes"] for one in task.conversion.manifest.get("passes", ()))
-        task = replace(task, fusion=fusion_of(task.net, task.names, got, optimised))
-        notes += [f"{backend}: {note}" for note in task.fusion.notes]
+        form = form_of(task.net, task.names, got, task.conversion.manifest, backend)
+        task = replace(task, form=form)
+        found = [f"{backend}: {note}" for note in form.notes]
+        notes += [note for note in found if note not in notes]
         parity = _parity(task, backend, runner)
         version = runner.version()
     except DecaffeinateError as error:
@@ -305,11 +303,11 @@ def _first_fault(net: Net, rows: Sequence[BlobComparison]) -> Fault | None:
 
 def _repro(task: _Task, backend: str, got: Blobs, fault: Fault) -> str | None:
     """The faulty layer as a net of its own; the first of several sets of inputs is the one."""
-    if task.repro is None or fault.index in task.fusion.groups:
+    if task.repro is None or fault.index in task.form.fusion.groups:
         return None
     folder = task.repro / f"repro-{backend}"
     (layer,) = (layer for layer in task.net if layer.index == fault.index)
-    values = Values(task.net, {blob: got[name] for blob, name in task.names.items()})
+    values = Values(task.net, task.form.values(task.names, got, task.exact))
     inputs = {blob: values.read(blob, layer) for blob in layer.bottoms}
     params = task.parameters[layer.index]
     try:
@@ -336,7 +334,7 @@ def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
         part["constants"],
         runner.parameters(),
         sum((folder / entry["name"]).stat().st_size for entry in part["files"]),
-        recomputed(task.net, task.parameters, task.fusion),
+        task.form.recomputed(task.net, task.parameters),
     )
 
 

@@ -16,8 +16,8 @@ from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify.fused import AS_THEY_ARE, Recomputed
+from verify.precision import named
 from verify.reference import with_phase
-from verify.rounding_array import UNIT
 
 __all__ = ["LayerParity", "Parity", "check_parity"]
 
@@ -27,7 +27,10 @@ Entry = Mapping[str, Any]
 
 _CHANGE = "divided by scale_factor"
 """The one change that values may have undergone, in the manifest's words."""
+_HALVED = "rounded to float16"
+"""What is to follow it in artifacts that store halves."""
 _UNCHANGED = np.float32(1)
+Stored = type[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -201,9 +204,10 @@ def _check_layer(
         names = {entry["layer"] for entry in found} - {layer.name}
         problems += [f'{kind} is said to be of layer "{name}"' for name in names]
         if key in changed.values:
-            wrong, changes = _check_changed(kind, *changed.values[key], found[0], stored)
+            want, doubt = changed.values[key]
+            wrong, changes = _check_changed(kind, want, doubt, found[0], stored, changed.dtype)
         else:
-            wrong, changes = _check(kind, array, forms[key], found, stored)
+            wrong, changes = _check(kind, array, forms[key], found, stored, changed.dtype)
         problems += wrong
         notes += changes
         got = stored.get(found[0]["name"])
@@ -218,6 +222,7 @@ def _check(
     factors: Sequence[np.float32],
     entries: Sequence[Entry],
     stored: Mapping[str, NDArray[Any]],
+    dtype: Stored,
 ) -> tuple[list[str], list[str]]:
     """Problems and notes of one parameter, stored once with each of the factors."""
     rest = list(entries)
@@ -226,12 +231,17 @@ def _check(
     for factor in factors:
         want = source if factor == _UNCHANGED else source * factor
         # Where there are several, each is held to the entry that is nearest to it.
-        found = min(rest, key=lambda entry: len(_differences(kind, want, entry, stored)))
+        found = min(rest, key=lambda entry: len(_differences(kind, want, entry, stored, dtype)))
         rest.remove(found)
-        problems += _differences(kind, want, found, stored)
+        problems += _differences(kind, want, found, stored, dtype)
         change = found["change"]
         if change is not None:
             notes.append(f"{kind}: {change}")
+        if dtype is np.float16:
+            *rest_of_it, rounding = (change or "").split(", ")
+            change = ", ".join(rest_of_it) or None
+            if rounding != _HALVED:
+                problems.append(f"{kind} is not said to be {_HALVED}")
         if factor == _UNCHANGED and change is not None:
             problems.append(f'{kind} is said to be changed ("{change}"), which is not to be')
         elif factor != _UNCHANGED and not (change or "").startswith(_CHANGE):
@@ -245,13 +255,18 @@ def _check_changed(
     doubt: NDArray[np.float64],
     entry: Entry,
     stored: Mapping[str, NDArray[Any]],
+    dtype: Stored,
 ) -> tuple[list[str], list[str]]:
-    """The same for one that a pass has changed: the exact value, rounded to float32 once."""
+    """The same for one that a pass has changed: the exact value, rounded to float32 once, and then
+    perhaps to a half."""
     got = stored.get(entry["name"])
-    if got is None or got.dtype != np.float32 or got.size != want.size:
-        return _differences(kind, want.astype(np.float32), entry, stored), []
+    if got is None or got.dtype != dtype or got.size != want.size:
+        return _differences(kind, want.astype(np.float32), entry, stored, dtype), []
     exact, slack = want.reshape(-1), doubt.reshape(-1)
-    allowed = UNIT * np.abs(exact) + slack * (1 + UNIT) + 2.0**-150  # half the least number's step
+    precision = named(np.dtype(dtype).name)
+    # and half the step of the least numbers
+    least = 2.0**-25 if dtype is np.float16 else 2.0**-150
+    allowed = precision.unit * np.abs(exact) + slack * (1 + precision.unit) + least
     wrong = int((~(np.abs(got.reshape(-1).astype(np.float64) - exact) <= allowed)).sum())
     if wrong:
         return [f"{wrong} of {want.size} values of {kind} are not what folding makes of it"], []
@@ -261,18 +276,23 @@ def _check_changed(
 
 
 def _differences(
-    kind: str, want: NDArray[np.float32], entry: Entry, stored: Mapping[str, NDArray[Any]]
+    kind: str,
+    want: NDArray[np.float32],
+    entry: Entry,
+    stored: Mapping[str, NDArray[Any]],
+    dtype: Stored,
 ) -> list[str]:
     """What is wrong with one stored array."""
     got = stored.get(entry["name"])
     if got is None:
         return [f'{kind}: "{entry["name"]}" is not in the artifact']
-    if got.dtype != np.float32:
-        return [f"{kind} is {got.dtype}, not float32"]
+    if got.dtype != dtype:
+        return [f"{kind} is {got.dtype}, not {np.dtype(dtype)}"]
     if got.size != want.size:
         return [f"{kind} has shape {got.shape}, the source {want.shape}"]
-    bits = np.ascontiguousarray(want).ravel().view(np.uint32)
-    same = bits == np.ascontiguousarray(got).ravel().view(np.uint32)
+    kept = np.ascontiguousarray(want.astype(dtype, copy=False)).ravel()
+    unsigned = np.uint16 if dtype is np.float16 else np.uint32
+    same = kept.view(unsigned) == np.ascontiguousarray(got).ravel().view(unsigned)
     return [] if same.all() else [f"{int((~same).sum())} of {same.size} values of {kind} differ"]
 
 

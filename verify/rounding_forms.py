@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer
+from verify.precision import FLOAT32, current
 from verify.reference.convolution import geometry
 from verify.reference.registry import FUNCTIONS
-from verify.rounding_array import FLOOR, Bounded, gamma
+from verify.rounding_array import Bounded, gamma
 
 __all__ = ["FORMS", "bound_form", "propagated"]
 
@@ -67,7 +68,7 @@ def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...
         if not bottom.is_exact:  # without the bias, which is exact
             carried = function(layer, [bottom.errors()], sizes[:1])[0]
         depth = params[0].shape[0] // group * taps + 1
-        made.append(Bounded(value, carried, mass + FLOOR, depth))
+        made.append(Bounded(value, carried, mass + current().floor, depth))
     return made
 
 
@@ -110,7 +111,7 @@ def lrn(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list
     padded: Any = np.pad(x * x, [(0, 0), (half, half), (0, 0), (0, 0)])
     total: Any = sliding_window_view(padded, param.local_size, 1)
     base = param.k + param.alpha / param.local_size * total.sum(-1)
-    slid = gamma(3) * np.cumsum(base.terms()[0], 1)
+    slid = FLOAT32.gamma(3) * np.cumsum(base.terms()[0], 1)
     power = Bounded(base.value, base.errors() + slid) ** -param.beta
     return [Bounded(_values(layer, bottoms, params)[0], (x * power).error)]
 

@@ -38,7 +38,7 @@ class OnnxRuntimeRunner:
         blobs: Mapping[str, str] = self._part["blobs"]
         feed = self._feed(inputs)
         values = feed | self._run(self._instrumented(set(blobs.values()) - set(feed)), feed)
-        return {blob: values[name] for blob, name in blobs.items()}
+        return {blob: _wide(values[name]) for blob, name in blobs.items()}
 
     def outputs(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """A session on the file itself; see `Runner`."""
@@ -108,3 +108,8 @@ class OnnxRuntimeRunner:
         used = {entry.name for entry in session.get_inputs()}
         found = session.run(wanted, {name: array for name, array in feed.items() if name in used})
         return dict(zip(wanted, found, strict=True))
+
+
+def _wide(array: NDArray[Any]) -> NDArray[np.float32]:
+    """A half as the float32 that it is; anything else as it is."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
