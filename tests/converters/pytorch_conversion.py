@@ -28,10 +28,10 @@ from verify.runners.runner import Conversion
 PROVENANCE = Provenance("decaffeinate", "a net (net.prototxt)", "drawn from fillers, not trained")
 
 
-def write(graph: Graph, folder: Path, name: str = "net") -> Conversion:
+def write(graph: Graph, folder: Path, name: str = "net", flat: bool = False) -> Conversion:
     """Emit a graph; the manifest has been through JSON, as a runner finds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    emitter = PyTorchEmitter(graph, name, PROVENANCE)
+    emitter = PyTorchEmitter(graph, name, PROVENANCE, flat=flat)
     files = []
     for artifact in emitter.emit():
         # Never the final name while writing: nothing in a file may depend on it.
@@ -151,6 +151,7 @@ def graph_of(op: Op, inputs: Sequence[Value], dims=None) -> Graph:
     graph.outputs.append(result)
     graph.blobs = {value.name: value for value in (*fed, result)}
     graph.versions = {(name, 0): value for name, value in graph.blobs.items()}
+    graph.last_versions = dict.fromkeys(graph.blobs, 0)
     graph.validate()
     return graph
 

@@ -1,0 +1,90 @@
+"""Blocks that differ by what one of them leaves out: one class, with that part by argument."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from converters.modules.parts import Block, Option, Part
+from converters.modules.repeats import set_arguments
+from converters.modules.wiring import wires
+
+__all__ = ["merge_blocks"]
+
+
+def merge_blocks(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks, those merged that differ by a projection, say, or by a sum with the input."""
+    found = list(blocks)
+    while True:
+        for long in found:
+            for short in found:
+                if _merged(long, short):
+                    found.remove(short)
+                    break
+            else:
+                continue
+            break
+        else:
+            return found
+
+
+def _merged(long: Block, short: Block) -> bool:
+    missing = len(long.parts) - len(short.parts)
+    if missing < 1 or short.optional or long.small or short.small:
+        return False
+    for start in range(len(long.parts) - missing + 1):
+        for option in _options(long.parts, start, start + missing):
+            taken = range(option.start, option.stop)
+            if any(i in taken for o in long.optional for i in range(o.start, o.stop)):
+                continue
+            if _without(long.parts, option) == _with_keys(short.parts):
+                _merge(long, short, option)
+                return True
+    return False
+
+
+def _options(parts: Sequence[Part], start: int, stop: int) -> list[Option]:
+    """How parts [start, stop) may be left out: a chain of submodules, which becomes the identity,
+    or one call that joins values, which leaves one of them."""
+    wired = wires(parts)
+    if any(i in wired[j] for i in range(start, stop - 1) for j in range(stop, len(parts))):
+        return []
+    if stop - start == 1 and len(set(wired[start])) == 2 and not parts[start].member:
+        return [Option(start, stop, source) for source in wired[start]]
+    chain = all(
+        parts[i].member and wired[i] == (wired[start][0] if i == start else i - 1,)
+        for i in range(start, stop)
+    )
+    return [Option(start, stop, wired[start][0])] if chain else []
+
+
+def _with_keys(parts: Sequence[Part]) -> list[object]:
+    return [(p.strict_key(), w) for p, w in zip(parts, wires(parts), strict=True)]
+
+
+def _without(parts: Sequence[Part], option: Option) -> list[object] | None:
+    """As `_with_keys`, of the parts that remain."""
+    if option.stop == len(parts) and option.instead != option.start - 1:
+        return None
+    gone = option.stop - option.start
+
+    def place(index: int) -> int:
+        if index == option.stop - 1:
+            index = option.instead
+        return index if index < option.start else index - gone
+
+    return [
+        (part.strict_key(), tuple(place(i) for i in wired))
+        for index, (part, wired) in enumerate(zip(parts, wires(parts), strict=True))
+        if not option.start <= index < option.stop
+    ]
+
+
+def _merge(long: Block, short: Block, option: Option) -> None:
+    nothing: list[Part | None] = [None] * (option.stop - option.start)
+    for one in short.instances:
+        one.parts[option.start : option.start] = nothing
+        one.block = long
+    everyone = [*long.instances, *short.instances]
+    long.instances = everyone
+    long.optional.append(option)
+    set_arguments(long)
