@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from converters.emitter import Artifact, Emitter, Provenance
-from converters.modules import Block, Part, Recovered, Unit, reads, recover
+from converters.modules import Block, Instance, Part, Recovered, Unit, reads, recover
 from converters.python_names import Identifiers, class_name, safe_text
 from converters.python_source import Call, Expression
 from converters.pytorch_blocks import BlockVariables, block_text
@@ -188,7 +188,8 @@ class Forward(Emitter):
         same = sizes(item.output) == sizes(source)
         comment = "" if same or self._in_block else sizes(item.output)
         call = Call(f"self.{attribute}", (self.body.text(source),))
-        self.body.add(item.output, (call,), comment, wrappable=True)
+        small = isinstance(item, Instance) and item.block.small
+        self.body.add(item.output, (call,), comment, wrappable=small)
 
     def _place(
         self, unit: Unit, path: str, numbers: Mapping[Value, int], calls: Counter[str]

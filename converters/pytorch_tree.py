@@ -133,9 +133,9 @@ class Tree:
         texts: dict[Any, str] = {}
         for item in self.items:
             if isinstance(item, Run):
-                texts[item] = item.text
+                texts[item] = _within_class(item.text, item.instances[0])
             elif isinstance(item, Instance):
-                texts[item] = instance_text(item)
+                texts[item] = _instance(item)
             elif self._is_first(item):
                 texts[item.nodes[0]] = item.layer
         return texts
@@ -245,6 +245,15 @@ class Tree:
         places = [self.places[one] for one in block.instances if one in self.places]
         named = f"{places[0]} to {places[-1]}" if len(places) > 2 else " and ".join(places)
         return safe_text(f"Used {len(places)} times: {named}.")
+
+
+def _instance(one: Instance) -> str:
+    return _within_class(instance_text(one), one)
+
+
+def _within_class(text: str, one: Instance) -> str:
+    """A text that a name may begin with: "3a" of an Inception -> "inception_3a"."""
+    return f"{one.block.name}_{text}" if text[:1].isdigit() else text
 
 
 def _either(target: str, made: Call, flag: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from converters.modules.optional import merge_blocks
+from converters.modules.optional import absorb_joins, merge_blocks
 from converters.modules.parts import Block, Instance, Option, Part, Unit, reads
 from converters.modules.repeats import find_blocks
 from ir import Value
@@ -34,7 +34,10 @@ def recover(units: Sequence[Unit], outputs: Collection[Value]) -> Recovered:
     """
     parts, blocks = find_blocks(units, outputs)
     blocks = merge_blocks(blocks)
+    parts = absorb_joins(parts, blocks, outputs)
+    order = {unit: i for i, unit in enumerate(unit for part in parts for unit in part.all_units())}
     for block in blocks:
-        order = {id(part): i for i, part in enumerate(parts)}
-        block.instances.sort(key=lambda one: order.get(id(one), -1))
+        block.instances.sort(key=lambda one: order[one.all_units()[0]])
+    # As they come in the net; inner ones first, which are what blocks of their own are made of.
+    blocks.sort(key=lambda block: (not block.small, order[block.instances[0].all_units()[0]]))
     return Recovered(parts, blocks)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
+from string import ascii_uppercase
 
 from converters.modules.parts import Block, Instance, Part, Unit, dimension
 from converters.modules.wiring import wires
@@ -41,16 +43,17 @@ _PLACE = re.compile(r"\d+[a-z]?(?![a-wyz0-9])(?:_\d+(?![\dx]))?")
 
 
 def scope(layer: str) -> str:
-    """What of a layer's name tells the block that it is in: "fire2/squeeze1x1" -> "fire2",
-    "bn2a_branch1" -> "2a"."""
-    if "/" in layer:
-        return layer.split("/", 1)[0]
-    found = _PLACE.search(layer)
-    return found.group() if found else layer
+    """What of a layer's name tells the block that it is in: "inception_3a/1x1" and
+    "bn3a_branch1" -> "3a"."""
+    first = layer.split("/", 1)[0]
+    found = _PLACE.search(first)
+    return found.group() if found else first
 
 
 def kind(part: Part) -> str:
     """What a part is, in a word."""
+    if isinstance(part, Instance) and part.block.small:
+        return next(kind(inner) for inner in part.present if inner.loose)
     if isinstance(part, Instance):
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part.block.name).lower()
     op = type(part.nodes[0].op)
@@ -106,7 +109,11 @@ def labels(block: Block) -> list[str]:
         within = [layer[len(text) :] for text, layer in names if layer.startswith(text)]
         whole = len(within) == len(names)
         texts.append(_common(within if whole else [layer for _, layer in names]).strip("_/-. "))
-    return [text if re.search(r"[A-Za-z]{2}|[A-Za-z]\d|\dx\d", text) else "" for text in texts]
+    return [
+        # A mere letter or number says more behind what the part is.
+        f"{kind(part)}_{text}" if re.fullmatch(r"[A-Za-z]|\d+", text) else text
+        for part, text in zip(block.parts, texts, strict=True)
+    ]
 
 
 def member_names(block: Block, reserved: Sequence[str]) -> dict[int, str]:
@@ -118,7 +125,8 @@ def member_names(block: Block, reserved: Sequence[str]) -> dict[int, str]:
     names = Identifiers(reserved, prefix="layer")
     for index, word in zip(members, kinds, strict=True):
         text = texts[index]
-        alike = sum(texts[i] == text for i in members) if text else kinds.count(word)
+        alike = sum((texts[i], not text and kind(block.parts[i])) == (text, not text and word)
+                    for i in members)  # fmt: skip
         base = identifier(text, prefix=word) if text else word
         number = sum(1 for i in found if (texts[i] or kind(block.parts[i])) == (text or word)) + 1
         found[index] = names.new(f"{base}{number}" if alike > 1 else base)
@@ -132,12 +140,13 @@ def class_names(blocks: Sequence[Block], reserved: Sequence[str]) -> dict[Block,
     """A class name for each block, all different."""
     taken = set(reserved)
     found: dict[Block, str] = {}
-    for block in blocks:
-        word = _word([instance_text(one) for one in block.instances]) or structure(block)
-        base = name = class_name(word, default="Block")
-        number = 2
-        while name in taken:
-            name, number = f"{base}{number}", number + 1
+    words = {block: _word([instance_text(one) for one in block.instances]) for block in blocks}
+    bases = {b: class_name(word or structure(b), default="Block") for b, word in words.items()}
+    for block, base in bases.items():
+        alike = list(bases.values()).count(base) > 1
+        letters = [base + letter for letter in ascii_uppercase] if alike else [base]
+        numbers = (f"{base}{number}" for number in count(2))
+        name = next(name for name in chain(letters, numbers) if name not in taken)
         taken.add(name)
         block.name = found[block] = name
     return found
@@ -167,7 +176,7 @@ def structure(block: Block) -> str:
                 return "InvertedResidual"
             return "Bottleneck" if kernels.count({1}) >= 2 and len(kernels) >= 3 else "Residual"
         if isinstance(op, o.Concat):
-            return "DenseLayer" if from_input else "Branches"
+            return "DenseLayer" if from_input else "Inception" if len(kernels) > 2 else "Branches"
         if isinstance(op, o.Mul) and from_input:
             return "SqueezeExcitation"
         return "Block"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
-from converters.modules.parts import Block, Option, Part
+from converters.modules.parts import Block, Instance, Option, Part, Unit, reads
 from converters.modules.repeats import set_arguments
 from converters.modules.wiring import wires
+from ir import Value
 
-__all__ = ["merge_blocks"]
+__all__ = ["absorb_joins", "merge_blocks"]
 
 
 def merge_blocks(blocks: Sequence[Block]) -> list[Block]:
@@ -88,3 +90,36 @@ def _merge(long: Block, short: Block, option: Option) -> None:
     long.instances = everyone
     long.optional.append(option)
     set_arguments(long)
+
+
+def absorb_joins(
+    parts: Sequence[Part], blocks: Sequence[Block], outputs: Collection[Value]
+) -> list[Part]:
+    """The parts, with the sums of what a block reads and makes in the block, by argument where not
+    all of its instances have one."""
+    readers = Counter(value for part in parts for value in reads(part))
+    readers.update(outputs)
+    joins = {frozenset(reads(part)): part for part in parts if isinstance(part, Unit)}
+    gone: set[Part] = set()
+    for block in blocks:
+        found: dict[Instance, Unit] = {}
+        for one in block.instances:
+            join = joins.get(frozenset((*one.inputs, one.output)))
+            whole = join is not None and len(join.inputs) == 2 and not join.member
+            if join is not None and whole and not join.alone and readers[one.output] == 1:
+                found[one] = join
+        forms = {(join.strict_key(), reads(join)[0] is one.output) for one, join in found.items()}
+        at_top = all(one in parts for one in block.instances)
+        if len(found) >= 2 and len(forms) == 1 and at_top and not block.small:
+            _absorb(block, found)
+            gone.update(found.values())
+    return [part for part in parts if part not in gone]
+
+
+def _absorb(block: Block, found: dict[Instance, Unit]) -> None:
+    size = len(block.parts)
+    for one in block.instances:
+        one.parts.append(found.get(one))
+    if len(found) < len(block.instances):
+        block.optional.append(Option(size, size + 1, size - 1))
+    set_arguments(block)

@@ -91,8 +91,10 @@ class _Search:
 
     def _is_natural(self, spans: Sequence[Span]) -> bool:
         """Whether something tells where a block begins: in a chain of convolutions that are alike
-        nothing does, unless each block is a scope of its own."""
+        nothing does, unless each block is a scope of its own.  And two blocks in a row are two."""
         start, stop = spans[0]
+        if any(self._joins(start, k) and self._joins(k, stop) for k in self._cuts(start, stop)):
+            return False
         parts = range(start, stop)
         kinds = [self.keys[i][1] for i in parts if self.parts[i].loose]
         if len(kinds) < 2 or len(set(kinds)) > 1 or self._joins(start, stop):
@@ -100,6 +102,16 @@ class _Search:
         return all(
             self.bounds[a] and self.bounds[b] and not any(self.bounds[a + 1 : b]) for a, b in spans
         )
+
+    def _cuts(self, start: int, stop: int) -> list[int]:
+        """The places within a stretch where one value is all that is read later."""
+        found = []
+        for k in range(start + 1, stop):
+            values = {v for values in self.reads[k:stop] for v in values}
+            live = {v for v in values if self.made.get(v, -1) < k}
+            if len(live) == 1 and self.parts[k - 1].output in live:
+                found.append(k)
+        return found
 
     def _joins(self, start: int, stop: int) -> bool:
         return any(len(set(values)) > 1 for values in self.reads[start:stop])
