@@ -27,6 +27,7 @@ PROVENANCE = Provenance("decaffeinate", "a net (net.prototxt)", "drawn from fill
 def write(graph: Graph, folder: Path, name: str = "net") -> Conversion:
     """Emit a graph; the manifest has been through JSON, as a runner finds it."""
     folder.mkdir(parents=True, exist_ok=True)
+    graph.last_versions = graph.last_versions or dict(sorted(graph.versions))
     emitter = MXNetEmitter(graph, name, PROVENANCE)
     files = []
     for artifact in emitter.emit():
