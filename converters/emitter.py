@@ -74,6 +74,8 @@ class Emitter:
         self.constants: dict[str, NDArray[Any]] = {}
         self.stored_as: str | None = None
         """What is done to every parameter as it is stored, in the manifest's words."""
+        self.fed_as: dict[Value, str] = {}
+        """Inputs of the files that are not called, or are not, what the graph's inputs are."""
         self.options: dict[str, object] = {}
         """Settings of this target, for the manifest."""
         self.metadata: Callable[[], Mapping[str, str]] = dict

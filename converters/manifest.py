@@ -128,12 +128,16 @@ def target_entry(
 ) -> dict[str, Any]:
     """The part of the manifest on one target, once its files are written; `files` are their
     entries."""
-    last = graph.last_versions
+    last = dict(graph.last_versions)
+    for name, k in graph.versions:
+        last[name] = max(k, last.get(name, k))
     keys = BlobKeys(last)
     return {
         "options": emitter.options,
         "files": list(files),
-        "inputs": {value.name: emitter.values[value] for value in graph.inputs},
+        "inputs": {
+            value.name: emitter.fed_as.get(value, emitter.values[value]) for value in graph.inputs
+        },
         "outputs": [output["blob"] for output in _outputs(graph)],
         "blobs": {
             keys.key(name, k, last[name]): emitter.values[value]

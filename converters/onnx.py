@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.emitter import Artifact, Provenance
+from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
 from converters.onnx_file import records_of, write_model
 from converters.onnx_half import halved, refuse_in_half, with_casts
+from converters.onnx_image import ImageHead
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
 from converters.output_file import Output, bytes_of
@@ -46,6 +48,7 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         opset: int | None = None,
         external_past: int = EXTERNAL_PAST,
         dtype: str = "float32",
+        image: ImageInput | None = None,
     ) -> None:
         super().__init__(graph, name, provenance)
         newest = onnx.defs.onnx_opset_version()
@@ -61,6 +64,8 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         if self.half:
             self.options["dtype"] = dtype
             self.stored_as = "rounded to float16"
+        self.image = image
+        self.head: ImageHead | None = None
 
     def begin(self) -> None:
         """Values and parameters keep the names that the graph gives them, which are unique."""
@@ -248,6 +253,13 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         if self.half:
             stored = halved(stored)
             self._compute_in_halves()
+        if self.image is not None:
+            self.head = ImageHead(self.image, self.graph, self.free)
+            self.nodes = [*self.head.nodes, *self.nodes]
+            self.constants |= self.head.stored
+            stored |= self.head.stored
+            self.fed_as[self.head.value] = self.head.name
+            self.options["preprocess"] = self.head.described
         external = sum(array.nbytes for array in stored.values()) > self.external_past
         data_name = f"{self.name}.onnx.data" if external else None
         records = records_of(stored, data_name)
@@ -284,13 +296,16 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         graph = helper.make_graph(
             self.nodes,
             self.graph.name or self.name,
-            [_info(value) for value in self.graph.inputs],
+            [self._input(value) for value in self.graph.inputs],
             [_info(value) for value in self.graph.outputs],
             doc_string=self._text(),
             value_info=[
-                _info(v, TensorProto.FLOAT16 if self.half else TensorProto.FLOAT)
-                for v in self._named()
-                if v not in self.graph.outputs
+                *([_info(self.head.value)] if self.head else []),
+                *(
+                    _info(v, TensorProto.FLOAT16 if self.half else TensorProto.FLOAT)
+                    for v in self._named()
+                    if v not in self.graph.outputs
+                ),
             ],
         )
         opsets = [helper.make_opsetid("", self.opset)]
@@ -301,14 +316,25 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         model.ir_version = helper.find_min_ir_version_for(opsets)
         return model
 
+    def _input(self, value: Value) -> onnx.ValueInfoProto:
+        """What the file is fed: a value of the graph, or the image that it is made of."""
+        return self.head.info() if self.head and value is self.head.value else _info(value)
+
     def _text(self) -> str:
         """What a reader of the file should know first."""
         source = self.provenance
         return (
             f"Converted by {source.tool} from the Caffe net {source.net}, weights: "
-            f"{source.weights}.\nInputs are {INPUT_CONTRACT}.\nValues are named after blobs, nodes "
+            f"{source.weights}.\n{self._contract()}\nValues are named after blobs, nodes "
             "after layers."
         )
+
+    def _contract(self) -> str:
+        """What inputs have to be."""
+        if self.image is None or self.head is None:
+            return f"Inputs are {INPUT_CONTRACT}."
+        left = "; ".join(self.image.left)
+        return f'"{self.head.name}" takes images of bytes, RGB or gray, channels last; {left}.'
 
     def _metadata(self) -> bytes:
         """The metadata_props, as a message that is merged with the model's."""
@@ -320,7 +346,7 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
 
     def _named(self) -> list[Value]:
         """What nodes make, but for another name of the same."""
-        made = (value for node in self.graph.nodes for value in node.outputs)
+        made = [value for node in self.graph.nodes for value in node.outputs]
         return [value for value in made if self.values[value] == value.name]
 
 

@@ -12,7 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from converters.emitter import Emitter, Provenance
+from converters.emitter import Artifact, Emitter, Provenance
+from converters.image_input import ImageInput
 from converters.manifest import describe, manifest_artifact, target_entry
 from converters.onnx_metadata import onnx_metadata
 from converters.open_sizes import lower_open
@@ -76,6 +77,10 @@ def convert(
     labels: str | Path | None = None,
     optimize: bool = False,
     dtype: str = "float32",
+    preprocess: bool = False,
+    mean: str | None = None,
+    scale: float | None = None,
+    flat: bool = False,
     verifiable: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -97,6 +102,11 @@ def convert(
             convolutions and inner products, merge such layers, drop what no output needs.
         dtype: "float32", or "float16" for ONNX files that store weights and compute in half
             precision; their inputs and outputs stay float32.
+        flat: write PyTorch layer by layer, without classes for what repeats.
+        preprocess: embed the order of channels, the mean and the scale into ONNX files, which then
+            take an image of uint8 (N, H, W, C), RGB; see `decaffeinate.image_inputs`.
+        mean: for `preprocess`, instead of the net's.
+        scale: for `preprocess`, instead of the net's.
         verifiable: refuse, before anything is written, a net that `verify` cannot judge.
         progress: told what is being done.
         options: further arguments of `load`.
@@ -104,6 +114,8 @@ def convert(
     Raises:
         DecaffeinateError: see `prototxt.errors`; nothing has been written then.
     """
+    if dtype not in DTYPES:
+        raise UsageError(f'unknown dtype "{dtype}"', expected=" or ".join(DTYPES))
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     use_plugins(loaded.plugins)
     if verifiable and loaded.plugins:
@@ -112,8 +124,12 @@ def convert(
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
     passes = run_passes(graph) if optimize else []
     targets = [to] if isinstance(to, str) else to
+    settings: dict[str, dict[str, Any]] = {
+        "onnx": {"opset": opset, "dtype": dtype, "image": _image(loaded, preprocess, mean, scale)},
+        "pytorch": {"flat": flat},
+    }
     emitters = {
-        target: _emitter(target, graph, stem, _provenance(loaded), opset, dtype)
+        target: _emitter(target, graph, stem, _provenance(loaded), settings.get(target, {}))
         for target in targets
     }
     names = read_class_names(Path(labels), graph) if labels is not None else None
@@ -122,15 +138,35 @@ def convert(
     _spare_own_sources(
         folder / artifact.name for artifacts in planned.values() for artifact in artifacts
     )
+    marks = {
+        "dynamic": sorted(dynamic),
+        "passes": [{"pass": one.name, "changes": list(one.changes)} for one in passes],
+    }
+    manifest, files = _write(loaded, graph, emitters, planned, folder, names, marks, progress)
+    return Conversion(stem, folder, manifest, files, loaded, graph, tuple(passes))
+
+
+def _write(
+    loaded: Loaded,
+    graph: Graph,
+    emitters: Mapping[str, Emitter],
+    planned: Mapping[str, Sequence[Artifact]],
+    folder: Path,
+    class_names: Sequence[str] | None,
+    marks: Mapping[str, Any],
+    progress: Callable[[str], None],
+) -> tuple[Path, tuple[Path, ...]]:
+    """Write the planned files and the manifest, which says `marks` too, all at once; the manifest's
+    path and theirs."""
     files: list[Path] = []
+    written: dict[str, list[dict[str, Any]]] = {}
     # Hashing the weights for the manifest takes longer than writing them, so it goes on beside.
     with Staging(folder) as staging, ThreadPoolExecutor(max_workers=1) as hashing:
         description = hashing.submit(
             describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed
         )
         for emitter in emitters.values():
-            emitter.metadata = lambda: onnx_metadata(description.result(), names)
-        written: dict[str, list[dict[str, Any]]] = {}
+            emitter.metadata = lambda: onnx_metadata(description.result(), class_names)
         for target, artifacts in planned.items():
             for artifact in artifacts:
                 progress(f"writing {artifact.name}")
@@ -140,17 +176,28 @@ def convert(
         content = description.result()
         if loaded.plugins:
             content["plugins"] = [plugin.to_json() for plugin in loaded.plugins]
-        content["dynamic"] = sorted(dynamic)
-        content["passes"] = [{"pass": one.name, "changes": list(one.changes)} for one in passes]
+        content |= marks
+        stem = next(iter(emitters.values())).name
         entries = _kept_targets(folder / f"{stem}.manifest.json", content)
         for target, emitter in emitters.items():
             entries[target] = target_entry(emitter, graph, written[target])
         content["targets"] = {target: entries[target] for target in sorted(entries)}
         manifest = manifest_artifact(stem, content)
         manifest.write(staging.place(manifest.name))
-    return Conversion(
-        stem, folder, folder / manifest.name, tuple(files), loaded, graph, tuple(passes)
-    )
+    return folder / manifest.name, tuple(files)
+
+
+def _image(
+    loaded: Loaded, preprocess: bool, mean: str | None, scale: float | None
+) -> ImageInput | None:
+    """What ONNX files embed of the preprocessing."""
+    if not preprocess:
+        if mean is not None or scale is not None:
+            raise UsageError("a mean or a scale is given without preprocess", expected="both")
+        return None
+    from decaffeinate.image_inputs import image_input_of
+
+    return image_input_of(loaded, mean, scale)
 
 
 def _emitter(
@@ -158,11 +205,8 @@ def _emitter(
     graph: Graph,
     stem: str,
     provenance: Provenance,
-    opset: int | None,
-    dtype: str,
+    settings: Mapping[str, Any],
 ) -> Emitter:
-    if dtype not in DTYPES:
-        raise UsageError(f'unknown dtype "{dtype}"', expected=" or ".join(DTYPES))
     if target not in TARGETS:
         raise UsageError(f'unknown target "{target}"', expected="one of " + ", ".join(TARGETS))
     module, cls = TARGETS[target]
@@ -173,7 +217,6 @@ def _emitter(
             f'writing {target} needs the package "{error.name}"',
             hint=f"pip install 'decaffeinate[{target}]'",
         ) from None
-    settings = {"opset": opset, "dtype": dtype} if target == "onnx" else {}
     return emitter(graph, stem, provenance, **settings)
 
 

@@ -35,6 +35,23 @@ def onnx_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Numbers that ONNX files store and compute in; inputs and outputs stay float32.",
     )
     @click.option(
+        "--preprocess",
+        is_flag=True,
+        help="Embed the order of channels, the mean and the scale into ONNX files: they take an "
+        "RGB image of bytes (N, H, W, 3). Mean and scale are those of the net's transform_param.",
+    )
+    @click.option(
+        "--mean",
+        metavar="B,G,R|FILE",
+        help="For --preprocess, instead of the net's: numbers a channel, or a .binaryproto; 0 is "
+        "none.",
+    )
+    @click.option(
+        "--scale",
+        type=float,
+        help="For --preprocess, instead of the net's: a factor after the mean.",
+    )
+    @click.option(
         "--optimize",
         is_flag=True,
         help="Fold BatchNorm, Scale, Bias and Power into convolutions and inner products, merge "
@@ -47,17 +64,26 @@ def onnx_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-_NEED_ONNX = {"opset": "--opset", "labels": "--labels", "dtype": "--dtype"}
+_NEED_ONNX = {
+    "opset": "--opset",
+    "labels": "--labels",
+    "dtype": "--dtype",
+    "preprocess": "--preprocess",
+}
 
 
 def refuse_without_onnx(given: Mapping[str, object], targets: Sequence[str]) -> None:
-    """Refuse options that no target takes.
+    """Refuse options that have no effect.
 
     Raises:
-        UsageError: one is given, and ONNX is not among the targets.
+        UsageError: one is given, and ONNX is not among the targets; or what belongs to --preprocess
+            is given without it.
     """
     from decaffeinate.several import usage
 
+    for name in ("mean", "scale"):
+        if given.get(name) is not None and not given.get("preprocess"):
+            raise usage(f"--{name} is given without --preprocess", "--preprocess, which it is for")
     for name, option in _NEED_ONNX.items():
-        if given.get(name) not in (None, "float32") and "onnx" not in targets:
+        if given.get(name) not in (None, False, "float32") and "onnx" not in targets:
             raise usage(f"{option} is given, and ONNX is no target", "--to onnx or --to all")

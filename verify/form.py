@@ -14,6 +14,7 @@ from prototxt.net import Blob, Net
 from prototxt.parameters import Parameters
 from verify.compare import impossible
 from verify.fused import ALONE, Fusion, Recomputed, fusion_of, recomputed
+from verify.image_feed import embedded
 from verify.local import Local, judge
 from verify.precision import FLOAT16, FLOAT32, Precision, named, using
 from verify.reference import ByLayer
@@ -111,8 +112,13 @@ def rounded_inputs(
     its file makes of them first changes nothing."""
     if all(_precision(manifest, target) is not FLOAT16 for target in targets):
         return inputs
-    return {name: np.asarray(array, np.float16).astype(np.float32)
-            for name, array in inputs.items()}  # fmt: skip
+    images = [how for target in targets
+              if (how := embedded(manifest["targets"].get(target, {}))) is not None]  # fmt: skip
+    kept = {how["blob"] for how in images}  # what a file makes of an image it rounds itself
+    return {
+        name: array if name in kept else np.asarray(array, np.float16).astype(np.float32)
+        for name, array in inputs.items()
+    }
 
 
 def _stored(net: Net, parameters: Parameters, form: Form) -> ByLayer:
