@@ -9,6 +9,7 @@ from converters.python_source import WIDTH, Call, layout
 from converters.pytorch_file import LOCALS
 from converters.pytorch_tree import Signature, Tree
 from ir import Value
+from ir import ops as o
 
 __all__ = ["BlockVariables", "block_text"]
 
@@ -23,8 +24,10 @@ class BlockVariables:
         for index, (part, label) in enumerate(zip(block.parts, labels(block), strict=True)):
             member = names.members.get(index, "").split(".")[0]
             source = self._texts.get(reads(part)[0]) if len(reads(part)) == 1 else None
-            unary = isinstance(part, Unit) and not part.member and source
-            text = member or (source if unary else "") or label or kind(part)
+            same = bool(reads(part)) and reads(part)[0].shape == part.output.shape
+            follows = same and (not member or isinstance(part.nodes[0].op, o.BatchNorm))
+            keeps = isinstance(part, Unit) and follows and source
+            text = (source if keeps else "") or member or label or kind(part)
             self._texts[part.output] = identifier(str(text), prefix=kind(part))
 
     def name(self, value: Value, new: bool) -> str:

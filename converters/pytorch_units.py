@@ -8,6 +8,7 @@ from collections.abc import Collection, Hashable, Mapping
 from converters.modules import Unit
 from converters.python_source import Call
 from converters.pytorch_state import State
+from converters.pytorch_reshape import ends_in_ones
 from ir import Node, Parameter
 from ir import ops as o
 
@@ -111,5 +112,14 @@ def _key(node: Node, state: State, inplace: bool) -> Hashable:
         state.literals.get(value) if isinstance(value, Parameter) else len(value.shape)
         for value in node.inputs
     )
-    sizes = None if isinstance(node.op, _ANY_SIZE) else [(v.shape, v.dims) for v in node.inputs]
-    return type(node.op), node.op, inputs, inplace, None if sizes is None else tuple(sizes)
+    if _says_no_sizes(node):
+        # A reshape names sizes itself.
+        op = len(node.output.shape) if isinstance(node.op, o.Reshape) else node.op
+        return type(node.op), op, inputs, inplace
+    return node.op, inputs, inplace, tuple((v.shape, v.dims) for v in node.inputs)
+
+
+def _says_no_sizes(node: Node) -> bool:
+    """Whether the text of a call is the same at all sizes."""
+    rows = isinstance(node.op, o.Flatten) and node.op.axis == 1 and len(node.inputs[0].shape) > 1
+    return rows or isinstance(node.op, _ANY_SIZE) or ends_in_ones(node)

@@ -51,6 +51,11 @@ __all__ = ["convert"]
     is_flag=True,
     help="Verify the written files; exit with 1 if they differ.",
 )
+@click.option(
+    "--flat",
+    is_flag=True,
+    help="Write PyTorch layer by layer, without classes for what repeats.",
+)
 @dynamic_option
 @tolerance_options
 @net_options
@@ -98,6 +103,8 @@ def convert(
         raise usage("a tolerance is given without --verify", "--verify, which it is for")
     Tolerance.of(**tolerance)
     refuse_without_onnx({"opset": opset, **options}, wanted)
+    if options["flat"] and "pytorch" not in wanted:
+        raise usage("--flat is given, and PyTorch is no target", "--to pytorch or --to all")
     gathered = gather(nets)
     if gathered.several:
         refuse_for_several({"--name": name})

@@ -11,12 +11,13 @@ from string import ascii_uppercase
 from converters.modules.parts import Block, Instance, Part, Unit, dimension
 from converters.modules.wiring import wires
 from converters.python_names import Identifiers, class_name, identifier
+from ir import Parameter
 from ir import ops as o
 
 __all__ = ["argument_names", "class_names", "instance_text", "labels", "member_names", "scope"]
 
 _GENERIC_WORDS = """
-    add batch blob block bn bnorm branch concat conv convolution deconv dense downsample dw elt
+    add batch blk blob block bn bnorm branch concat conv convolution deconv dense downsample dw elt
     eltwise expand fc feat feature features group inner ip layer loss main module net norm op out
     output param part path pool pooling prelu proj reduce relu res residual scale sep side skip
     split stage stem step sum tower unit
@@ -91,11 +92,17 @@ def _prefix(names: Sequence[str]) -> str:
 
 def instance_text(one: Instance) -> str:
     """What an instance is called after its layers: "fire2", "res2a"."""
-    for parts in (one.present, [part for part in one.present if part.member]):
+    members = [part for part in one.present if part.member]
+    stored = [part for part in members if _has_parameters(part)]
+    for parts in (one.present, members, stored):
         text = _prefix([part.layer for part in parts])
         if re.search(r"[A-Za-z0-9]", text):
-            return text
+            return text.strip("_/-. ")
     return one.layer
+
+
+def _has_parameters(part: Part) -> bool:
+    return isinstance(part, Instance) or any(isinstance(v, Parameter) for v in part.inputs)
 
 
 def labels(block: Block) -> list[str]:
@@ -127,7 +134,7 @@ def member_names(block: Block, reserved: Sequence[str]) -> dict[int, str]:
         text = texts[index]
         alike = sum((texts[i], not text and kind(block.parts[i])) == (text, not text and word)
                     for i in members)  # fmt: skip
-        base = identifier(text, prefix=word) if text else word
+        base = identifier(text, prefix="conv" if word == "bn" else word) if text else word
         number = sum(1 for i in found if (texts[i] or kind(block.parts[i])) == (text or word)) + 1
         found[index] = names.new(f"{base}{number}" if alike > 1 else base)
     return found
@@ -211,7 +218,9 @@ def argument_names(
     wanted: dict[str, str] = {}
     for key, role in roles.items():
         if role == "channels":
-            wanted[key] = "mid_channels" if len(unnamed) == 1 else _made_by(block, key, members)
+            name = _made_by(block, key, members)
+            plain = len(unnamed) == 1 or name in _KINDS.values()
+            wanted[key] = "mid_channels" if plain else name
         elif role in wanted.values():
             wanted[key] = f"{members[block.arguments[key][1][0][0]]}_{role}"
         else:
