@@ -7,11 +7,16 @@ import json
 import sys
 from pathlib import Path
 
-from bench import large, parse, startup
+from bench import emitted, large, parse, startup
 from bench.measure import BenchError, machine, python_environment
 from bench.result import show
 
-BENCHMARKS = {"startup": startup.measure, "parse": parse.measure, "large": large.measure}
+BENCHMARKS = {
+    "startup": startup.measure,
+    "parse": parse.measure,
+    "large": large.measure,
+    "emitted": emitted.measure,
+}
 
 
 def main() -> int:
@@ -19,7 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=BENCHMARKS, help="one benchmark; default: all")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--runs", type=int, help="runs of each command; default: 21, of large 5")
+    parser.add_argument(
+        "--runs", type=int, help="runs of each command; default: 21, of large 5, of emitted 41"
+    )
     parser.add_argument("--folder", type=Path, help="where temporary files go; large needs 2.2 GB")
     arguments = parser.parse_args()
     facts = machine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -139,6 +140,23 @@ def alternate(
             if round_:
                 found[name].append(usage)
     return {name: Series(tuple(usages)) for name, usages in found.items()}
+
+
+def in_turn(functions: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Seconds of CPU time that functions take in this process, run in turn, A B A B ...
+
+    On one thread that is the time they take, but for what other work on the machine takes of it.  A
+    first round is not counted.
+    """
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for round_ in range(runs + 1):
+        for name, function in functions.items():
+            gc.collect()
+            start = time.process_time()
+            function()
+            if round_:
+                found[name].append(time.process_time() - start)
+    return found
 
 
 class _AnonymousPeak:

@@ -6,16 +6,14 @@ shapes, no graph.  Run as `python -m bench.parse RUNS`, a process of its own, it
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
-from bench.measure import measured
-from bench.resnet152 import LAYERS, PARAMETERS, definition
+from bench.measure import in_turn, measured
+from bench.resnet import LAYERS, PARAMETERS, definition
 from bench.result import Figure
 
 RUNS = 21
@@ -35,7 +33,7 @@ def measure(environment: Mapping[str, str], runs: int | None, folder: Path | Non
 
 
 def main() -> None:
-    """Measure in turn, A B A B ..., after a round that is not counted."""
+    """Measure and print."""
     import numpy as np
     from google.protobuf import text_format
 
@@ -61,22 +59,14 @@ def main() -> None:
         found = parse_net(text)
         lower(found, infer_shapes(found), parameters)
 
-    measured_functions: dict[str, Callable[[], object]] = {
+    functions: dict[str, Callable[[], object]] = {
         "protobuf": lambda: text_format.Parse(text, caffe_pb2.NetParameter()),
         "text to graph": whole,
         "text to net": lambda: parse_net(text),
         "net to shapes": lambda: infer_shapes(net),
         "shapes to graph": lambda: lower(net, shapes, parameters),
     }
-    found: dict[str, list[float]] = {name: [] for name in measured_functions}
-    for round_ in range(int(sys.argv[1]) + 1):
-        for name, function in measured_functions.items():
-            gc.collect()
-            start = time.perf_counter()
-            function()
-            if round_:
-                found[name].append(time.perf_counter() - start)
-    print(json.dumps(found))
+    print(json.dumps(in_turn(functions, int(sys.argv[1]))))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def blobs(file: memoryview) -> Iterator[Blob]:
         (name,) = _of(layer, _NAME)
         for index, blob in enumerate(_of(layer, _BLOB)):
             (values,), (shape,) = _of(blob, _DATA), _of(blob, _SHAPE)
-            sizes = tuple(_numbers(*_of(shape, _DIM)))
+            sizes = tuple(size for dims in _of(shape, _DIM) for size in _numbers(dims))
             yield Blob(f"{bytes(name).decode()}.{index}", sizes, values)
 
 

@@ -1,36 +1,51 @@
-"""ResNet-152 (He et al. 2015, table 1): the text of a deploy prototxt as its authors wrote it."""
+"""ResNet (He et al. 2015, table 1): the text of a deploy prototxt as its authors wrote it.
+
+Run as `python -m bench.resnet FOLDER`, it writes ResNet-50 with seeded weights.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from prototxt.load import parse_net
+from prototxt.shapes import infer_shapes
+from prototxt.weights import LayerWeights, write_caffemodel
 
 LAYERS = 671
-"""An input; 155 convolutions (152 less the inner product, and 4 projections), each with BatchNorm
-and Scale; 151 ReLU; 50 sums; 2 poolings, the inner product and the softmax."""
+"""Of ResNet-152: an input; 155 convolutions (152 less the inner product, and 4 projections), each
+with BatchNorm and Scale; 151 ReLU; 50 sums; 2 poolings, the inner product and the softmax."""
 PARAMETERS = 60_344_387
-"""Published: 60,192,808 that train; and mean, variance and factor of 155 BatchNorm layers of 75,712
-channels in all."""
+"""Of ResNet-152; published: 60,192,808 that train; and mean, variance and factor of 155 BatchNorm
+layers of 75,712 channels in all."""
 
-_STAGES = ((64, 3), (128, 8), (256, 36), (512, 3))
-"""Channels of the first two convolutions of a block, and the number of blocks."""
+_CHANNELS = (64, 128, 256, 512)
+"""By stage, of the first two convolutions of a block."""
+_BLOCKS = {50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}
+"""By depth and stage, the number of blocks."""
 
 
-def definition() -> str:
+def definition(depth: int = 152) -> str:
     """The net's text: layers as the authors' converter printed them, a setting a line."""
-    return "\n".join(_layers()) + "\n"
+    return "\n".join(_layers(depth)) + "\n"
 
 
-def _layers() -> Iterator[str]:
-    yield 'name: "ResNet-152"'
+def _layers(depth: int) -> Iterator[str]:
+    yield f'name: "ResNet-{depth}"'
     yield 'input: "data"\ninput_dim: 1\ninput_dim: 3\ninput_dim: 224\ninput_dim: 224\n'
     yield from _convolution("conv1", "bn_conv1", "scale_conv1", "data", 64, 7, 3, 2)
     yield _layer("conv1_relu", "ReLU", ["conv1"], "conv1")
     yield _layer("pool1", "Pooling", ["conv1"], "pool1", "pooling_param",
                  ("kernel_size: 3", "stride: 2", "pool: MAX"))  # fmt: skip
     bottom = "pool1"
-    for stage, (channels, count) in enumerate(_STAGES, 2):
+    stages = zip(_CHANNELS, _BLOCKS[depth], strict=True)
+    for stage, (channels, count) in enumerate(stages, 2):
         for index in range(count):
-            name = f"{stage}{'abc'[index] if count == 3 else f'b{index}' if index else 'a'}"
+            name = f"{stage}{chr(ord('a') + index) if count < 7 else f'b{index}' if index else 'a'}"
             stride = 2 if index == 0 and stage > 2 else 1
             yield from _block(name, bottom, channels, stride, projected=index == 0)
             bottom = f"res{name}"
@@ -89,3 +104,32 @@ def _layer(
     if message:
         lines += [f"\t{message} {{", *(f"\t\t{setting}" for setting in settings), "\t}"]
     return "\n".join([*lines, "}\n"])
+
+
+def write(folder: Path, depth: int) -> None:
+    """Write the definition and seeded weights with which values keep their size."""
+    text = definition(depth)
+    net = parse_net(text)
+    shapes = infer_shapes(net)
+    draw = np.random.default_rng(0)
+    layers = []
+    for layer in net:
+        blobs = [param.shape for param in shapes.params[layer.index]]
+        if layer.type == "BatchNorm":
+            mean, variance = draw.normal(0, 0.1, blobs[0]), draw.uniform(0.5, 1.5, blobs[1])
+            values = [mean, variance, np.ones(blobs[2])]
+        elif layer.type == "Scale":
+            last = layer.name.endswith("2c")  # of a block, whose sum is to stay small
+            values = [draw.uniform(0.1, 0.2, blobs[0]) * (1 if last else 6), np.zeros(blobs[1])]
+        else:
+            values = [draw.normal(0, (2 / prod(shape[1:])) ** 0.5, shape) for shape in blobs[:1]]
+            values += [np.zeros(shape) for shape in blobs[1:]]
+        if blobs:
+            arrays = tuple(value.astype(np.float32) for value in values)
+            layers.append(LayerWeights(layer.name, layer.type, arrays))
+    (folder / f"resnet{depth}.prototxt").write_text(text, encoding="utf-8")
+    write_caffemodel(folder / f"resnet{depth}.caffemodel", f"ResNet-{depth}", layers)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), 50)
