@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.emitter import Artifact, Provenance
 from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
-from converters.onnx_file import records_of, write_model
+from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
 from converters.onnx_shapes import ShapeEmitter
@@ -275,7 +275,8 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
 
             def write_data(file: Output) -> None:
                 for _, array in records:
-                    file.write(bytes_of(array))
+                    if is_large(array):
+                        file.write(bytes_of(array))
 
             artifacts.append(Artifact(data_name, write_data))
         return artifacts
