@@ -51,7 +51,7 @@ class Source:
 
     def text(self) -> str:
         """The whole file."""
-        body = "\n".join([*self.forward, *self.classes])
+        body = "\n".join([*self.init, *self.forward, *self.classes])
         called = set(_CALLED.findall(body))
         functions = [text for name, text in FUNCTIONS.items() if name in called]
         parts = [self._head(body + "".join(functions)), *self._output_class(), *functions]

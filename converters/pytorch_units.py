@@ -7,8 +7,8 @@ from collections.abc import Collection, Hashable, Mapping
 
 from converters.modules import Unit
 from converters.python_source import Call
-from converters.pytorch_state import State
 from converters.pytorch_reshape import ends_in_ones
+from converters.pytorch_state import State
 from ir import Node, Parameter
 from ir import ops as o
 

@@ -241,5 +241,5 @@ def _expressions(forward: ast.FunctionDef) -> list[ast.expr]:
 
 
 def _is_emitted(module: Any) -> bool:
-    """Whether a module is of the file, whose own expressions are recorded."""
-    return type(module).__module__ == _MODULE
+    """Whether a module's `forward` is the file's, in which expressions are recorded."""
+    return str(type(module).forward.__module__) == _MODULE
