@@ -35,7 +35,7 @@ SIZE = 64
 def reader(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name in MISSING:
-        pytest.skip(MISSING[name])
+        pytest.skip(f"{MISSING[name]}: tox -e onnx-readers has it")
     return name
 
 
@@ -126,7 +126,7 @@ def test_images_of_bytes(reader: str, half: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("apart", [False, True], ids=["one file", "external data"])
 def test_netron_shows_the_net(id_: str, apart: bool, tmp_path: Path) -> None:
     if "netron" in MISSING:
-        pytest.skip(MISSING["netron"])
+        pytest.skip(f"{MISSING['netron']}: tox -e onnx-readers has it")
     graph = lower(*Case(id_).load())
     source = Provenance("decaffeinate 1", "the net", "the weights")
     past = {"external_past": 1000} if apart else {}
