@@ -5,10 +5,9 @@ layers that a file computes as one: a product (Convolution, Deconvolution, Inner
 scales and shifts its channels (BatchNorm, Scale, Bias, Power), or several of the latter.  This
 follows from the net alone; a manifest that lacks any other blob has lost it.
 
-The end of a chain is judged by `bounded_group`, from what the chain reads.  That bound covers the
-file's own way: it is the bound of one open sum, each of whose terms meets a rounding for every
-factor and every term of the chain.  In the file the factors are one number, rounded once with the
-weight, and the terms one number, rounded once with the bias; no more roundings than before.
+The end of a chain is judged from what the chain reads, by `bounded_group`, which covers who
+computes layer by layer, and by `fused_bound`, which covers who multiplies out: what cancels within
+the chain then cancels between greater numbers.
 """
 
 from __future__ import annotations
@@ -23,8 +22,19 @@ from numpy.typing import NDArray
 from prototxt.errors import FileError
 from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
+from verify.precision import current
+from verify.reference import ByLayer, with_phase
+from verify.reference.registry import FUNCTIONS
 
-__all__ = ["ALONE", "AS_THEY_ARE", "Fusion", "Recomputed", "fusion_of", "recomputed"]
+__all__ = [
+    "ALONE",
+    "AS_THEY_ARE",
+    "Fusion",
+    "Recomputed",
+    "fused_bound",
+    "fusion_of",
+    "recomputed",
+]
 
 Wide = NDArray[np.float64]
 Key = tuple[int, int]
@@ -132,6 +142,36 @@ def _chain(net: Net, last: Layer, missing: frozenset[Blob]) -> tuple[Layer, ...]
     return tuple(group) if fits and first.type in _PRODUCTS | _AFFINE else None
 
 
+def fused_bound(group: Sequence[Layer], phase: str, x: NDArray[Any], parameters: ByLayer) -> Wide:
+    """What a chain that is multiplied out may be off by at its end, (a W) x + (a b + shift).
+
+    gamma(n + 3) of the magnitudes' sum, for a product's n terms with its bias: the product itself,
+    a rounding of each weight, one of each bias, and the last addition.  Each BatchNorm adds the
+    three of its statistics, which are divided by the scale factor in float32: one in the factor,
+    whose relative error is half the variance's, and two in the mean.
+
+    Args:
+        group: the chain.
+        phase: the net's phase.
+        x: what it reads.
+        parameters: by layer.
+    """
+    product = group[0] if group[0].type in _PRODUCTS else None
+    affine = _Affine(np.ones(()), np.zeros(()), np.zeros(()))
+    for layer in group[1:] if product else group:
+        _take(affine, layer, parameters)
+    mass, terms = np.abs(np.asarray(x, np.float64)), 0
+    if product is not None:
+        given = tuple(np.abs(np.asarray(array, np.float64)) for array in parameters[product.index])
+        (mass,) = FUNCTIONS[product.type](with_phase(product, phase), [mass], given)
+        terms = given[0].size // min(given[0].shape[:2] or (1,)) + 1
+    spread = (-1, *[1] * (mass.ndim - 2))
+    a, b = (np.abs(part).reshape(spread if part.shape else ()) for part in (affine.a, affine.mass))
+    roundings = terms + 3 + 3 * sum(layer.type == "BatchNorm" for layer in group)
+    bound: Wide = current().gamma(roundings) * (mass * a + b + roundings * current().floor)
+    return bound
+
+
 @dataclass(frozen=True)
 class Recomputed:
     """Parameters of fused layers: what those that are still stored hold now, each with what it may
@@ -183,7 +223,7 @@ class _Affine:
         self.mass = self.mass * np.abs(a) + np.abs(b)
 
 
-def _group_values(parameters: Parameters, group: Sequence[Layer]) -> dict[Key, tuple[Wide, Wide]]:
+def _group_values(parameters: ByLayer, group: Sequence[Layer]) -> dict[Key, tuple[Wide, Wide]]:
     """By key the exact values of what a group stores, with the doubt of float64."""
     product = group[0] if group[0].type in _PRODUCTS else None
     affine = _Affine(np.ones(()), np.zeros(()), np.zeros(()))
@@ -203,7 +243,7 @@ def _group_values(parameters: Parameters, group: Sequence[Layer]) -> dict[Key, t
     return found
 
 
-def _merged(affine: _Affine, parameters: Parameters) -> dict[Key, tuple[Wide, Wide]]:
+def _merged(affine: _Affine, parameters: ByLayer) -> dict[Key, tuple[Wide, Wide]]:
     """A factor and a term a channel; nothing is stored where both are single numbers."""
     channels = max(affine.a.size, affine.b.size)
     factor, term = (_home(keys, parameters, channels) for keys in (affine.factors, affine.terms))
@@ -213,13 +253,13 @@ def _merged(affine: _Affine, parameters: Parameters) -> dict[Key, tuple[Wide, Wi
     return {factor: (a, _FLOAT64 * np.abs(a)), term: (b, _FLOAT64 * mass)}
 
 
-def _home(keys: Sequence[Key], parameters: Parameters, channels: int) -> Key | None:
+def _home(keys: Sequence[Key], parameters: ByLayer, channels: int) -> Key | None:
     """The last of some parameters that has a number a channel."""
     sizes = [(key, np.size(parameters[key[0]][key[1]])) for key in keys]
     return next((key for key, size in reversed(sizes) if size == channels), None)
 
 
-def _take(affine: _Affine, layer: Layer, parameters: Parameters) -> None:
+def _take(affine: _Affine, layer: Layer, parameters: ByLayer) -> None:
     """One more layer that scales and shifts."""
     index = layer.index
     own = [np.asarray(p, np.float32).reshape(-1) for p in parameters[index]]

@@ -17,7 +17,7 @@ from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.discrete import discrete_blobs, is_exact, settled
-from verify.fused import ALONE, Fusion
+from verify.fused import ALONE, Fusion, fused_bound
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
 from verify.rounding import bounded, bounded_group
@@ -230,8 +230,9 @@ def expected_of_group(
     if tolerance.derived:
         try:
             given = dict(zip(layers[0].bottoms, inputs, strict=True))
-            bounds = bounded_group(layers, phase, given, parameters)
-            return [(*bounds[top], "local") for top in last.tops], None
+            exact, bound = bounded_group(layers, phase, given, parameters)[last.tops[0]]
+            multiplied_out = fused_bound(layers, phase, inputs[0], parameters)
+            return [(exact, np.maximum(bound, multiplied_out), "local")], None
         except FAILURES as error:  # what fails without bounds as well, does so again below
             what = error.what if isinstance(error, DecaffeinateError) else str(error)
             note = f'layer "{last.name}" is judged by 1e-4 of its blobs\' scale: {what}'

@@ -4,6 +4,7 @@ are not; what passes did to parameters is worked out anew."""
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from tests.converters.test_lowering import LOWERED
 from tests.frameworks import require
 from tests.golden_cases import CASES as GOLDENS
 from tests.golden_cases import Case, case_id
+from tests.nets.drawn import drawn
 from tests.passes_cases import CASES, loaded
+from tests.random_settings import input_layer
 from tests.verify.test_harness import change_weight, edit
 
 require("onnx")
@@ -182,3 +185,61 @@ def test_open_sizes_stay_open(tmp_path: Path) -> None:
     report = decaffeinate.verify(source, backends=["onnx"], manifest=done.manifest)
     assert len(report.results) == 3
     assert report.passed
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_chains(seed: int, tmp_path: Path) -> None:
+    """Products and chains of all kinds, in place or not, some read by others: what is fused passes,
+    and a wrong value in it does not."""
+    net, shapes, parameters = drawn(random_chains(seed), seed)
+    source = decaffeinate.Loaded(net, shapes, parameters, None, seed)
+    done = decaffeinate.convert(source, to="onnx", output=tmp_path, optimize=True)
+    result, _ = judged(done)
+    assert result.passed, (result.problem, random_chains(seed))
+    changed = [entry["name"] for entry in
+               json.loads(done.manifest.read_text())["targets"]["onnx"]["parameters"]
+               if entry["change"]]  # fmt: skip
+    if changed:
+        edit(done, change_weight(changed[seed % len(changed)], lambda array: array * 1.01))
+        assert not judged(done)[0].passed
+
+
+def random_chains(seed: int) -> str:
+    """A net of products and poolings, each with layers that scale and shift behind it."""
+    chance = random.Random(f"chains {seed}")
+    text = input_layer("data", (2, 4, 6, 5))
+    blob = "data"
+    for number in range(chance.randint(1, 3)):
+        name = f"p{number}"
+        kind = chance.choice(["Convolution", "Convolution", "Deconvolution", "Pooling"])
+        bias = chance.choice(["true", "false"])
+        settings = "pooling_param { kernel_size: 2 }"
+        if kind != "Pooling":
+            settings = (
+                f"convolution_param {{ num_output: 6 kernel_size: 2 bias_term: {bias} "
+                f"group: {chance.choice([1, 2])} weight_filler {{ type: 'xavier' }} }}"
+            )
+        text += _chained(name, kind, blob, name, settings)
+        blob = name
+        for step in range(chance.randint(0, 4)):
+            kind = chance.choice(["BatchNorm", "Scale", "Bias", "Power"])
+            settings = {
+                "BatchNorm": "",
+                "Scale": f"scale_param {{ bias_term: {chance.choice(['true', 'false'])} "
+                         f"num_axes: {chance.choice([0, 1, 1])} }}",
+                "Bias": "bias_param { filler { type: 'gaussian' } }",
+                "Power": f"power_param {{ scale: {chance.choice([1, -2, 0.3])} "
+                         f"shift: {chance.choice([0, 1.7])} }}",
+            }[kind]  # fmt: skip
+            top = blob if chance.random() < 0.5 else f"{name}s{step}"
+            text += _chained(f"{name}{kind}{step}", kind, blob, top, settings)
+            if top != blob and chance.random() < 0.2:  # what is read elsewhere stays
+                text += _chained(f"{name}aside{step}", "TanH", blob, f"{name}a{step}", "")
+            blob = top
+        text += _chained(f"{name}relu", "ReLU", blob, f"{name}r", "")
+        blob = f"{name}r"
+    return text
+
+
+def _chained(name: str, kind: str, bottom: str, top: str, settings: str) -> str:
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{top}" {settings} }}\n'
