@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import platform
 import shutil
@@ -17,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bench.result import Figure
 
@@ -106,6 +109,19 @@ def run(command: Command, environment: Mapping[str, str], sample_memory: bool = 
     )
 
 
+def measured(command: Command, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a program of this folder found that measures itself, and prints that as JSON.
+
+    Raises:
+        BenchError: it failed.
+    """
+    done = subprocess.run(command, env=dict(environment), stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise BenchError(f"exit code {done.returncode}: {' '.join(command)}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def alternate(
     commands: Mapping[str, Command],
     environment: Mapping[str, str],
@@ -124,6 +140,23 @@ def alternate(
             if round_:
                 found[name].append(usage)
     return {name: Series(tuple(usages)) for name, usages in found.items()}
+
+
+def in_turn(functions: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Seconds of CPU time that functions take in this process, run in turn, A B A B ...
+
+    On one thread that is the time they take, but for what other work on the machine takes of it.  A
+    first round is not counted.
+    """
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for round_ in range(runs + 1):
+        for name, function in functions.items():
+            gc.collect()
+            start = time.process_time()
+            function()
+            if round_:
+                found[name].append(time.process_time() - start)
+    return found
 
 
 class _AnonymousPeak:

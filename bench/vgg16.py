@@ -100,6 +100,17 @@ class SeededLayers(Sequence[LayerWeights]):
         return LayerWeights(name, kind, (weight, np.zeros(shape[0], np.float32)))
 
 
+def write_one_layer(folder: Path) -> tuple[Path, Path]:
+    """Write a net that has next to nothing to convert; the paths of definition and weights."""
+    net, weights = paths(folder, "one")
+    data = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 1] } } }'
+    settings = "inner_product_param { num_output: 1 }"
+    net.write_text(f"{data}\n{_layer('fc', 'InnerProduct', 'data', 'fc', settings)}\n")
+    values = (np.ones((1, 1), np.float32), np.zeros(1, np.float32))
+    write_caffemodel(weights, "One", [LayerWeights("fc", "InnerProduct", values)])
+    return net, weights
+
+
 def write(folder: Path) -> tuple[Path, Path]:
     """Write the definition and the weights; their paths."""
     total = sum(prod(shape) + shape[0] for _, _, shape in shapes())
@@ -110,10 +121,11 @@ def write(folder: Path) -> tuple[Path, Path]:
     return net, weights
 
 
-def paths(folder: Path) -> tuple[Path, Path]:
-    """Where `write` puts the definition and the weights."""
-    return folder / "vgg16.prototxt", folder / "vgg16.caffemodel"
+def paths(folder: Path, stem: str = "vgg16") -> tuple[Path, Path]:
+    """Where a net's definition and weights are put."""
+    return folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
 
 
 if __name__ == "__main__":
     write(Path(sys.argv[1]))
+    write_one_layer(Path(sys.argv[1]))

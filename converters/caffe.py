@@ -36,7 +36,7 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
         UnsupportedError: layers that cannot be lowered, all of them in one error.
     """
     _refuse_unknown(net)
-    graph = Graph(net.name)
+    graph = Graph(net.name, layer_types=_layer_types(net))
     storage = _Storage()
     stored = _stored(net, shapes, parameters)
     readers = Counter(parameters.owners.values())
@@ -138,6 +138,14 @@ class _Storage:
         self._groups.update(dict.fromkeys(others, group))
 
 
+def _layer_types(net: Net) -> dict[str, str | None]:
+    """By the name of a layer its type; None where layers of that name differ."""
+    found: dict[str, set[str]] = {}
+    for layer in net:
+        found.setdefault(layer.name, set()).add(layer.type)
+    return {name: min(types) if len(types) == 1 else None for name, types in found.items()}
+
+
 def _phase(net: Net, layer: Layer) -> str:
     """A layer takes the net's phase unless it states its own."""
     if not layer.message.HasField("phase"):
@@ -205,6 +213,7 @@ def _name_blobs(graph: Graph, net: Net, values: dict[Blob, Value]) -> None:
     rest."""
     graph.versions = {(blob.name, blob.version): value for blob, value in values.items()}
     graph.blobs = {name: values[blob] for name, blob in net.finals.items()}
+    graph.last_versions = {name: blob.version for name, blob in net.finals.items()}
     taken = {value.name for value in graph.inputs}
     names: dict[Value, str] = {value: value.name for value in graph.inputs}
 

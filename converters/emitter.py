@@ -4,13 +4,14 @@ write."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from converters.output_file import HashedFile, Output
 from ir import Graph, Node, Op, Parameter, Value
 from prototxt.errors import UnsupportedError
 
@@ -29,10 +30,20 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file to write: its name, and a function that writes it at a path."""
+    """A file to write: its name, and a function that writes its content."""
 
     name: str
-    write: Callable[[Path], None]
+    content: Callable[[Output], object]
+
+    def write(self, path: Path) -> dict[str, Any]:
+        """Write the file at a path; its entry in a manifest: name, size in bytes and SHA-256.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with HashedFile(path) as file:
+            self.content(file)
+        return file.entry(self.name)
 
 
 def method_name(op: type[Op]) -> str:
@@ -58,9 +69,18 @@ class Emitter:
         self.provenance = provenance
         self.values: dict[Value, str] = {}
         self.parameters: dict[Parameter, str] = {}
+        self.shapes: dict[Parameter, tuple[int, ...]] = {}
+        """Shapes in which parameters are stored, where these are not their own."""
         self.constants: dict[str, NDArray[Any]] = {}
+        self.stored_as: str | None = None
+        """What is done to every parameter as it is stored, in the manifest's words."""
+        self.fed_as: dict[Value, str] = {}
+        """Inputs of the files that are not called, or are not, what the graph's inputs are."""
         self.options: dict[str, object] = {}
         """Settings of this target, for the manifest."""
+        self.metadata: Callable[[], Mapping[str, str]] = dict
+        """Text by key for files that take it; asked for as a file is written, since hashes of the
+        source are among it."""
 
     @classmethod
     def emits(cls, op: type[Op]) -> bool:
@@ -81,9 +101,17 @@ class Emitter:
                 details=[f'layer "{node.layer}": {type(node.op).__name__}' for node in lacking],
             )
         self.begin()
-        for node in self.graph.nodes:
-            getattr(self, method_name(type(node.op)))(node, node.op)
+        self.walk()
         return self.finish()
+
+    def walk(self) -> None:
+        """Emit every node, in the graph's order."""
+        for node in self.graph.nodes:
+            self.emit_node(node)
+
+    def emit_node(self, node: Node) -> None:
+        """Emit one node by the method of its op."""
+        getattr(self, method_name(type(node.op)))(node, node.op)
 
     def begin(self) -> None:
         """Prepare: name inputs and parameters."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from converters.emitter import Provenance
-from converters.gluon_calls import expression, literal
+from converters.gluon_calls import activation, expression, literal
 from converters.gluon_layers import layers_of
 from converters.mxnet_fusion import keeps_values
 from converters.mxnet_symbol import SELECTION, VARIABLE, Symbol
@@ -162,7 +162,7 @@ class GluonSource:
             made, reads = self._expression(symbol), symbol.inputs
             if symbol in merged:
                 inner = merged[symbol]
-                made, reads = Call("F.relu", (self._expression(inner),)), inner.inputs
+                made, reads = activation(symbol, self._expression(inner)), inner.inputs
             comment = _comment(symbol, reads)
             lines += statement(indent, self.locals[symbol], made, comment=comment)
         return [*lines, *self._return(indent)]
@@ -200,7 +200,7 @@ class GluonSource:
             inner = symbol.inputs[0] if symbol.inputs else symbol
             if symbol.op != "Activation" or inner.op == VARIABLE or self.uses[inner] > 1:
                 continue
-            line = f"{self.locals[symbol]} = F.relu({self._expression(inner)})"
+            line = f"{self.locals[symbol]} = {activation(symbol, self._expression(inner))}"
             if inner not in found and len(line) + 8 <= WIDTH:
                 found[symbol] = inner
         return found

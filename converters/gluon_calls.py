@@ -8,7 +8,7 @@ from math import frexp
 from converters.mxnet_symbol import PowerOfTwo, Setting, Symbol
 from converters.python_source import Call, Expression, number
 
-__all__ = ["expression", "literal"]
+__all__ = ["activation", "expression", "literal"]
 
 _SCALAR = {
     "_plus_scalar": "+",
@@ -58,6 +58,11 @@ def _same_shape(symbol: Symbol) -> bool:
     return None not in values and len({value.dims or value.shape for value in values if value}) == 1
 
 
+def activation(symbol: Symbol, argument: Expression) -> Call:
+    """The call of Activation; with F.relu, which oneDNN has not, layouts would go to and fro."""
+    return Call("F.Activation", (argument, literal(str(symbol.settings["act_type"]))))
+
+
 def expression(symbol: Symbol, arguments: Sequence[str], infix: bool = True) -> Expression:
     """The call of a symbol's operator on arguments that are names.
 
@@ -65,7 +70,7 @@ def expression(symbol: Symbol, arguments: Sequence[str], infix: bool = True) -> 
     """
     settings = symbol.settings
     if symbol.op == "Activation":
-        return Call(f"F.{settings['act_type']}", tuple(arguments))
+        return activation(symbol, *arguments)
     if "scalar" in settings:
         scalar = _source(settings["scalar"])
         if symbol.op in _SCALAR_CALL:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,39 @@ from prototxt.files import name_of
 from prototxt.net import Net
 from prototxt.parameters import Parameters
 
-__all__ = ["FORMAT", "describe", "file_entry", "manifest_artifact", "target_entry"]
+__all__ = [
+    "FORMAT",
+    "INPUT_CONTRACT",
+    "describe",
+    "file_entry",
+    "manifest_artifact",
+    "target_entry",
+]
 
-_INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
+INPUT_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
 FORMAT = 1
 """Number of the manifest's format; a change that breaks readers raises it."""
-_BLOCK = 1 << 18  # bytes read at a time: few enough for the processor's cache
+_BLOCK = 1 << 20  # bytes hashed at a time
 
 
-def file_entry(path: Path, name: str | None = None) -> dict[str, Any]:
-    """Name, size in bytes and sha256 of a file; `name` where it lies under a temporary one."""
+def file_entry(path: Path, content: mmap.mmap | bytes | None = None) -> dict[str, Any]:
+    """Name, size in bytes and sha256 of a file; `content` is all of it, if that is at hand."""
     digest = hashlib.sha256()
-    block = memoryview(bytearray(_BLOCK))
+    size = 0
+    for block in _blocks(path, content):
+        digest.update(block)
+        size += len(block)
+    return {"name": name_of(path), "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _blocks(path: Path, content: mmap.mmap | bytes | None) -> Iterator[bytes | memoryview]:
+    if content is not None:
+        whole = memoryview(content)
+        yield from (whole[start : start + _BLOCK] for start in range(0, len(whole), _BLOCK))
+        return
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(block):
-            digest.update(block[:count])
-    return {
-        "name": name or name_of(path),
-        "bytes": path.stat().st_size,
-        "sha256": digest.hexdigest(),
-    }
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def describe(
@@ -49,7 +63,7 @@ def describe(
 ) -> dict[str, Any]:
     """The part of the manifest that all targets share."""
     source: dict[str, Any] = {"drawn": parameters.drawn}
-    source |= {"seed": seed} if weights is None else file_entry(weights)
+    source |= {"seed": seed} if weights is None else file_entry(weights, parameters.content)
     path = Path(net.path)
     return {
         "format": FORMAT,
@@ -64,7 +78,7 @@ def describe(
         "weights": source,
         "inputs": [_input(value) for value in graph.inputs],
         "outputs": _outputs(graph),
-        "input_contract": _INPUT_CONTRACT,
+        "input_contract": INPUT_CONTRACT,
         "preprocessing": [described(entry) for entry in net.preprocessing],
         "folded": _folded(graph),
     }
@@ -109,17 +123,21 @@ def _folded(graph: Graph) -> list[dict[str, Any]]:
     ]
 
 
-def target_entry(emitter: Emitter, graph: Graph, files: Mapping[str, Path]) -> dict[str, Any]:
-    """The part of the manifest on one target, once its files are written; `files` by their final
-    names."""
-    keys = BlobKeys(graph.blobs)
-    last: dict[str, int] = {}
+def target_entry(
+    emitter: Emitter, graph: Graph, files: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The part of the manifest on one target, once its files are written; `files` are their
+    entries."""
+    last = dict(graph.last_versions)
     for name, k in graph.versions:
         last[name] = max(k, last.get(name, k))
+    keys = BlobKeys(last)
     return {
         "options": emitter.options,
-        "files": [file_entry(path, name) for name, path in files.items()],
-        "inputs": {value.name: emitter.values[value] for value in graph.inputs},
+        "files": list(files),
+        "inputs": {
+            value.name: emitter.fed_as.get(value, emitter.values[value]) for value in graph.inputs
+        },
         "outputs": [output["blob"] for output in _outputs(graph)],
         "blobs": {
             keys.key(name, k, last[name]): emitter.values[value]
@@ -146,16 +164,12 @@ def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
         "position": param.origin.position,
         "index": param.origin.index,
         "name": emitter.parameters[param],
-        "shape": list(param.shape),
-        "change": param.change,
+        "shape": list(emitter.shapes.get(param, param.shape)),
+        "change": ", ".join(filter(None, (param.change, emitter.stored_as))) or None,
     }
 
 
 def manifest_artifact(name: str, content: Mapping[str, Any]) -> Artifact:
     """The manifest as a file to write."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    return Artifact(f"{name}.manifest.json", lambda path: _write_text(path, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    return Artifact(f"{name}.manifest.json", lambda file: file.write(text.encode()))

@@ -11,9 +11,6 @@ A branch that leads to no output (it ends in Caffe's Silence, say) is in the sym
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-
 from converters.emitter import Artifact
 from converters.gluon import gluon_source
 from converters.mxnet_convolution import ConvolutionEmitter
@@ -49,9 +46,9 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Shape
             self.graph, self.name, self.provenance, calls, outputs, self.parameters
         )
         return [
-            Artifact(f"{self.name}-symbol.json", partial(_write_text, symbol_text)),
-            Artifact(f"{self.name}-0000.params", lambda path: write_params(path, arrays)),
-            Artifact(f"{self.name}_gluon.py", partial(_write_text, source)),
+            Artifact(f"{self.name}-symbol.json", lambda file: file.write(symbol_text.encode())),
+            Artifact(f"{self.name}-0000.params", lambda file: write_params(file, arrays)),
+            Artifact(f"{self.name}_gluon.py", lambda file: file.write(source.encode())),
         ]
 
     # --- matrix products, normalisation -------------------------------------------------------
@@ -106,7 +103,3 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Shape
     def softmax(self, node: Node, op: o.Softmax) -> None:
         """softmax."""
         self.same(node, "softmax", axis=op.axis)
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.output_file import Output, bytes_of
 from prototxt.errors import FileError
 
 __all__ = ["read_params", "write_params"]
@@ -32,26 +33,24 @@ _ARRAY = struct.pack("<Ii", 0xF993FAC9, 0)
 _CPU_FLOAT32 = struct.pack("<iii", 1, 0, 0)
 
 
-def write_params(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+def write_params(file: Output, arrays: Mapping[str, NDArray[np.float32]]) -> None:
     """Write arrays in the mapping's order, byte for byte as `mx.nd.save` does.
 
     Contiguous arrays are not copied.
 
     Args:
-        path: the file.
+        file: the file.
         arrays: float32 arrays by name, which for a checkpoint begins with `arg:` or `aux:`.
     """
-    with path.open("wb") as file:
-        file.write(_LIST + struct.pack("<Q", len(arrays)))
-        for array in arrays.values():
-            shape = array.shape or (1,)
-            file.write(_ARRAY + struct.pack(f"<i{len(shape)}q", len(shape), *shape) + _CPU_FLOAT32)
-            values = np.ascontiguousarray(array, "<f4").reshape(-1)
-            file.write(values.view(np.uint8).data)
-        file.write(struct.pack("<Q", len(arrays)))
-        for name in arrays:
-            text = name.encode()
-            file.write(struct.pack("<Q", len(text)) + text)
+    file.write(_LIST + struct.pack("<Q", len(arrays)))
+    for array in arrays.values():
+        shape = array.shape or (1,)
+        file.write(_ARRAY + struct.pack(f"<i{len(shape)}q", len(shape), *shape) + _CPU_FLOAT32)
+        file.write(bytes_of(array))
+    file.write(struct.pack("<Q", len(arrays)))
+    for name in arrays:
+        text = name.encode()
+        file.write(struct.pack("<Q", len(text)) + text)
 
 
 def read_params(path: Path) -> dict[str, NDArray[np.float32]]:

@@ -3,7 +3,6 @@ without a copy."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.emitter import Artifact, Provenance
-from converters.onnx_file import records_of, write_array, write_model
+from converters.image_input import ImageInput
+from converters.manifest import INPUT_CONTRACT
+from converters.onnx_file import is_large, records_of, write_model
+from converters.onnx_half import halved, refuse_in_half, with_casts
+from converters.onnx_image import ImageHead
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
+from converters.output_file import Output, bytes_of
 from ir import Graph, Node, Parameter, Value
 from ir import ops as o
 from prototxt.errors import UsageError
@@ -43,6 +47,8 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
         provenance: Provenance,
         opset: int | None = None,
         external_past: int = EXTERNAL_PAST,
+        dtype: str = "float32",
+        image: ImageInput | None = None,
     ) -> None:
         super().__init__(graph, name, provenance)
         newest = onnx.defs.onnx_opset_version()
@@ -54,9 +60,17 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             )
         self.options["opset"] = self.opset
         self.external_past = external_past
+        self.half = dtype == "float16"
+        if self.half:
+            self.options["dtype"] = dtype
+            self.stored_as = "rounded to float16"
+        self.image = image
+        self.head: ImageHead | None = None
 
     def begin(self) -> None:
         """Values and parameters keep the names that the graph gives them, which are unique."""
+        if self.half:
+            refuse_in_half(self.graph)
         for value in self.graph.inputs:
             self.values[value] = value.name
         for param in self.graph.parameters():
@@ -135,11 +149,21 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
     def prelu(self, node: Node, op: o.PRelu) -> None:
         """PRelu, whose slope broadcasts from the last axis: ours lies along the second."""
         x, slope = self.arguments(node)
-        if node.inputs[1].shape != (1,) and len(node.inputs[0].shape) > 2:
-            axes = range(1, len(node.inputs[0].shape) - 1)
-            after = self.store(node, "axes", axes, np.int64)
-            slope = self.node("Unsqueeze", [slope, after], [self.part(node, "slope")])
+        given, rank = node.inputs[1], len(node.inputs[0].shape)
+        if given.shape != (1,) and rank > 2:
+            if isinstance(given, Parameter) and self._only_slope(given, rank):
+                self.shapes[given] = (*given.shape, *(1,) * (rank - 2))
+            else:
+                after = self.store(node, "axes", range(1, rank - 1), np.int64)
+                slope = self.node("Unsqueeze", [slope, after], [self.part(node, "slope")])
         self.node("PRelu", [x, slope], [node.output.name])
+
+    def _only_slope(self, slope: Parameter, rank: int) -> bool:
+        """Whether all that read a stored value take it for the slope of maps of one rank."""
+        readers = self.graph.uses()[slope]
+        return all(
+            isinstance(node.op, o.PRelu) and len(node.inputs[0].shape) == rank for node in readers
+        )
 
     def elu(self, node: Node, op: o.Elu) -> None:
         """Elu."""
@@ -221,35 +245,69 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
     def finish(self) -> list[Artifact]:
         """The model, and its weights apart where they exceed one message."""
         stored: dict[str, NDArray[Any]] = {
-            self.parameters[p]: p.data for p in self.graph.parameters()
+            self.parameters[p]: p.data.reshape(self.shapes.get(p, p.shape))
+            for p in self.graph.parameters()
         }
         stored |= self.constants
+        self.name_nodes()
+        if self.half:
+            stored = halved(stored)
+            self._compute_in_halves()
+        if self.image is not None:
+            self.head = ImageHead(self.image, self.graph, self.free)
+            self.nodes = [*self.head.nodes, *self.nodes]
+            self.constants |= self.head.stored
+            stored |= self.head.stored
+            self.fed_as[self.head.value] = self.head.name
+            self.options["preprocess"] = self.head.described
         external = sum(array.nbytes for array in stored.values()) > self.external_past
         data_name = f"{self.name}.onnx.data" if external else None
         records = records_of(stored, data_name)
 
-        def write_it(path: Path) -> None:
-            with path.open("wb") as file:
-                write_model(file, self._model(), records, data_name is None)
+        def write_it(file: Output) -> None:
+            write_model(file, self._model(), records, data_name is None)
+            # Last, since hashes of the source are computed while the weights are written; a
+            # message's fields may come in any order.
+            file.write(self._metadata())
 
         artifacts = [Artifact(f"{self.name}.onnx", write_it)]
         if data_name is not None:
 
-            def write_data(path: Path) -> None:
-                with path.open("wb") as file:
-                    for _, array in records:
-                        write_array(file, array)
+            def write_data(file: Output) -> None:
+                for _, array in records:
+                    if is_large(array):
+                        file.write(bytes_of(array))
 
             artifacts.append(Artifact(data_name, write_data))
         return artifacts
+
+    def _compute_in_halves(self) -> None:
+        """Inputs and outputs stay float32, under their names; values between are halves."""
+        inner = {
+            value.name: self.free(f"{value.name}/half")
+            for value in [*self.graph.inputs, *self.graph.outputs]
+        }
+        inputs, outputs = (
+            {value.name: inner[value.name] for value in values}
+            for values in (self.graph.inputs, self.graph.outputs)
+        )
+        self.nodes = with_casts(self.nodes, inputs, outputs)
 
     def _model(self) -> onnx.ModelProto:
         graph = helper.make_graph(
             self.nodes,
             self.graph.name or self.name,
-            [_info(value) for value in self.graph.inputs],
+            [self._input(value) for value in self.graph.inputs],
             [_info(value) for value in self.graph.outputs],
-            value_info=[_info(v) for v in self._named() if v not in self.graph.outputs],
+            doc_string=self._text(),
+            value_info=[
+                *([_info(self.head.value)] if self.head else []),
+                *(
+                    _info(v, TensorProto.FLOAT16 if self.half else TensorProto.FLOAT)
+                    for v in self._named()
+                    if v not in self.graph.outputs
+                ),
+            ],
         )
         opsets = [helper.make_opsetid("", self.opset)]
         tool, _, version = self.provenance.tool.partition(" ")
@@ -257,19 +315,43 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
             graph, opset_imports=opsets, producer_name=tool, producer_version=version
         )
         model.ir_version = helper.find_min_ir_version_for(opsets)
-        helper.set_model_props(
-            model,
-            {"caffe_net": self.provenance.net, "caffe_weights": self.provenance.weights},
-        )
         return model
+
+    def _input(self, value: Value) -> onnx.ValueInfoProto:
+        """What the file is fed: a value of the graph, or the image that it is made of."""
+        return self.head.info() if self.head and value is self.head.value else _info(value)
+
+    def _text(self) -> str:
+        """What a reader of the file should know first."""
+        source = self.provenance
+        return (
+            f"Converted by {source.tool} from the Caffe net {source.net}, weights: "
+            f"{source.weights}.\n{self._contract()}\nValues are named after blobs, nodes "
+            "after layers."
+        )
+
+    def _contract(self) -> str:
+        """What inputs have to be."""
+        if self.image is None or self.head is None:
+            return f"Inputs are {INPUT_CONTRACT}."
+        left = "; ".join(self.image.left)
+        return f'"{self.head.name}" takes images of bytes, RGB or gray, channels last; {left}.'
+
+    def _metadata(self) -> bytes:
+        """The metadata_props, as a message that is merged with the model's."""
+        model = onnx.ModelProto()
+        source = {"caffe_net": self.provenance.net, "caffe_weights": self.provenance.weights}
+        helper.set_model_props(model, source | dict(self.metadata()))
+        serialized: bytes = model.SerializeToString(deterministic=True)
+        return serialized
 
     def _named(self) -> list[Value]:
         """What nodes make, but for another name of the same."""
-        made = (value for node in self.graph.nodes for value in node.outputs)
+        made = [value for node in self.graph.nodes for value in node.outputs]
         return [value for value in made if self.values[value] == value.name]
 
 
-def _info(value: Value) -> onnx.ValueInfoProto:
-    """Name and shape; a size that is open has a name in its place."""
+def _info(value: Value, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    """Name, type and shape; a size that is open has a name in its place."""
     sizes = value.shape if value.dims is None else value.dims
-    return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, sizes)
+    return helper.make_tensor_value_info(value.name, kind, sizes)

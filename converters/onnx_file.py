@@ -5,18 +5,25 @@ Field numbers and encoding: onnx.proto, https://protobuf.dev/programming-guides/
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-__all__ = ["records_of", "write_array", "write_model"]
+from converters.output_file import Output, bytes_of
+
+__all__ = ["is_large", "records_of", "write_model"]
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 """Field numbers of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data."""
-_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+_SMALL = 1024  # bytes
+_TYPES = {
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+}
 
 
 def records_of(
@@ -27,7 +34,7 @@ def records_of(
     offset = 0
     for name, array in stored.items():
         tensor = TensorProto(name=name, data_type=_TYPES[array.dtype.name], dims=array.shape)
-        if data_name is not None:
+        if data_name is not None and is_large(array):
             tensor.data_location = TensorProto.EXTERNAL
             where = {"location": data_name, "offset": offset, "length": array.nbytes}
             for key, value in where.items():
@@ -38,25 +45,33 @@ def records_of(
 
 
 def write_model(
-    file: BinaryIO, model: onnx.ModelProto, records: list[tuple[bytes, NDArray[Any]]], inline: bool
+    file: Output, model: onnx.ModelProto, records: list[tuple[bytes, NDArray[Any]]], inline: bool
 ) -> None:
-    """Write a model and its initialisers; with their data unless that lies in another file."""
+    """Write a model and its initialisers; with their data unless that lies in another file, which
+    large arrays' does."""
     graph = model.graph.SerializeToString(deterministic=True)
     model.ClearField("graph")
     heads = []
     size = len(graph)
     for head, array in records:
-        data = _field(_RAW_DATA, array.nbytes) if inline else b""
-        length = len(head) + len(data) + (array.nbytes if inline else 0)
+        here = inline or not is_large(array)
+        data = _field(_RAW_DATA, array.nbytes) if here else b""
+        length = len(head) + len(data) + (array.nbytes if here else 0)
         heads.append(_field(_INITIALIZER, length) + head + data)
-        size += len(heads[-1]) + (array.nbytes if inline else 0)
+        size += len(heads[-1]) + (array.nbytes if here else 0)
     file.write(model.SerializeToString(deterministic=True))
     file.write(_field(_GRAPH, size))
     file.write(graph)
     for head, (_, array) in zip(heads, records, strict=True):
         file.write(head)
-        if inline:
-            write_array(file, array)
+        if inline or not is_large(array):
+            file.write(bytes_of(array))
+
+
+def is_large(array: NDArray[Any]) -> bool:
+    """Whether an array goes to the other file where there is one: shapes, axes and the like do not,
+    since shape inference reads them."""
+    return array.nbytes > _SMALL
 
 
 def _field(number: int, length: int) -> bytes:
@@ -71,9 +86,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def write_array(file: BinaryIO, array: NDArray[Any]) -> None:
-    """Write an array's values, little-endian, from where they are."""
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    file.write(np.ascontiguousarray(little).data if little.size else b"")

@@ -27,12 +27,39 @@ class NodeBuilder(Emitter):
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self._shared: dict[str, str] = {}
+        self._of_layer: dict[str, list[onnx.NodeProto]] = {}
+
+    def emit_node(self, node: Node) -> None:
+        """See `Emitter`; what it makes belongs to the node's layer."""
+        before = len(self.nodes)
+        super().emit_node(node)
+        self._of_layer.setdefault(node.layer, []).extend(self.nodes[before:])
+
+    def name_nodes(self) -> None:
+        """Name every node after its layer, and say in its text which layer that was.
+
+        A node that is all of its layer has the layer's name, others the layer's and their
+        operator's.
+        """
+        taken: set[str] = set()
+        for layer, nodes in self._of_layer.items():
+            kind = self.graph.layer_types.get(layer)
+            text = f'Caffe layer "{layer}"' + (f" of type {kind}" if kind else "")
+            if layer not in self.graph.layer_types:  # such as a copy that gives an output its name
+                text = ""
+            for made in nodes:
+                wanted = layer if len(nodes) == 1 and layer else f"{layer}/{made.op_type}"
+                made.name, number = wanted, 2
+                while made.name in taken:
+                    made.name, number = f"{wanted}_{number}", number + 1
+                taken.add(made.name)
+                made.doc_string = text
 
     def node(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **settings: Any
     ) -> str:
-        """Append an ONNX node, named after its first output; returns that output."""
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **settings))
+        """Append an ONNX node, which is named later on; returns its first output."""
+        self.nodes.append(helper.make_node(kind, inputs, outputs, **settings))
         return outputs[0]
 
     def same(self, node: Node, kind: str, **settings: Any) -> None:
@@ -49,7 +76,10 @@ class NodeBuilder(Emitter):
 
     def part(self, node: Node, role: str) -> str:
         """A name for a value that exists only on the way to a node's output."""
-        name = f"{node.output.name}/{role}"
+        return self.free(f"{node.output.name}/{role}")
+
+    def free(self, name: str) -> str:
+        """A name for a value, this one if no other has it."""
         while name in self._value_names or name in self.constants:
             name += "_"
         self._value_names.add(name)
@@ -68,10 +98,6 @@ class NodeBuilder(Emitter):
     def shared(self, role: str, data: Any, dtype: Any = np.float32) -> str:
         """An initialiser that several nodes use, by what it is for; named so where that is free."""
         if role not in self._shared:
-            name = role
-            while name in self._value_names or name in self.constants:
-                name += "_"
-            self._shared[role] = name
-            self._value_names.add(name)
+            name = self._shared[role] = self.free(role)
             self.constants[name] = np.asarray(data, dtype)
         return self._shared[role]

@@ -21,13 +21,20 @@ class WindowEmitter(NodeBuilder):
     """The ops that slide a window."""
 
     def conv(self, node: Node, op: o.Conv) -> None:
-        """Conv."""
-        self.same(
-            node,
+        """Conv.  Where windows may lie wholly in the padding, as SqueezeNet v1.0's last ones do,
+        that is a node of its own: OpenCV 5.0 computes other values at such a border."""
+        x, *stored = self.arguments(node)
+        kernel, pads = node.inputs[1].shape[2:], op.pad * 2
+        reach = (d * (k - 1) + 1 for k, d in zip(kernel, op.dilation, strict=True))
+        if any(pad >= size for pad, size in zip(op.pad, reach, strict=True)):
+            x, pads = self._pad(node, x, pads, 0.0), (0,) * len(pads)
+        self.node(
             "Conv",
-            kernel_shape=node.inputs[1].shape[2:],
+            [x, *stored],
+            [node.output.name],
+            kernel_shape=kernel,
             strides=op.stride,
-            pads=op.pad * 2,
+            pads=pads,
             dilations=op.dilation,
             group=op.group,
         )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from converters.python_source import Call, Expression, infix, number
 from converters.pytorch_forward import Forward
-from ir import Node, Value
+from ir import Node
 from ir import ops as o
 
 __all__ = ["ElementwiseOps"]
-
-_FRESH = (o.Conv, o.ConvTranspose, o.Linear, o.BatchNorm, o.Add, o.Mul)
-"""Ops that make a tensor of their own, which no backward pass of theirs reads."""
 
 
 class ElementwiseOps(Forward):
@@ -23,16 +20,8 @@ class ElementwiseOps(Forward):
     def relu(self, node: Node, op: o.Relu) -> None:
         """F.relu, or F.leaky_relu; in place, as in Caffe, where nobody misses the input."""
         slope = [f"negative_slope={number(op.slope)}"] if op.slope else []
-        inplace = ["inplace=True"] if self._may_be_overwritten(node.inputs[0]) else []
+        inplace = ["inplace=True"] if self.may_be_overwritten(node.inputs[0]) else []
         self.function(node, "F.leaky_relu" if op.slope else "F.relu", *slope, *inplace)
-
-    def _may_be_overwritten(self, value: Value) -> bool:
-        """Whether the current node is a value's only reader, and its tensor is no view of another.
-
-        What makes it must not need it in a backward pass either.
-        """
-        maker = self._makers.get(value)
-        return isinstance(maker, _FRESH) and self._reads[value] == 1
 
     def sigmoid(self, node: Node, op: o.Sigmoid) -> None:
         """torch.sigmoid."""

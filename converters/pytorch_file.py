@@ -17,17 +17,14 @@ __all__ = ["LOCALS", "TYPES", "Source", "blob", "sizes"]
 TYPES = frozenset({"F", "Path", "NamedTuple"})
 """Capitalised names of the file, which its classes must not take."""
 
-LOCALS = frozenset({"annotations", "load", "load_file", "nn", "torch", *FUNCTIONS})
+LOCALS = frozenset({"load", "load_file", "nn", "torch", *FUNCTIONS})
 """Other names of the file, which variables must not take."""
 
 # Calls, told from names of blobs in comments: a size may be called "convF.2".
 _CALLED = re.compile(r"(?<![\w.])\w+(?=\()")
 _FUNCTIONAL = re.compile(r"(?<![\w.])F\.[a-z]\w*\(")
 
-_CONTRACT = (
-    "as the net was trained; Caffe's image models take BGR channels, 0 to 255, "
-    "with the training set's mean subtracted"
-)
+_CONTRACT = "as the net was trained; Caffe's image models take BGR, 0 to 255, mean subtracted"
 
 
 @dataclass(frozen=True)
@@ -40,10 +37,12 @@ class Source:
     class_name: str
     inputs: Sequence[tuple[str, str]]
     outputs: Sequence[tuple[str, str]]
-    results: Sequence[str]
     buffers: Sequence[str]
     init: Sequence[str]
     forward: Sequence[str]
+    """Its statements, the last of which returns."""
+    classes: Sequence[str] = ()
+    """Of the modules that repeat, each with its text."""
 
     @property
     def output_class(self) -> str | None:
@@ -52,10 +51,11 @@ class Source:
 
     def text(self) -> str:
         """The whole file."""
-        body = "\n".join(self.forward)
+        body = "\n".join([*self.init, *self.forward, *self.classes])
         called = set(_CALLED.findall(body))
         functions = [text for name, text in FUNCTIONS.items() if name in called]
         parts = [self._head(body + "".join(functions)), *self._output_class(), *functions]
+        parts += self.classes
         return "\n\n".join([*parts, self._module(), self._load()])
 
     def _head(self, code: str) -> str:
@@ -66,14 +66,14 @@ class Source:
             "Weights": self.provenance.weights,
             "Parameters": f"{self.count:,}",
             "Input": "; ".join(description for _, description in self.inputs) or "none",
-            "Input values": _CONTRACT if self.inputs else "",
+            "Images": _CONTRACT if self.inputs else "",
             "Output": "; ".join(description for _, description in self.outputs),
         }
         for name, fact in facts.items():
             if not fact:
                 continue
             lines += wrapped(f"{name}: {fact}", WIDTH, "", "    ")
-        lines += ['"""', "", "from __future__ import annotations", "", "from pathlib import Path"]
+        lines += ['"""', "", "from pathlib import Path"]
         lines += ["from typing import NamedTuple"] if self.output_class else []
         lines += ["", "import torch"]
         lines += ["import torch.nn.functional as F"] if _FUNCTIONAL.search(code) else []
@@ -92,14 +92,14 @@ class Source:
 
     def _module(self) -> str:
         lines = [f"class {self.class_name}(nn.Module):"]
-        lines += wrapped(f"{self.title}, layer by layer.", WIDTH - 3, '    """', "    ")
-        lines[-1] += '"""'
-        lines += (
-            ["", *(f"    {name}: torch.Tensor" for name in self.buffers)] if self.buffers else []
-        )
+        if not self.classes:
+            lines += wrapped(f"{self.title}, layer by layer.", WIDTH - 3, '    """', "    ")
+            lines[-1] += '"""'
+        if self.buffers:
+            lines += ["", *(f"    {name}: torch.Tensor" for name in self.buffers)]
         if self.init:
             lines += [
-                "",
+                *[""] * (not self.classes or bool(self.buffers)),
                 "    def __init__(self) -> None:",
                 "        super().__init__()",
                 *self.init,
@@ -109,21 +109,16 @@ class Source:
         result = self.output_class or "torch.Tensor"
         lines += layout("    ", Call("def forward", arguments, f" -> {result}"), ":")
         lines += self.forward
-        if self.output_class:
-            lines += layout("        return ", Call(self.output_class, tuple(self.results)))
-        else:
-            lines.append(f"        return {self.results[0]}")
         return "\n".join([*lines, ""])
 
     def _load(self) -> str:
         return f'''\
 def load(weights_path: str | Path | None = None) -> {self.class_name}:
     """The net with its weights, beside this file by default, in evaluation mode."""
-    if weights_path is None:
-        weights_path = Path(__file__).with_suffix(".safetensors")
+    weights = load_file(weights_path or Path(__file__).with_suffix(".safetensors"))
     with torch.device("meta"):
         model = {self.class_name}()
-    model.load_state_dict(load_file(weights_path), assign=True)
+    model.load_state_dict(weights, assign=True)
     return model.eval()
 '''
 

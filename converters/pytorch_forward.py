@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from converters.emitter import Artifact, Emitter
+from converters.emitter import Artifact, Emitter, Provenance
+from converters.modules import Block, Instance, Part, Recovered, Unit, reads, recover
 from converters.python_names import Identifiers, class_name, safe_text
-from converters.python_source import Call, Expression, statement
+from converters.python_source import Call, Expression
+from converters.pytorch_blocks import BlockVariables, block_text
+from converters.pytorch_body import Body
 from converters.pytorch_file import LOCALS, TYPES, Source, blob, sizes
 from converters.pytorch_state import State
+from converters.pytorch_tree import Run, Tree
+from converters.pytorch_units import units_of
 from converters.safetensors_file import write_safetensors
-from ir import Node, Parameter, Value
+from ir import Graph, Node, Parameter, Value
+from ir import ops as o
 from prototxt.errors import UnsupportedError
 
 __all__ = ["Forward"]
 
-INDENT = " " * 8
+_FRESH = (o.Conv, o.ConvTranspose, o.Linear, o.BatchNorm, o.Add, o.Mul)
+"""Ops that make a tensor of their own, which no backward pass of theirs reads."""
 
 
 class Forward(Emitter):
     """Base of the families of ops: gives values their variables and puts the files together.
 
-    `values` holds the place of a value in `forward`: the number of the assignment that makes it,
-    counted from 0, or "input:NAME" for an argument.  `parameters` holds names of the state dict.
+    `values` holds the place of a value: "PATH" for what the submodule of PyTorch's own at a path
+    returns, "PATH@K" for what it returns when it is called again for the k-th time;
+    "PATH/normalized" for what a normalisation with weight and bias multiplies; "PATH:K" for the
+    k-th expression in the `forward` of the module at a path, where the net itself has the path ""
+    and expressions are counted as `Body.numbers` says; or "input:NAME" for an argument.
+    `parameters` holds names of the state dict.
     """
 
     target: ClassVar[str] = "pytorch"
@@ -32,27 +43,45 @@ class Forward(Emitter):
         "convolutions and poolings over more than 3 spatial axes: PyTorch has none",
     )
 
+    def __init__(
+        self, graph: Graph, name: str, provenance: Provenance, *, flat: bool = False
+    ) -> None:
+        super().__init__(graph, name, provenance)
+        self.flat = flat
+        self.options = {"flat": flat}
+
     def begin(self) -> None:
-        """Name submodules, stored values and arguments."""
-        self.state = State(self.graph)
+        """Find the modules; name them, stored values and arguments."""
+        graph = self.graph
+        self.state = State(graph, pairs=not self.flat)
+        self._makers = {v: node.op for node in graph.nodes for v in node.outputs}
+        self._reads = Counter(v for node in graph.nodes for v in node.inputs)
+        self._reads.update(graph.outputs)
+        inplace = {
+            node
+            for node in graph.nodes
+            if isinstance(node.op, o.Relu) and self.may_be_overwritten(node.inputs[0])
+        }
+        units = units_of(self.state, inplace)
+        plain = Recovered(list(units), [])
+        self.tree = Tree(plain if self.flat else recover(units, graph.outputs), self.state)
         self.parameters = dict(self.state.names)
+        self.shapes = self.state.shapes
         self._stored = {p: f"self.{name}" for p, name in self.state.names.items()}
         self._stored |= self.state.literals
-        self._lines: list[str] = []
-        self._made = 0
-        self._variables: dict[Value, str] = {}
-        self._holders: dict[str, Value] = {}
         self._scope = Identifiers(LOCALS)
         self._blob_of = self._blobs()
         self._variable_of = self._scope.all(self._blob_of.values())
-        self._last_use = {v: i for i, node in enumerate(self.graph.nodes) for v in node.inputs}
-        self._last_use |= dict.fromkeys(self.graph.outputs, len(self.graph.nodes))
-        self._makers = {v: node.op for node in self.graph.nodes for v in node.outputs}
-        self._reads = Counter(v for node in self.graph.nodes for v in node.inputs)
-        self._reads.update(self.graph.outputs)
-        for value in self.graph.inputs:
-            self._claim(value)
-            self.values[value] = f"input:{self._variables[value]}"
+        if self.tree.blocks and "x" not in self._variable_of.values():
+            self._scope.new("x")  # what runs through; no new variable may have its name
+        self._condition: tuple[str, str] | None = None
+
+    def may_be_overwritten(self, value: Value) -> bool:
+        """Whether a value has only one reader, and its tensor is no view of another.
+
+        What makes it must not need it in a backward pass either.
+        """
+        return isinstance(self._makers.get(value), _FRESH) and self._reads[value] == 1
 
     def _blobs(self) -> dict[Value, str]:
         """The blob that a value is a version of: the one it is named after, or else the first."""
@@ -62,32 +91,145 @@ class Forward(Emitter):
                 found[value] = name
         return found
 
-    def _claim(self, value: Value) -> str:
-        """The variable for a value: its blob's, unless that holds a value yet to be read."""
+    # One forward after the other
+
+    def walk(self) -> None:
+        """Emit the forward of each block, then the net's own."""
+        self._in_block = True
+        self._classes = [self._block(block) for block in self.tree.blocks]
+        self._in_block = False
+        self._net()
+
+    def _net(self) -> None:
+        graph, tree = self.graph, self.tree
+        arguments = {value: self._variable_of[self._blob_of[value]] for value in graph.inputs}
+        self.values |= {value: f"input:{name}" for value, name in arguments.items()}
+        last = {v: i for i, item in enumerate(tree.items) for v in item.inputs}
+        last |= dict.fromkeys(graph.outputs, len(tree.items))
+        kept = graph.outputs if len(graph.outputs) > 1 else ()
+        compact = bool(tree.blocks)
+        kept = {*kept, *joined(tree.items)}
+        self.body = Body(dict(arguments), self._net_name, last, compact, self._read, kept)
+        self._attributes: Mapping[Node, str] = self.state.modules
+        for index, item in enumerate(tree.items):
+            self.body.now = index
+            self._add(item, tree.attributes.get(item, ""))
+        self._lines = self.body.lines(graph.outputs, self._output_class())
+        numbers = self.body.numbers(self._lines)
+        calls: Counter[str] = Counter()
+        for item in tree.parts:
+            if isinstance(item, Unit):
+                self._place(item, "", numbers, calls)
+        for value in graph.outputs:
+            self.values[value] = f":{numbers[value]}"
+
+    def _read(self, value: Value) -> int:
+        return self._reads[value]
+
+    def _net_name(self, value: Value, new: bool) -> str:
         name = self._blob_of.get(value)
-        variable = self._variable_of[name] if name is not None else self._scope.new(value.name)
-        held = self._holders.get(variable)
-        if held is not None and self._last_use.get(held, -1) > self._made:
-            variable = self._scope.new(name or value.name)
-        self._variables[value] = variable
-        self._holders[variable] = value
-        return variable
+        if new or name is None:
+            return self._scope.new(name or value.name)
+        return self._variable_of[name]
+
+    def _block(self, block: Block) -> str:
+        """The class of a block; and where its instances' values are."""
+        names, model = self.tree.signatures[block], block.model
+        last = {v: i for i, part in enumerate(block.parts) for v in part.inputs}
+        last[model.output] = len(block.parts)
+        variables = BlockVariables(block, names)
+        entry = {model.inputs[0]: "x"}
+        self.body = Body(entry, variables.name, last, True, self._read, joined(block.parts))
+        self._attributes = {
+            part.nodes[0]: names.members[i]
+            for i, part in enumerate(block.parts)
+            if isinstance(part, Unit) and i in names.members
+        }
+        options = {option.start: (i, option) for i, option in enumerate(block.optional)}
+        skipped = 0
+        for index, part in enumerate(block.parts):
+            self.body.now = index
+            if index < skipped:
+                continue
+            number, option = options.get(index, (0, None))
+            if option is None:
+                self._add(part, names.members.get(index, ""))
+            elif index in names.members:
+                made = block.parts[option.stop - 1].output
+                argument = self.body.text(reads(part)[0])
+                call = Call(f"self.{names.members[index].split('.')[0]}", (argument,))
+                self.body.now = option.stop - 1
+                self.body.add(made, (call,), "", wrappable=True)
+                skipped = option.stop
+            else:
+                wired = [model.inputs[0], *(p.output for p in block.parts)]
+                other = self.body.text(wired[option.instead + 1])
+                self._condition = names.arguments[f"option{number}"], other
+                self._add(part, "")
+                self._condition = None
+        lines = self.body.lines([model.output])
+        numbers = self.body.numbers(lines)
+        by_part = {i: numbers.get(part.output) for i, part in enumerate(block.parts)}
+        for one in block.instances:
+            path = self.tree.places[one]
+            for i, part_ in enumerate(one.parts):
+                if isinstance(part_, Unit):
+                    number_ = by_part[i]
+                    found = {} if number_ is None else {part_.output: number_}
+                    self._place(part_, path, found, Counter())
+        return block_text(self.tree, block, [line for group in lines for line in group])
+
+    def _add(self, item: Part | Run, attribute: str) -> None:
+        """The statement of a part."""
+        if isinstance(item, Unit):
+            self.emit_node(item.nodes[0])
+            return
+        source = item.inputs[0]
+        same = sizes(item.output) == sizes(source)
+        comment = "" if same or self._in_block else sizes(item.output)
+        call = Call(f"self.{attribute}", (self.body.text(source),))
+        small = isinstance(item, Instance) and item.block.small
+        self.body.add(item.output, (call,), comment, wrappable=small)
+
+    def _place(
+        self, unit: Unit, path: str, numbers: Mapping[Value, int], calls: Counter[str]
+    ) -> None:
+        """Tell where a unit's value is: what a submodule returns, or an expression."""
+        module = self.state.modules.get(unit.nodes[0])
+        if module is None:
+            self.values[unit.output] = f"{path}:{numbers[unit.output]}"
+            return
+        number = calls[module]
+        calls[module] += 1
+        place = f"{module}@{number}" if number else module
+        self.values[unit.output] = place
+        if len(unit.nodes) > 1:
+            self.values[unit.nodes[0].output] = f"{place}/normalized"
+
+    # What the methods of the ops call
 
     def arguments(self, node: Node) -> list[str]:
         """The variables, attributes and literals that hold a node's inputs."""
         return [
-            self._stored[value] if isinstance(value, Parameter) else self._variables[value]
+            self._stored[value] if isinstance(value, Parameter) else self.body.text(value, node)
             for value in node.inputs
         ]
 
     def assign(self, node: Node, *choices: Expression) -> None:
         """One assignment to the variable of the node's output; for choices see `statement`."""
         output, first = node.output, node.inputs[0]
-        comment = "" if sizes(output) == sizes(first) else sizes(output)
-        variable = self._claim(output)
-        self._lines += statement(INDENT, variable, *choices, comment=comment)
-        self.values[output] = str(self._made)
-        self._made += 1
+        if node in self.state.affine:
+            output = self.state.affine[node][-1].output
+        comment = "" if sizes(output) == sizes(first) or self._in_block else sizes(output)
+        wrappable = node in self._attributes or isinstance(node.op, o.Add)
+        self.body.add(output, choices, comment, wrappable, self._condition)
+
+    def _output_class(self) -> str:
+        return f"{self._class_name()}Output" if len(self.graph.outputs) > 1 else ""
+
+    def _class_name(self) -> str:
+        taken = [block.name for block in self.tree.blocks]
+        return class_name(self.graph.name or self.name, reserved=(*TYPES, *taken))
 
     def finish(self) -> list[Artifact]:
         """The source and the weights."""
@@ -101,16 +243,19 @@ class Forward(Emitter):
             title=safe_text(title) or "A net",
             provenance=self.provenance,
             count=sum(param.data.size for param in self.parameters if param.origin is not None),
-            class_name=class_name(title, reserved=TYPES),
-            inputs=[(self._variables[v], blob(v)) for v in self.graph.inputs],
+            class_name=self._class_name(),
+            inputs=[(self.values[v].removeprefix("input:"), blob(v)) for v in self.graph.inputs],
             outputs=[(name, blob(v)) for name, v in outputs],
-            results=[self._variables[value] for value in self.graph.outputs],
             buffers=self.state.buffers,
-            init=self.state.lines(INDENT),
-            forward=self._lines,
+            init=self.tree.init(),
+            forward=[line for lines in self._lines for line in lines],
+            classes=self._classes,
         )
         text = source.text()
-        tensors = {name: param.data for param, name in self.parameters.items()}
+        tensors = {
+            name: param.data.reshape(self.shapes.get(param, param.shape))
+            for param, name in self.parameters.items()
+        }
         metadata = {
             "format": "pt",
             "net": self.provenance.net,
@@ -118,9 +263,9 @@ class Forward(Emitter):
             "tool": self.provenance.tool,
         }
         return [
-            Artifact(f"{self.name}.py", lambda path: _write_text(path, text)),
+            Artifact(f"{self.name}.py", lambda file: file.write(text.encode("ascii"))),
             Artifact(
-                f"{self.name}.safetensors", lambda path: write_safetensors(path, tensors, metadata)
+                f"{self.name}.safetensors", lambda file: write_safetensors(file, tensors, metadata)
             ),
         ]
 
@@ -132,8 +277,8 @@ class Forward(Emitter):
 
     def called(self, node: Node, argument: str, otherwise: Expression) -> None:
         """The node's submodule called, or the same as a function where it has none."""
-        if node in self.state.modules:
-            self.assign(node, Call(f"self.{self.state.modules[node]}", (argument,)))
+        if node in self._attributes:
+            self.assign(node, Call(f"self.{self._attributes[node]}", (argument,)))
         else:
             self.assign(node, otherwise)
 
@@ -142,5 +287,11 @@ class Forward(Emitter):
         self.assign(node, Call(function, (self.arguments(node)[0], *settings)))
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="ascii", newline="\n")
+def joined(parts: Sequence[Part | Run]) -> set[Value]:
+    """Values that are read together with others: these are told apart by their names."""
+    found: set[Value] = set()
+    for part in parts:
+        together = [v for v in dict.fromkeys(part.inputs) if not isinstance(v, Parameter)]
+        if len(together) > 1:
+            found.update(together)
+    return found

@@ -1,4 +1,4 @@
-"""Functions that an emitted PyTorch file holds where it calls them, by name."""
+"""Functions and classes that an emitted PyTorch file holds where it calls them, by name."""
 
 from __future__ import annotations
 
@@ -52,7 +52,19 @@ def top_indices(x: torch.Tensor, k: int, dim: int) -> torch.Tensor:
     return (x.shape[dim] - 1 - order.narrow(dim, 0, k)).float()
 '''
 
+_FROZEN = '''\
+class Frozen{name}(nn.{name}):
+    """Keeps to its stored statistics in training too: Caffe's use_global_stats."""
+
+    def train(self, mode: bool = True) -> "Frozen{name}":
+        return super().train(False)
+'''
+
 FUNCTIONS = {
+    **{
+        f"Frozen{name}": _FROZEN.format(name=name)
+        for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+    },
     "max_pool_mask": _MAX_POOL_MASK,
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+
+import numpy as np
 
 from converters.python_source import Call, number, one_or_tuple
 from ir import Node, Value
@@ -124,8 +127,12 @@ def _batch_norm(node: Node, op: o.BatchNorm) -> Kind | None:
     shape = node.inputs[0].shape
     if len(shape) not in ranks:
         return None
-    settings = (str(shape[1]), f"eps={number(op.eps)}", "affine=False")
-    constructor = Call(f"nn.BatchNorm{ranks[len(shape)]}d", settings)
+    name = f"BatchNorm{ranks[len(shape)]}d"
+    head = f"Frozen{name}" if op.frozen else f"nn.{name}"
+    # Caffe's fraction is what is kept, PyTorch's momentum what is new.
+    new = 1 - Decimal(str(np.float32(op.fraction)))
+    momentum = [] if op.frozen else [f"momentum={number(float(new))}"]
+    constructor = Call(head, (str(shape[1]), f"eps={number(op.eps)}", *momentum, "affine=False"))
     return Kind(constructor, ("running_mean", "running_var"))
 
 

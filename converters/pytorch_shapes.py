@@ -7,6 +7,7 @@ from math import prod
 
 from converters.python_source import Call, Expression
 from converters.pytorch_forward import Forward
+from converters.pytorch_reshape import ends_in_ones
 from ir import Node, Parameter
 from ir import ops as o
 from prototxt.errors import UnsupportedError
@@ -94,6 +95,10 @@ class ShapeOps(Forward):
         x = node.inputs[0]
         if op.pattern is not None:
             self._open_reshape(node, op, op.pattern)
+            return
+        if ends_in_ones(node):
+            ones = len(op.shape) - len(x.shape)
+            self.assign(node, f"{self.arguments(node)[0]}[{', '.join(['...', *['None'] * ones])}]")
             return
         follows = bool(op.shape and x.shape) and op.shape[0] == x.shape[0] and prod(op.shape) > 0
         follows = follows and not isinstance(x, Parameter) and not x.open_axes

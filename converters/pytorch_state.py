@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from converters.python_names import Identifiers
-from converters.python_source import Call, Expression, layout, number, statement
+from converters.python_source import Call, number
 from converters.pytorch_modules import Kind, held_inputs, kind_of
+from converters.pytorch_pairs import affine, find_pairs, pair_value
 from ir import Graph, Node, Parameter, Value
 from ir import ops as o
 
-__all__ = ["State"]
+__all__ = ["MODULE_NAMES", "State"]
 
 # Of torch.nn.Module: an attribute of one of these names would replace a method.
 _MODULE_NAMES = """
@@ -28,6 +29,7 @@ _MODULE_NAMES = """
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
     set_submodule share_memory state_dict to to_empty train training type xpu zero_grad
 """
+MODULE_NAMES: Sequence[str] = tuple(_MODULE_NAMES.split())
 
 
 # Ops into which a scalar constant is written as a literal, and whether it may be the first input.
@@ -49,11 +51,15 @@ class State:
     taken them; nodes alike in everything share one.  Other stored values become parameters (a
     layer's) or buffers (statistics and constants) of the module itself; scalar constants become
     literals.
+
+    With `pairs`, a normalisation takes the factor and the term that follow it as its weight and
+    bias.
     """
 
     graph: Graph
+    pairs: bool = False
     modules: dict[Node, str] = field(default_factory=dict)
-    """Attribute of the submodule that runs a node."""
+    """Path of the submodule that runs a node."""
     names: dict[Parameter, str] = field(default_factory=dict)
     """State-dict name of every stored value."""
     literals: dict[Parameter, str] = field(default_factory=dict)
@@ -61,28 +67,31 @@ class State:
     """Attributes that are buffers of the module itself."""
 
     def __post_init__(self) -> None:
-        self._constructors: dict[str, Call] = {}
-        self._own: dict[str, Parameter] = {}
-        shared, kinds = self._submodules()
-        owned = {value for _, values in kinds.values() for value in values}
+        self.uses = self.graph.uses()
+        self.affine = find_pairs(self.graph, self.uses) if self.pairs else {}
+        self.absorbed = {node for pair in self.affine.values() for node in pair}
+        self.first, self.kinds = self._submodules()
+        owned = {value for _, values in self.kinds.values() for value in values}
         parameters = self.graph.parameters()
         self.literals = self._literals(parameters)
-        loose = [p for p in parameters if p not in owned and p not in self.literals]
-        texts: dict[Any, str] = {key: key.layer for key in kinds}
-        texts |= {param: param.name for param in loose}
-        attributes = Identifiers(_MODULE_NAMES.split(), prefix="layer").each(texts)
-        for first, (kind, values) in kinds.items():
-            attribute = attributes[first]
-            self._constructors[attribute] = kind.constructor
+        self.loose = [p for p in parameters if p not in owned and p not in self.literals]
+
+    def name(self, texts: Mapping[Any, str]) -> None:
+        """Name the attributes of the net: of what is given, after its text, and of the stored
+        values that belong to no submodule."""
+        wanted = {**texts, **{param: param.name for param in self.loose}}
+        self.attributes = Identifiers(MODULE_NAMES, prefix="layer").each(wanted)
+
+    def place(self, paths: Mapping[Node, str]) -> None:
+        """Say where the submodules are: their paths, by the node that is theirs first."""
+        names: dict[Parameter, str] = {}
+        for first, (kind, values) in self.kinds.items():
             for value, name in zip(values, kind.state, strict=False):
-                self.names[value] = f"{attribute}.{name}"
-        for node, first in shared.items():
-            self.modules[node] = attributes[first]
-        for param in loose:
-            self.names[param] = attributes[param]
-            self._own[attributes[param]] = param
-        self.buffers = [name for name, param in self._own.items() if self._is_buffer(param)]
-        self.names = {param: self.names[param] for param in parameters if param in self.names}
+                names[value] = f"{paths[first]}.{name}"
+        self.modules = {node: paths[first] for node, first in self.first.items()}
+        names |= {param: self.attributes[param] for param in self.loose}
+        self.buffers = [self.attributes[p] for p in self.loose if self._is_buffer(p)]
+        self.names = {p: names[p] for p in self.graph.parameters() if p in names}
 
     def _submodules(self) -> tuple[dict[Node, Node], dict[Node, tuple[Kind, list[Parameter]]]]:
         """By node, the node whose submodule it uses; by such a node, its kind and stored values."""
@@ -91,7 +100,11 @@ class State:
         alike: dict[Any, Node] = {}
         taken: set[Value] = set()
         for node in self.graph.nodes:
+            if node in self.absorbed:
+                continue
             kind, held = kind_of(node), held_inputs(node)
+            if node in self.affine:
+                kind, held = affine(kind), (*held, *(pair_value(n) for n in self.affine[node]))
             values = [value for value in held if isinstance(value, Parameter)]
             if kind is None or len(values) != len(held) or len({*values}) != len(values):
                 continue
@@ -107,7 +120,7 @@ class State:
         return shared, kinds
 
     def _literals(self, parameters: Sequence[Parameter]) -> dict[Parameter, str]:
-        uses = self.graph.uses()
+        uses = self.uses
         return {
             param: number(float(param.data))
             for param in parameters
@@ -118,32 +131,19 @@ class State:
         }
 
     def _is_buffer(self, param: Parameter) -> bool:
-        readers = self.graph.uses()[param]
+        readers = self.uses[param]
         return param.origin is None or any(isinstance(node.op, o.BatchNorm) for node in readers)
 
-    def definitions(self) -> list[tuple[str, Expression]]:
-        """Attributes of `self` and what `__init__` gives them, in the order of the nodes."""
-        found: dict[str, Expression] = {}
-        own = {param: name for name, param in self._own.items()}
-        for node in self.graph.nodes:
-            if node in self.modules:
-                found.setdefault(self.modules[node], self._constructors[self.modules[node]])
-            for value in node.inputs:
-                if isinstance(value, Parameter) and value in own:
-                    empty = Call("torch.empty", tuple(map(str, value.shape)) or ("()",))
-                    found.setdefault(own[value], Call("nn.Parameter", (empty,)))
-        return list(found.items())
+    @property
+    def shapes(self) -> dict[Parameter, tuple[int, ...]]:
+        """Shapes in which values are stored, where these are not their own."""
+        values = (pair_value(node) for pair in self.affine.values() for node in pair)
+        return {v: (v.data.size,) for v in values if isinstance(v, Parameter)}
 
-    def lines(self, indent: str) -> list[str]:
-        """The body of `__init__`."""
-        lines = []
-        for name, value in self.definitions():
-            if name in self.buffers and isinstance(value, Call):
-                call = Call("self.register_buffer", (f'"{name}"', *value.args))
-                lines += layout(indent, call)
-            else:
-                lines += statement(indent, f"self.{name}", value)
-        return lines
+    def definition(self, param: Parameter) -> Call:
+        """What `__init__` gives the attribute of a stored value that belongs to no submodule."""
+        empty = Call("torch.empty", tuple(map(str, param.shape)) or ("()",))
+        return Call("nn.Parameter", (empty,))
 
 
 def _learned(values: Sequence[Parameter]) -> bool:

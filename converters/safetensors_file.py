@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from converters.output_file import Output, bytes_of
 
 __all__ = ["write_safetensors"]
 
@@ -23,7 +24,7 @@ ALIGNMENT = 8
 
 
 def write_safetensors(
-    path: Path, tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, str]
+    file: Output, tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, str]
 ) -> None:
     """Write float32 arrays of any shape, in order, without copying those that are contiguous.
 
@@ -38,16 +39,6 @@ def write_safetensors(
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % ALIGNMENT)
-    with path.open("wb", buffering=0) as file:
-        _write(file, len(text).to_bytes(8, "little") + text)
-        for array in tensors.values():
-            # ascontiguousarray makes shape () into (1,), which has the same bytes.
-            flat = np.ascontiguousarray(array, "<f4").reshape(-1)
-            _write(file, flat.view(np.uint8).data)
-
-
-def _write(file: Any, data: bytes | memoryview) -> None:
-    """All of it: one write takes at most 2 GiB on Linux."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in tensors.values():
+        file.write(bytes_of(array))

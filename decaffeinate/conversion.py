@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from converters.emitter import Artifact, Emitter, Provenance
+from converters.image_input import ImageInput
 from converters.manifest import describe, manifest_artifact, target_entry
+from converters.onnx_metadata import onnx_metadata
 from converters.open_sizes import lower_open
+from decaffeinate.class_names import read_class_names
 from decaffeinate.loading import Loaded, load
 from decaffeinate.plugin_tables import check_references
 from decaffeinate.plugins import use_plugins
 from decaffeinate.version import __version__
 from ir import Graph
+from ir.passes import Applied
+from ir.passes import optimize as run_passes
 from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.files import name_of
@@ -32,6 +37,9 @@ TARGETS: dict[str, tuple[str, str]] = {
     "mxnet": ("converters.mxnet", "MXNetEmitter"),
 }
 """Module and class of each target's emitter; imported only when it is used."""
+
+DTYPES = ("float32", "float16")
+"""What ONNX files may store and compute in."""
 
 _TOOL = f"decaffeinate {__version__}"
 _SIGNED = b"Converted by: decaffeinate "
@@ -48,6 +56,8 @@ class Conversion:
     files: tuple[Path, ...]
     loaded: Loaded
     graph: Graph
+    passes: tuple[Applied, ...] = ()
+    """What `optimize` did."""
 
     @property
     def notes(self) -> list[str]:
@@ -64,6 +74,13 @@ def convert(
     name: str | None = None,
     opset: int | None = None,
     dynamic: Sequence[str] = (),
+    labels: str | Path | None = None,
+    optimize: bool = False,
+    dtype: str = "float32",
+    preprocess: bool = False,
+    mean: str | None = None,
+    scale: float | None = None,
+    flat: bool = False,
     verifiable: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -79,6 +96,17 @@ def convert(
         opset: ONNX operator set; by default the newest that current runtimes run.
         dynamic: which sizes the files are to take beside the declared ones: "batch", "spatial" or
             both; see `converters.open_sizes`.
+        labels: a file with the names of the classes, for ONNX's metadata; see
+            `decaffeinate.class_names`.
+        optimize: run the passes of `ir.passes`, for all targets: fold what scales and shifts into
+            convolutions and inner products, merge such layers, drop what no output needs.
+        dtype: "float32", or "float16" for ONNX files that store weights and compute in half
+            precision; their inputs and outputs stay float32.
+        flat: write PyTorch layer by layer, without classes for what repeats.
+        preprocess: embed the order of channels, the mean and the scale into ONNX files, which then
+            take an image of uint8 (N, H, W, C), RGB; see `decaffeinate.image_inputs`.
+        mean: for `preprocess`, instead of the net's.
+        scale: for `preprocess`, instead of the net's.
         verifiable: refuse, before anything is written, a net that `verify` cannot judge.
         progress: told what is being done.
         options: further arguments of `load`.
@@ -86,49 +114,98 @@ def convert(
     Raises:
         DecaffeinateError: see `prototxt.errors`; nothing has been written then.
     """
+    if dtype not in DTYPES:
+        raise UsageError(f'unknown dtype "{dtype}"', expected=" or ".join(DTYPES))
     loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
     use_plugins(loaded.plugins)
     if verifiable and loaded.plugins:
         check_references(loaded.net)
     stem = file_stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
+    passes = run_passes(graph) if optimize else []
     targets = [to] if isinstance(to, str) else to
-    emitters = {
-        target: _emitter(target, graph, stem, _provenance(loaded), opset) for target in targets
+    settings: dict[str, dict[str, Any]] = {
+        "onnx": {"opset": opset, "dtype": dtype, "image": _image(loaded, preprocess, mean, scale)},
+        "pytorch": {"flat": flat},
     }
+    emitters = {
+        target: _emitter(target, graph, stem, _provenance(loaded), settings.get(target, {}))
+        for target in targets
+    }
+    names = read_class_names(Path(labels), graph) if labels is not None else None
     planned = {target: emitter.emit() for target, emitter in emitters.items()}
     folder = Path(output)
     _spare_own_sources(
         folder / artifact.name for artifacts in planned.values() for artifact in artifacts
     )
+    marks = {
+        "dynamic": sorted(dynamic),
+        "passes": [{"pass": one.name, "changes": list(one.changes)} for one in passes],
+    }
+    manifest, files = _write(loaded, graph, emitters, planned, folder, names, marks, progress)
+    return Conversion(stem, folder, manifest, files, loaded, graph, tuple(passes))
+
+
+def _write(
+    loaded: Loaded,
+    graph: Graph,
+    emitters: Mapping[str, Emitter],
+    planned: Mapping[str, Sequence[Artifact]],
+    folder: Path,
+    class_names: Sequence[str] | None,
+    marks: Mapping[str, Any],
+    progress: Callable[[str], None],
+) -> tuple[Path, tuple[Path, ...]]:
+    """Write the planned files and the manifest, which says `marks` too, all at once; the manifest's
+    path and theirs."""
     files: list[Path] = []
-    # Hashing the files for the manifest takes longer than writing them, so it goes on beside.
-    with Staging(folder) as staging, ThreadPoolExecutor(max_workers=2) as hashing:
+    written: dict[str, list[dict[str, Any]]] = {}
+    # Hashing the weights for the manifest takes longer than writing them, so it goes on beside.
+    with Staging(folder) as staging, ThreadPoolExecutor(max_workers=1) as hashing:
         description = hashing.submit(
             describe, loaded.net, graph, loaded.parameters, loaded.weights, _TOOL, loaded.seed
         )
-        described = {}
+        for emitter in emitters.values():
+            emitter.metadata = lambda: onnx_metadata(description.result(), class_names)
         for target, artifacts in planned.items():
-            written = {}
             for artifact in artifacts:
                 progress(f"writing {artifact.name}")
-                written[artifact.name] = _write(artifact, staging)
-            described[target] = hashing.submit(target_entry, emitters[target], graph, written)
-            files += [folder / artifact for artifact in written]
+                entry = artifact.write(staging.place(artifact.name))
+                written.setdefault(target, []).append(entry)
+                files.append(folder / artifact.name)
         content = description.result()
         if loaded.plugins:
             content["plugins"] = [plugin.to_json() for plugin in loaded.plugins]
-        content["dynamic"] = sorted(dynamic)
+        content |= marks
+        stem = next(iter(emitters.values())).name
         entries = _kept_targets(folder / f"{stem}.manifest.json", content)
-        entries |= {target: entry.result() for target, entry in described.items()}
+        for target, emitter in emitters.items():
+            entries[target] = target_entry(emitter, graph, written[target])
         content["targets"] = {target: entries[target] for target in sorted(entries)}
         manifest = manifest_artifact(stem, content)
-        _write(manifest, staging)
-    return Conversion(stem, folder, folder / manifest.name, tuple(files), loaded, graph)
+        manifest.write(staging.place(manifest.name))
+    return folder / manifest.name, tuple(files)
+
+
+def _image(
+    loaded: Loaded, preprocess: bool, mean: str | None, scale: float | None
+) -> ImageInput | None:
+    """What ONNX files embed of the preprocessing."""
+    if not preprocess:
+        if mean is not None or scale is not None:
+            raise UsageError("a mean or a scale is given without preprocess", expected="both")
+        return None
+    from decaffeinate.image_inputs import image_input_of
+
+    return image_input_of(loaded, mean, scale)
 
 
 def _emitter(
-    target: str, graph: Graph, stem: str, provenance: Provenance, opset: int | None
+    target: str,
+    graph: Graph,
+    stem: str,
+    provenance: Provenance,
+    settings: Mapping[str, Any],
 ) -> Emitter:
     if target not in TARGETS:
         raise UsageError(f'unknown target "{target}"', expected="one of " + ", ".join(TARGETS))
@@ -140,14 +217,7 @@ def _emitter(
             f'writing {target} needs the package "{error.name}"',
             hint=f"pip install 'decaffeinate[{target}]'",
         ) from None
-    settings = {"opset": opset} if target == "onnx" else {}
     return emitter(graph, stem, provenance, **settings)
-
-
-def _write(artifact: Artifact, staging: Staging) -> Path:
-    part = staging.place(artifact.name)
-    artifact.write(part)
-    return part
 
 
 def _spare_own_sources(paths: Iterable[Path]) -> None:
@@ -189,5 +259,5 @@ def _kept_targets(manifest: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     targets = earlier.get("targets") if isinstance(earlier, dict) else None
     if not isinstance(targets, dict):
         return {}
-    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic", "plugins")
+    same = ("format", "tool", "net", "weights", "inputs", "outputs", "dynamic", "passes", "plugins")
     return targets if all(earlier.get(key) == content.get(key) for key in same) else {}

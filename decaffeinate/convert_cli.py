@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from decaffeinate.onnx_options import onnx_options, refuse_without_onnx
 from decaffeinate.options import (
     CONTEXT,
     TargetOption,
@@ -50,12 +51,7 @@ __all__ = ["convert"]
     help="Stem of the files; what is no letter, digit or underscore becomes one, since the files "
     "are also modules. Default: that of NET.",
 )
-@click.option(
-    "--opset",
-    type=int,
-    help="ONNX operator set, 13 or later. Default: 26, the newest that the "
-    "last three onnxruntime releases run.",
-)
+@onnx_options
 @click.option(
     "--verify",
     "verified",
@@ -68,6 +64,11 @@ __all__ = ["convert"]
     metavar="DIR",
     help="With --verify: where a target fails, write the first layer that is wrong there, as a net "
     "of its own in repro-TARGET; of several nets each in a folder of its own.",
+)
+@click.option(
+    "--flat",
+    is_flag=True,
+    help="Write PyTorch layer by layer, without classes for what repeats.",
 )
 @dynamic_option
 @tolerance_options
@@ -119,7 +120,9 @@ def convert(
     if not verified and repro is not None:
         raise usage("--repro is given without --verify", "--verify, which may find a fault")
     Tolerance.of(**tolerance)
-    _refuse_opset(opset, wanted)
+    refuse_without_onnx({"opset": opset, **options}, wanted)
+    if options["flat"] and "pytorch" not in wanted:
+        raise usage("--flat is given, and PyTorch is no target", "--to pytorch or --to all")
     gathered = gather(nets)
     if gathered.several:
         refuse_for_several({"--name": name})
@@ -164,10 +167,9 @@ def _show_conversion(done: Any) -> None:
     click.echo(
         f"{done.loaded.net.name or done.name}: {parameters.count:,} parameters, {parameters.source}"
     )
+    for applied in done.passes:
+        click.echo(f"  {applied.name}: {len(applied.changes)} changes")
+        for change in applied.changes:
+            click.echo(f"    {change}")
     for path in [*done.files, done.manifest]:
         click.echo(f"  {path}  {path.stat().st_size:,} bytes")
-
-
-def _refuse_opset(opset: int | None, targets: Sequence[str]) -> None:
-    if opset is not None and "onnx" not in targets:
-        raise usage("--opset is given, and ONNX is no target", "--to onnx or --to all")

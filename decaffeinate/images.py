@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from decaffeinate import api
 from decaffeinate.feeds import MEAN, mean_of
+from decaffeinate.image_inputs import mean_file
 from prototxt.errors import FileError, UsageError
 from prototxt.files import read_start
-from prototxt.mean import read_mean
 from prototxt.net import Preprocessing
 from verify.detections import detection_outputs
 from verify.discrete import discrete_blobs
@@ -76,7 +76,7 @@ class Images:
             image = np.broadcast_to(found, shapes[name][1:]).astype(np.float32)
             return Images(loaded, paths, name, Preprocessing(name, (), "", ""), image)
         how = own[name]
-        return Images(loaded, paths, name, how, _mean_file(how, Path(loaded.net.path).parent))
+        return Images(loaded, paths, name, how, mean_file(how, Path(loaded.net.path).parent))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,19 +99,6 @@ class Images:
         pixels = read_pixels(path, self.shape[1])
         height, width = self.shape[2:]
         return transform(pixels, self.how, (height, width), self.mean, str(path))
-
-
-def _mean_file(how: Preprocessing, folder: Path) -> Array | None:
-    """The data layer's mean image, beside the net where its path does not lead to a file."""
-    if not how.mean_file:
-        return None
-    places = [Path(how.mean_file), folder / how.mean_file, folder / Path(how.mean_file).name]
-    found = next((path for path in places if path.is_file()), None)
-    if found is None:
-        raise FileError("the net's mean file is not here", where=how.mean_file, layer=how.layer,
-                        expected="the file there, or beside the net",
-                        hint="give the mean with --mean")  # fmt: skip
-    return read_mean(found)
 
 
 def read_labels(path: Path, names: Sequence[str]) -> dict[str, int]:

@@ -174,6 +174,7 @@ def conversion_json(done: api.Conversion, report: Report | None) -> dict[str, An
         "weights": done.loaded.parameters.source,
         "drawn": done.loaded.parameters.drawn,
         "notes": done.notes,
+        "passes": [{"pass": one.name, "changes": list(one.changes)} for one in done.passes],
         "report": report.to_json() if report is not None else None,
     }
 

@@ -119,13 +119,21 @@ def _judged(
     """The verification of a conversion's files at the declared sizes, and at others where they take
     others."""
     from verify.harness import verify_conversion
+    from verify.image_feed import embedded
     from verify.inputs import seeded_inputs
     from verify.runners.runner import read_conversion
 
-    def noise(at: Loaded, label: str) -> dict[str, Mapping[str, Any]]:
-        return {label: seeded_inputs(at.net, at.shapes, at.seed)}
-
     conversion = read_conversion(manifest)
+    images = embedded(conversion.manifest["targets"].get("onnx", {}))
+
+    def noise(at: Loaded, label: str) -> dict[str, Mapping[str, Any]]:
+        fed: Mapping[str, Any] = seeded_inputs(at.net, at.shapes, at.seed)
+        if images is not None and "onnx" in backends:
+            from decaffeinate.image_inputs import noise_images
+
+            return {f"image of {label}": noise_images(at, images, fed)}
+        return {label: fed}
+
     fed = feeds if feeds is not None else noise(loaded, f"noise (seed {loaded.seed})")
     cases = [(loaded, fed)]
     for sizes in other_sizes(loaded.net, loaded.shapes, conversion.manifest.get("dynamic", ())):

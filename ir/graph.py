@@ -87,7 +87,9 @@ class Graph:
 
     `blobs` maps each of Caffe's blobs, by name, to the value that holds its last version;
     `versions` maps all versions (name, number).  `folded` lists source parameters that live on
-    inside others, with the reason.
+    inside others, with the reason.  `layer_types` tells what kind of layer each was in the source,
+    None for a name that layers of several kinds share; `last_versions` the number of the last
+    version that each blob had in the source, also where passes have taken it away.
     """
 
     name: str
@@ -97,6 +99,8 @@ class Graph:
     blobs: dict[str, Value] = field(default_factory=dict)
     versions: dict[tuple[str, int], Value] = field(default_factory=dict)
     folded: list[tuple[Origin, int, str]] = field(default_factory=list)
+    layer_types: dict[str, str | None] = field(default_factory=dict)
+    last_versions: dict[str, int] = field(default_factory=dict)
 
     def add(self, op: Op, inputs: Sequence[Value], name: str, layer: str) -> Value:
         """Append a node with one output and return it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class Weights:
 
     `format` is "caffemodel-v0", "caffemodel-v1", "caffemodel-v2", "hdf5" or "deep-compression".
     `layers` are the layers that store at least one blob, in file order; names may repeat.
-    `notes` are remarks for the user.
+    `notes` are remarks for the user.  `content` is the whole file, None where it was not mapped.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Weights:
     layers: tuple[LayerWeights, ...]
     net_name: str = ""
     notes: tuple[str, ...] = ()
+    content: mmap.mmap | bytes | None = None
 
     @property
     def count(self) -> int:

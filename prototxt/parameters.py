@@ -3,6 +3,7 @@ fillers."""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -47,6 +48,8 @@ class Parameters:
     seed."""
     drawn: bool
     notes: tuple[str, ...] = ()
+    content: mmap.mmap | bytes | None = None
+    """The whole weights file, where it was mapped; most arrays are views of it."""
 
     def __getitem__(self, index: int) -> tuple[Array, ...]:
         return self.arrays.get(index, ())
@@ -97,7 +100,8 @@ def bind_parameters(
         )
         for index, params in shapes.params.items()
     }
-    return Parameters(arrays, owners, source, weights is None, tuple(notes))
+    content = weights.content if weights is not None else None
+    return Parameters(arrays, owners, source, weights is None, tuple(notes), content)
 
 
 def _owners(net: Net, shapes: NetShapes) -> dict[Key, Key]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,11 +55,11 @@ def read_weights(
     try:
         container = _read_container(wire, net, shapes)
         if container is not None:
-            return container
+            return replace(container, content=wire.buffer)
         if found is None or found.kind != "binary":
             raise _foreign(where, wire, found)
         _reject_other_messages(wire)
-        return read_caffemodel(wire)
+        return replace(read_caffemodel(wire), content=wire.buffer)
     except (FileError, WeightsError):
         wire.close()
         raise

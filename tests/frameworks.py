@@ -46,12 +46,19 @@ def _models() -> list[str]:
     return [f"{folder} is absent" for folder in folders if not folder.is_dir()]
 
 
+def _readers() -> list[str]:
+    from tests.readers.reading import MISSING
+
+    return [f"{name}: {reason}" for name, reason in MISSING.items()]
+
+
 _REQUIREMENTS: dict[str, Callable[[], list[str]]] = {
     "onnx": _imports("onnx", "onnxruntime"),
     "pytorch": _imports("torch", "safetensors"),
     "mxnet": _imports("mxnet"),
     "image": _imports("PIL"),
     "opencv": _imports("cv2"),
+    "readers": _readers,
     "installed": _installed,
     "models": _models,
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from converters.emitter import Artifact
+from converters.output_file import HashedFile, Output
 from prototxt.errors import FileError
 from tests.command_line import invoke
 from tests.frameworks import require
@@ -164,10 +167,9 @@ def test_damaged_weights_give_no_traceback(folder: Path) -> None:
 # --- all or nothing -------------------------------------------------------------------------------
 
 
-def failing(artifact: Artifact) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        artifact.write(path)
-        path.write_bytes(path.read_bytes()[:10])
+def failing(artifact: Artifact) -> Callable[[Output], None]:
+    def write(file: Output) -> None:
+        artifact.content(file)
         raise OSError(28, "No space left on device")
 
     return write
@@ -224,6 +226,40 @@ def test_a_program_error_leaves_no_file_either(
     before = listing(folder)
     result = invoke("convert", "net.prototxt", "net.caffemodel", "--to", "mxnet", "-o", "out")
     assert result.exit_code != 0
+    assert listing(folder) == before
+
+
+def test_a_disk_that_fills_up_amid_the_weights(folder: Path) -> None:
+    """The system's own refusal: no file may be longer than the first write of the weights."""
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most))
+    try:
+        message = refused(folder, "convert", "net.prototxt", "net.caffemodel", "--to", "mxnet",
+                          "--to", "pytorch", "-o", "out")  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert message.startswith("error: out: cannot be written: File too large\n")
+
+
+def test_an_interrupt_amid_the_weights_leaves_no_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_piece = HashedFile._write_piece
+    pieces: list[int] = []
+
+    def interrupted(self: HashedFile, piece: memoryview) -> None:
+        write_piece(self, piece)
+        pieces.append(len(piece))
+        if len(pieces) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(HashedFile, "_write_piece", interrupted)
+    before = listing(folder)
+    result = invoke("convert", "net.prototxt", "net.caffemodel", "--to", "mxnet", "-o", "out")
+    assert result.exit_code != 0
+    assert len(pieces) == 3
     assert listing(folder) == before
 
 

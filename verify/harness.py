@@ -21,9 +21,9 @@ from verify.compare import ROUNDING, BlobComparison, compare
 from verify.detections import detection_outputs, match_detections
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, top_agreement
+from verify.form import PLAIN, Form, form_of, rounded_inputs
 from verify.interface import interface_problem
 from verify.isolation import Isolation
-from verify.local import judge
 from verify.parallel import each
 from verify.parity import Parity, check_parity
 from verify.provenance import other_files
@@ -115,6 +115,7 @@ def verify_conversion(
     )  # fmt: skip
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
+        inputs = rounded_inputs(conversion.manifest, backends, inputs)
         exact = reference.run(net, parameters, inputs)
         task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance,
                      isolation or Isolation(), repro)  # fmt: skip
@@ -174,19 +175,21 @@ class _Task:
     tolerance: Tolerance
     isolation: Isolation
     repro: Repros | None
+    form: Form = PLAIN
 
     def judged(self, got: Blobs, notes: list[str]) -> list[BlobComparison]:
         """Every blob of a backend, each layer on its own, with its drift."""
-        values = {blob: got[name] for blob, name in self.names.items()}
-        local = judge(self.net, self.parameters, self.names, values, self.exact, self.tolerance)
+        local = self.form.judge(self.net, self.parameters, self.names, got, self.exact,
+                                self.tolerance)  # fmt: skip
         notes += [note for note in local.notes if note not in notes]
 
         def row(blob: Blob) -> BlobComparison:
             name = self.names[blob]
-            found = local.rows.get(blob) or _unjudged(name, values[blob])
+            found = local.rows.get(blob) or _unjudged(name, got[name])
             return _with_drift(found, got[name], self.exact[blob])
 
-        return each(row, self.exact, sum(array.size for array in self.exact.values()))
+        blobs = [blob for blob in self.exact if blob not in self.form.fusion.missing]
+        return each(row, blobs, sum(self.exact[blob].size for blob in blobs))
 
     def judged_form(
         self, form: str, outputs: Blobs, got: Blobs, rows: Sequence[BlobComparison]
@@ -278,6 +281,10 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
             return BackendResult(backend, task.feed, runner.version(), problem=problem), {}
         got = runner.run(task.inputs)
         forms = {OPTIMISED: runner.outputs(task.inputs), **runner.other_forms(task.inputs)}
+        form = form_of(task.net, task.names, got, task.conversion.manifest, backend)
+        task = replace(task, form=form)
+        found = [f"{backend}: {note}" for note in form.notes]
+        notes += [note for note in found if note not in notes]
         parity = _parity(task, backend, runner)
         version = runner.version()
     except DecaffeinateError as error:
@@ -287,10 +294,6 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
     ) as error:  # a framework may fail in any way; that is a finding, not a crash of ours
         what = f"{type(error).__name__}: {error}"
         return BackendResult(backend, task.feed, problem=f"the backend failed: {what}"), {}
-    missing = sorted(set(task.names.values()) - set(got))
-    if missing:
-        problem = f"the backend lacks {len(missing)} blobs: {', '.join(missing[:5])}"
-        return BackendResult(backend, task.feed, version, (), parity, problem), got
     rows = task.judged(got, notes)
     fault = _first_fault(task.net, rows)
     forms_rows = [
@@ -324,10 +327,10 @@ def _first_fault(net: Net, rows: Sequence[BlobComparison]) -> Fault | None:
 
 def _repro(task: _Task, backend: str, got: Blobs, fault: Fault) -> str | None:
     """The faulty layer as a net of its own; the first of several sets of inputs is the one."""
-    if task.repro is None:
+    if task.repro is None or fault.index in task.form.fusion.groups:
         return None
     (layer,) = (layer for layer in task.net if layer.index == fault.index)
-    blobs = {blob: got[name] for blob, name in task.names.items()}
+    blobs = task.form.values(task.names, got, task.exact)
     folder = task.repro.leave(
         task.net, layer, task.parameters, blobs, backend, fault.text,
         task.isolation.options(backend),
@@ -347,6 +350,7 @@ def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
         part["constants"],
         runner.parameters(),
         sum((folder / entry["name"]).stat().st_size for entry in part["files"]),
+        task.form.recomputed(task.net, task.parameters),
     )
 
 
@@ -372,6 +376,8 @@ def _across(
         rows = []
         for blob in blobs:
             key, want = task.names[blob], task.exact[blob]
+            if key not in made[first] or key not in made[second]:
+                continue
             bound = allowed(first, key, want) + allowed(second, key, want)
             bound = _open_beyond(want, bound)
             got, other = made[first][key], made[second][key]

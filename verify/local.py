@@ -18,14 +18,15 @@ from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.discrete import discrete_blobs, is_exact, settled
+from verify.fused import ALONE, Fusion, fused_bound
 from verify.parallel import each
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
-from verify.rounding import bounded
+from verify.rounding import bounded, bounded_group
 from verify.sharing import Values
 from verify.tolerance import Tolerance
 
-__all__ = ["FAILURES", "Local", "expected_of", "judge"]
+__all__ = ["FAILURES", "Local", "expected_of", "expected_of_group", "judge"]
 
 Array = NDArray[Any]
 FAILURES = (DecaffeinateError, ValueError, IndexError, TypeError, AttributeError)
@@ -66,6 +67,7 @@ def judge(
     got: Mapping[Blob, Array],
     want: Mapping[Blob, Array],
     tolerance: Tolerance,
+    fusion: Fusion = ALONE,
 ) -> Local:
     """Judge every blob of a backend.
 
@@ -76,14 +78,15 @@ def judge(
         got: what the backend made, every blob.
         want: what the reference makes of the whole net, which discrete blobs are held to first.
         tolerance: what is allowed.
+        fusion: layers that the backend computes as one; what it lacks is NaN in `got`.
     """
-    task = _Task(net, parameters, names, got, want, tolerance, Values(net, got))
+    task = _Task(net, parameters, names, got, want, tolerance, Values(net, got), fusion)
     for blob in net.inputs:
         # What an input was fed lives on in what the first layer to rewrite its memory read.
         rewritten = task.values.rewrites.get(blob)
         fed = rewritten[0].bottom if rewritten else blob
         task.found.add(fed, compare(names[fed], got[fed], want[fed], 0.0))
-    sources = set(net.inputs)
+    sources = fusion.missing.union(net.inputs)
     layers = [layer for layer in net if not (layer.tops and sources.issuperset(layer.tops))]
     elements = sum(array.size for array in got.values())
     for made in each(task.judged_alone, layers, elements):
@@ -102,6 +105,7 @@ class _Task:
     want: Mapping[Blob, Array]
     tolerance: Tolerance
     values: Values
+    fusion: Fusion
     found: Local = field(default_factory=Local)
 
     def __post_init__(self) -> None:
@@ -117,17 +121,24 @@ class _Task:
     def judge_layer(self, layer: Layer) -> None:
         """Its tops, and the blobs that it rewrites."""
         for top in layer.tops:
-            if top in self.discrete:
+            if top in self.discrete and top not in self.fusion.missing:
                 self.found.add(top, self._discrete(top, layer))
                 self._held_as(top, layer)
-        others = [top for top in layer.tops if top not in self.discrete]
+        others = [
+            top for top in layer.tops if top not in self.discrete and top not in self.fusion.missing
+        ]
         if not others:
             return
-        inputs = [self.values.read(bottom, layer) for bottom in layer.bottoms]
+        group = self.fusion.groups.get(layer.index, (layer,))
+        inputs = [self.values.read(bottom, group[0]) for bottom in group[0].bottoms]
         try:
-            made, note = expected_of(
-                layer, self.net.phase, inputs, self.parameters[layer.index], self.tolerance
-            )
+            made, note = (
+                expected_of(layer, self.net.phase, inputs, self.parameters[layer.index],
+                            self.tolerance)
+                if len(group) == 1
+                else expected_of_group(group, self.net.phase, inputs, self.parameters,
+                                       self.tolerance)
+            )  # fmt: skip
         except FAILURES as error:
             what = error.what if isinstance(error, DecaffeinateError) else str(error)
             for top in others:
@@ -138,7 +149,7 @@ class _Task:
         if note:
             self.found.notes.append(note)
         for top, judged in zip(layer.tops, made, strict=True):
-            if top not in self.discrete:
+            if top in others:
                 self._compared(top, self.values.written(top, layer), judged, layer)
                 self._rewritten(top, judged, layer)
 
@@ -208,3 +219,45 @@ def expected_of(
         exact = [np.asarray(top, np.float64) for top in tops]
         kind = "fixed" if tolerance.derived else "local"
         return [(top, tolerance.fixed_bound(top), kind) for top in exact], note
+
+
+def expected_of_group(
+    layers: Sequence[Layer],
+    phase: str,
+    inputs: Sequence[Array],
+    parameters: ByLayer,
+    tolerance: Tolerance,
+) -> tuple[list[Judged], str | None]:
+    """As `expected_of`, for layers that are computed as one, each reading the one before it.
+
+    Args:
+        layers: in the net's order.
+        phase: the net's phase.
+        inputs: the bottoms of the first.
+        parameters: by layer.
+        tolerance: what is allowed.
+
+    Returns:
+        The tops of the last.
+
+    Raises:
+        NetError: the inputs are of no use to the layer.
+    """
+    note, last = None, layers[-1]
+    if tolerance.derived:
+        try:
+            given = dict(zip(layers[0].bottoms, inputs, strict=True))
+            exact, bound = bounded_group(layers, phase, given, parameters)[last.tops[0]]
+            multiplied_out = fused_bound(layers, phase, inputs[0], parameters)
+            return [(exact, np.maximum(bound, multiplied_out), "local")], None
+        except FAILURES as error:  # what fails without bounds as well, does so again below
+            what = error.what if isinstance(error, DecaffeinateError) else str(error)
+            note = f'layer "{last.name}" is judged by 1e-4 of its blobs\' scale: {what}'
+    with np.errstate(all="ignore"):
+        tops = [np.asarray(array, np.float64) for array in inputs]
+        for layer in layers:
+            params = tuple(np.asarray(array, np.float64) for array in parameters[layer.index])
+            made = FUNCTIONS[layer.type](with_phase(layer, phase), tops, params)
+            tops = [np.asarray(top, np.float64) for top in made]
+        kind = "fixed" if tolerance.derived else "local"
+        return [(top, tolerance.fixed_bound(top), kind) for top in tops], note

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 __all__ = ["each", "workers"]
@@ -38,4 +39,6 @@ def each(function: Callable[[Item], Made], items: Iterable[Item], elements: int)
     if elements < _LEAST or workers() == 1:
         return [function(item) for item in items]
     with ThreadPoolExecutor(workers(), "decaffeinate") as pool:
-        return list(pool.map(function, items))
+        # A thread does not see the precision that its caller judges by, unless it is handed on.
+        made = [pool.submit(copy_context().run, function, item) for item in items]
+        return [one.result() for one in made]

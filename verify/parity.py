@@ -15,6 +15,8 @@ from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
+from verify.fused import AS_THEY_ARE, Recomputed
+from verify.precision import named
 from verify.reference import with_phase
 
 __all__ = ["LayerParity", "Parity", "check_parity"]
@@ -25,7 +27,10 @@ Entry = Mapping[str, Any]
 
 _CHANGE = "divided by scale_factor"
 """The one change that values may have undergone, in the manifest's words."""
+_HALVED = "rounded to float16"
+"""What is to follow it in artifacts that store halves."""
 _UNCHANGED = np.float32(1)
+Stored = type[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def check_parity(
     constants: Sequence[Entry],
     stored: Mapping[str, NDArray[Any]],
     disk_bytes: int,
+    changed: Recomputed = AS_THEY_ARE,
 ) -> Parity:
     """Hold the parameters that a runner read from an artifact against the source's.
 
@@ -107,8 +113,9 @@ def check_parity(
         constants: the manifest's list of what else is stored.
         stored: the arrays in the artifact, by stored name.
         disk_bytes: size of the target's files.
+        changed: what passes have made of the source's parameters.
     """
-    forms = _forms(net, parameters)
+    forms = _forms(net, parameters) | dict.fromkeys(changed.gone, ())
     by_key: dict[Key, list[Entry]] = {}
     for entry in entries:
         by_key.setdefault((entry["position"], entry["index"]), []).append(entry)
@@ -117,7 +124,7 @@ def check_parity(
     for key, array in parameters.owned():
         owned.setdefault(key[0], []).append((key, array))
     rows = [
-        _check_layer(net.layers[index], arrays, shapes, forms, by_key, reasons, stored)
+        _check_layer(net.layers[index], arrays, shapes, forms, by_key, reasons, stored, changed)
         for index, arrays in owned.items()
     ]
     known = {key for arrays in owned.values() for key, _ in arrays}
@@ -138,7 +145,7 @@ def check_parity(
     return Parity(tuple(rows), memory, disk_bytes, 4 * parameters.count, tuple(problems), declared)
 
 
-def _forms(net: Net, parameters: Parameters) -> dict[Key, list[np.float32]]:
+def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[np.float32]]:
     """By owned parameter, the factors that its values are stored with, one for each different use.
 
     There is none where it has no values of its own in the artifact: the scale_factor of a BatchNorm
@@ -158,7 +165,7 @@ def _forms(net: Net, parameters: Parameters) -> dict[Key, list[np.float32]]:
             factor = np.float32(0) if divisor == 0 else np.float32(1) / divisor
         if factor not in found:
             found.append(factor)
-    return forms
+    return dict(forms)
 
 
 def _uses_global_stats(layer: Layer, net: Net) -> bool:
@@ -177,6 +184,7 @@ def _check_layer(
     by_key: Mapping[Key, list[Entry]],
     reasons: Mapping[Key, str],
     stored: Mapping[str, NDArray[Any]],
+    changed: Recomputed,
 ) -> LayerParity:
     kept = gone = 0
     notes: list[str] = []
@@ -195,7 +203,11 @@ def _check_layer(
             continue
         names = {entry["layer"] for entry in found} - {layer.name}
         problems += [f'{kind} is said to be of layer "{name}"' for name in names]
-        wrong, changes = _check(kind, array, forms[key], found, stored)
+        if key in changed.values:
+            want, doubt = changed.values[key]
+            wrong, changes = _check_changed(kind, want, doubt, found[0], stored, changed.dtype)
+        else:
+            wrong, changes = _check(kind, array, forms[key], found, stored, changed.dtype)
         problems += wrong
         notes += changes
         got = stored.get(found[0]["name"])
@@ -210,6 +222,7 @@ def _check(
     factors: Sequence[np.float32],
     entries: Sequence[Entry],
     stored: Mapping[str, NDArray[Any]],
+    dtype: Stored,
 ) -> tuple[list[str], list[str]]:
     """Problems and notes of one parameter, stored once with each of the factors."""
     rest = list(entries)
@@ -218,12 +231,17 @@ def _check(
     for factor in factors:
         want = source if factor == _UNCHANGED else source * factor
         # Where there are several, each is held to the entry that is nearest to it.
-        found = min(rest, key=lambda entry: len(_differences(kind, want, entry, stored)))
+        found = min(rest, key=lambda entry: len(_differences(kind, want, entry, stored, dtype)))
         rest.remove(found)
-        problems += _differences(kind, want, found, stored)
+        problems += _differences(kind, want, found, stored, dtype)
         change = found["change"]
         if change is not None:
             notes.append(f"{kind}: {change}")
+        if dtype is np.float16:
+            *rest_of_it, rounding = (change or "").split(", ")
+            change = ", ".join(rest_of_it) or None
+            if rounding != _HALVED:
+                problems.append(f"{kind} is not said to be {_HALVED}")
         if factor == _UNCHANGED and change is not None:
             problems.append(f'{kind} is said to be changed ("{change}"), which is not to be')
         elif factor != _UNCHANGED and not (change or "").startswith(_CHANGE):
@@ -231,19 +249,50 @@ def _check(
     return problems, notes
 
 
+def _check_changed(
+    kind: str,
+    want: NDArray[np.float64],
+    doubt: NDArray[np.float64],
+    entry: Entry,
+    stored: Mapping[str, NDArray[Any]],
+    dtype: Stored,
+) -> tuple[list[str], list[str]]:
+    """The same for one that a pass has changed: the exact value, rounded to float32 once, and then
+    perhaps to a half."""
+    got = stored.get(entry["name"])
+    if got is None or got.dtype != dtype or got.size != want.size:
+        return _differences(kind, want.astype(np.float32), entry, stored, dtype), []
+    exact, slack = want.reshape(-1), doubt.reshape(-1)
+    precision = named(np.dtype(dtype).name)
+    # and half the step of the least numbers
+    least = 2.0**-25 if dtype is np.float16 else 2.0**-150
+    allowed = precision.unit * np.abs(exact) + slack * (1 + precision.unit) + least
+    wrong = int((~(np.abs(got.reshape(-1).astype(np.float64) - exact) <= allowed)).sum())
+    if wrong:
+        return [f"{wrong} of {want.size} values of {kind} are not what folding makes of it"], []
+    if entry["change"] is None:
+        return [f"{kind} is changed, and not said to be"], []
+    return [], [f"{kind}: {entry['change']}"]
+
+
 def _differences(
-    kind: str, want: NDArray[np.float32], entry: Entry, stored: Mapping[str, NDArray[Any]]
+    kind: str,
+    want: NDArray[np.float32],
+    entry: Entry,
+    stored: Mapping[str, NDArray[Any]],
+    dtype: Stored,
 ) -> list[str]:
     """What is wrong with one stored array."""
     got = stored.get(entry["name"])
     if got is None:
         return [f'{kind}: "{entry["name"]}" is not in the artifact']
-    if got.dtype != np.float32:
-        return [f"{kind} is {got.dtype}, not float32"]
+    if got.dtype != dtype:
+        return [f"{kind} is {got.dtype}, not {np.dtype(dtype)}"]
     if got.size != want.size:
         return [f"{kind} has shape {got.shape}, the source {want.shape}"]
-    bits = np.ascontiguousarray(want).ravel().view(np.uint32)
-    same = bits == np.ascontiguousarray(got).ravel().view(np.uint32)
+    kept = np.ascontiguousarray(want.astype(dtype, copy=False)).ravel()
+    unsigned = np.uint16 if dtype is np.float16 else np.uint32
+    same = kept.view(unsigned) == np.ascontiguousarray(got).ravel().view(unsigned)
     return [] if same.all() else [f"{int((~same).sum())} of {same.size} values of {kind} differ"]
 
 

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from prototxt.errors import UnsupportedError
 from prototxt.net import Blob, Layer
 from verify import rounding_moves, rounding_rules
+from verify.precision import FLOAT32, current
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
-from verify.rounding_array import FLT_MAX, Bounded, gamma
+from verify.rounding_array import Bounded, gamma
 from verify.rounding_forms import FORMS, bound_form, is_choice, propagated
 from verify.rounding_table import CONSTANTS
 
@@ -62,7 +63,8 @@ def bounded(
             rule.
         NetError: as the reference.
     """
-    if is_choice(layer) and all(array.dtype == np.float32 for array in inputs):
+    short = all(array.dtype == np.float32 for array in inputs)
+    if is_choice(layer) and short and current() is FLOAT32:
         with np.errstate(all="ignore"):
             moved = FUNCTIONS[layer.type](with_phase(layer, phase), list(inputs), ())
         return [(np.asarray(top), np.broadcast_to(0.0, top.shape)) for top in moved]
@@ -100,7 +102,13 @@ def bounded_group(
 
 
 def _wide(array: Array) -> Bounded:
-    return Bounded(np.asarray(array, np.float64))
+    wide = np.asarray(array, np.float64)
+    precision = current()
+    whole = np.abs(wide) <= 1 / precision.unit
+    if precision is FLOAT32 or (whole & (wide == np.rint(wide))).all():
+        return Bounded(wide)
+    # A runtime may hand on the float32 that it computed, and round only the blob that is looked at.
+    return Bounded(wide, precision.unit * np.abs(wide) + precision.tiny)
 
 
 def propagate(
@@ -134,11 +142,12 @@ def finished(top: Bounded) -> Exact:
     else:
         error = top.errors() * (1 + FLOAT64)
     greatest = np.maximum(value.max(initial=0), -value.min(initial=0))
-    if greatest + error.max(initial=0) <= FLT_MAX:  # not so with NaN
+    limit = current().greatest
+    if greatest + error.max(initial=0) <= limit:  # not so with NaN
         return value, error
     # Caffe's -FLT_MAX, which stands in a window without elements, is exact; so are infinities.
     size = np.abs(value) + error
-    overflow = (size > FLT_MAX) & ((error > 0) | np.isfinite(value))
+    overflow = (size > limit) & ((error > 0) | np.isfinite(value))
     error = np.where(overflow | np.isnan(error), np.inf, error)
     # NaN, such as Caffe's average over nothing, is to be met.
     return value, np.where(np.isnan(value), 0.0, error)

@@ -25,18 +25,13 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from prototxt.errors import UnsupportedError
+from verify.precision import FLOAT32, FLT_MAX, UNIT, current
 
-__all__ = ["FLOOR", "FLT_MAX", "FUNCTION_RULES", "UFUNC_RULES", "UNIT", "Bounded", "gamma", "on"]
+__all__ = ["FLT_MAX", "FUNCTION_RULES", "UFUNC_RULES", "UNIT", "Bounded", "gamma", "on"]
 
 Array = NDArray[Any]
 Rule = Callable[..., Any]
 Given = TypeVar("Given", bound=Rule)
-
-UNIT = 2.0**-24
-"""The unit roundoff of float32."""
-FLT_MAX = float(np.finfo(np.float32).max)
-FLOOR = float(np.finfo(np.float32).tiny) / UNIT
-"""Added to each mass: a result below the smallest normal number, 2^-126, may be flushed to 0."""
 
 UFUNC_RULES: dict[np.ufunc, Rule] = {}
 """NumPy ufunc -> what it does to `Bounded`."""
@@ -45,9 +40,8 @@ FUNCTION_RULES: dict[Callable[..., Any], Rule] = {}
 
 
 def gamma(roundings: int) -> float:
-    """n u / (1 - n u): the relative error after n roundings; infinite from 2^24 roundings on."""
-    part = roundings * UNIT
-    return part / (1 - part) if part < 1 else float("inf")
+    """The relative error after n roundings, of the numbers that the judged backend stores."""
+    return current().gamma(roundings)
 
 
 def on(*functions: Callable[..., Any]) -> Callable[[Given], Given]:
@@ -85,15 +79,20 @@ class Bounded(NDArrayOperatorsMixin):
 
     @staticmethod
     def of(operand: Any) -> Bounded:
-        """An operand as it is; a number or an array is exact if float32 holds it, else a constant
-        that was computed in float64 and is within 1 ulp where float32 computes it."""
+        """An operand as it is; a number or an array is exact if float32 (or the backend's float16)
+        holds it, else a constant that was computed in float64 and is within 1 ulp there."""
         if isinstance(operand, Bounded):
             return operand
         value = np.asarray(operand)
-        if value.dtype == bool or np.array_equal(value, value.astype(np.float32), equal_nan=True):
+        stored = current()
+        with np.errstate(over="ignore"):
+            near = value if value.dtype == bool else value.astype(stored.dtype)
+        if value.dtype == bool or np.array_equal(value, near, equal_nan=True):
             return Bounded(value)
-        inexact = value != value.astype(np.float32)
-        return Bounded(value, np.where(inexact, gamma(2) * np.abs(value), 0.0))
+        doubt = gamma(2) * np.abs(value)
+        if stored is not FLOAT32:
+            doubt = np.maximum(doubt, stored.tiny)
+        return Bounded(value, np.where(value != near, doubt, 0.0))
 
     @property
     def error(self) -> Array | None:
@@ -101,8 +100,8 @@ class Bounded(NDArrayOperatorsMixin):
         if self.mass is None:
             return self.carried
         if self.depth == 1:  # one addition: its rounding is that of its result
-            size = np.abs(self.value) + FLOOR
-            return UNIT * size if self.carried is None else self.carried * (1 + UNIT) + UNIT * size
+            unit, size = current().unit, np.abs(self.value) + current().floor
+            return unit * size if self.carried is None else self.carried * (1 + unit) + unit * size
         rounding = gamma(self.depth) * self.mass
         return rounding if self.carried is None else rounding + self.carried
 
@@ -128,7 +127,7 @@ class Bounded(NDArrayOperatorsMixin):
 
     def terms(self) -> tuple[Array, int]:
         """Mass and depth as an open sum; a closed value is a sum of one term."""
-        return (self.size() + FLOOR, 0) if self.mass is None else (self.mass, self.depth)
+        return (self.size() + current().floor, 0) if self.mass is None else (self.mass, self.depth)
 
     def moved(self, function: Callable[[Array], Any]) -> Bounded:
         """The elements elsewhere: `function` applied to values, errors and masses alike."""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer
+from verify.precision import FLOAT32, current
 from verify.reference.convolution import geometry
 from verify.reference.registry import FUNCTIONS
-from verify.rounding_array import FLOOR, FLT_MAX, UNIT, Bounded, gamma
+from verify.rounding_array import FLT_MAX, Bounded, gamma
 
 __all__ = ["FORMS", "bound_form", "is_choice", "propagated"]
 
@@ -64,7 +65,7 @@ def _values(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> 
 @bound_form("Convolution")
 def convolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """What `propagated` makes of exact operands, with the magnitudes' sums in float32 arithmetic,
-    in half the time: see `short_masses`."""
+    in half the time: see `_short_mass`."""
     terms = prod(params[0].shape[1:])
     exact = all(bottom.is_exact for bottom in bottoms)
     if not exact or terms > _SHORT or not all(map(_is_short, params)):
@@ -100,8 +101,8 @@ def _short_mass(layer: Layer, x: Array, sizes: tuple[Array, ...], terms: int) ->
         return None
     plain = replace(layer, bottoms=layer.bottoms[:1], tops=layer.tops[:1])
     (sums,) = FUNCTIONS["Convolution"](plain, [small], sizes)
-    mass = np.multiply(sums, 1 + 2 * gamma(terms + 2), dtype=np.float64)
-    mass += (terms + 1) * (FLOOR + FLOOR * UNIT * (greatest[0] + greatest[1]))
+    mass = np.multiply(sums, 1 + 2 * FLOAT32.gamma(terms + 2), dtype=np.float64)
+    mass += (terms + 1) * (current().floor + FLOAT32.tiny * (greatest[0] + greatest[1]))
     return mass
 
 
@@ -125,7 +126,7 @@ def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...
         if not bottom.is_exact:  # without the bias, which is exact
             carried = function(layer, [bottom.errors()], sizes[:1])[0]
         depth = params[0].shape[0] // group * taps + 1
-        made.append(Bounded(value, carried, mass + FLOOR, depth))
+        made.append(Bounded(value, carried, mass + current().floor, depth))
     return made
 
 
@@ -168,7 +169,7 @@ def lrn(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list
     padded: Any = np.pad(x * x, [(0, 0), (half, half), (0, 0), (0, 0)])
     total: Any = sliding_window_view(padded, param.local_size, 1)
     base = param.k + param.alpha / param.local_size * total.sum(-1)
-    slid = gamma(3) * np.cumsum(base.terms()[0], 1)
+    slid = FLOAT32.gamma(3) * np.cumsum(base.terms()[0], 1)
     power = Bounded(base.value, base.errors() + slid) ** -param.beta
     return [Bounded(_values(layer, bottoms, params)[0], (x * power).error)]
 

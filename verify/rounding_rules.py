@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.rounding_array import FLOOR, FLT_MAX, UNIT, Bounded, gamma, on
+from verify.precision import current
+from verify.rounding_array import FLT_MAX, Bounded, gamma, on
 from verify.rounding_table import ULPS
 
 __all__ = ["rounded"]
@@ -18,13 +19,12 @@ __all__ = ["rounded"]
 Array = NDArray[Any]
 Rule = Callable[..., Any]
 INFINITE = float("inf")
-TINY = FLOOR * UNIT
 
 
 def ulps(name: str) -> float:
     """The relative error of as many ulps as the table states for a function: an ulp is 2 u at
     most."""
-    return gamma(2 * ULPS[name].ulps)
+    return current().function(2 * ULPS[name].ulps)
 
 
 def rounded(value: Array, carried: Array | None, relative: float) -> Bounded:
@@ -32,11 +32,11 @@ def rounded(value: Array, carried: Array | None, relative: float) -> Bounded:
     bound."""
     size = np.abs(value) if carried is None else np.abs(value) + carried
     # What is below the smallest normal number may be flushed to 0.
-    error = np.asarray(relative * size + np.minimum(size, TINY))
+    error = np.asarray(relative * size + np.minimum(size, current().tiny))
     if carried is not None:
         error += carried
-    if size.max(initial=0) > FLT_MAX:
-        error = np.where(size > FLT_MAX, INFINITE, error)
+    if size.max(initial=0) > current().greatest:
+        error = np.where(size > current().greatest, INFINITE, error)
     return Bounded(value, error)
 
 
@@ -90,10 +90,12 @@ def _only_scales(a: Bounded) -> bool:
 def _scaled(a: Bounded, value: Array, scale: Array) -> Bounded | None:
     """The value after a factor that is a power of 2, which rounds nothing; None where the result
     may be flushed to 0."""
-    if a.mass is None and scale < 1 and ((np.abs(value) < TINY) & (value != 0)).any():
+    if a.mass is None and scale < 1 and ((np.abs(value) < current().tiny) & (value != 0)).any():
         return None
     made = a.moved(partial(np.multiply, scale))
-    return Bounded(value, made.carried, None if made.mass is None else made.mass + FLOOR, a.depth)
+    return Bounded(
+        value, made.carried, None if made.mass is None else made.mass + current().floor, a.depth
+    )
 
 
 @on(np.multiply)
@@ -108,7 +110,7 @@ def multiply(a: Bounded, b: Bounded) -> Bounded:
             if (made := _scaled(other, value, np.abs(factor.value))) is not None:
                 return made
     if (a.mass is None) == (b.mass is None):
-        return rounded(value, _product_error(a, b), UNIT)
+        return rounded(value, _product_error(a, b), current().unit)
     total, factor = (a, b) if a.mass is not None else (b, a)
     return _distributed(total, value, factor.size(), factor.error, 1)
 
@@ -131,7 +133,7 @@ def _distributed(
     carried = None if total.carried is None else total.carried * factor
     if doubt is not None:
         carried = _plus(carried, total.mass * doubt)
-    return Bounded(value, carried, total.mass * factor + FLOOR, total.depth + roundings)
+    return Bounded(value, carried, total.mass * factor + current().floor, total.depth + roundings)
 
 
 @on(np.true_divide)
@@ -167,7 +169,7 @@ def matmul(first: Any, second: Any) -> Bounded:
     carried = None if doubts[1] is None else a.size() @ doubts[1]
     if doubts[0] is not None:
         carried = _plus(carried, doubts[0] @ np.abs(b.value))
-    mass = a.size() @ b.size() + FLOOR * a.shape[-1]
+    mass = a.size() @ b.size() + current().floor * a.shape[-1]
     return Bounded(a.value @ b.value, carried, mass, a.shape[-1])
 
 
@@ -183,7 +185,7 @@ def einsum(subscripts: str, *operands: Any, **options: Any) -> Bounded:
     products = min(products, int(np.prod([max(term.shape, default=1) ** term.ndim
                                           for term in terms])))  # fmt: skip
     carried = None if all(term.error is None for term in terms) else mass - plain
-    return Bounded(value, carried, mass + FLOOR * products, products)
+    return Bounded(value, carried, mass + current().floor * products, products)
 
 
 @on(np.sum)
@@ -239,7 +241,7 @@ def absolute(a: Bounded) -> Bounded:
 @on(np.square)
 def square(a: Bounded) -> Bounded:
     """The product of a with itself."""
-    return rounded(a.value * a.value, _product_error(a, a), UNIT)
+    return rounded(a.value * a.value, _product_error(a, a), current().unit)
 
 
 @on(np.exp)
@@ -298,7 +300,7 @@ def logaddexp(a: Bounded, b: Bounded) -> Bounded:
     so lose what e^x has beside 1."""
     doubt = np.maximum(a.errors(), b.errors())
     value = np.logaddexp(a.value, b.value)
-    return rounded(value, doubt + 2 * UNIT, ulps("softplus"))
+    return rounded(value, doubt + 2 * current().unit, ulps("softplus"))
 
 
 @on(np.power)
@@ -316,6 +318,6 @@ def power(a: Bounded, b: Bounded) -> Bounded:
         root = (exponent > 0) & (exponent < 1)
         carried = np.where(root, np.minimum(carried, doubt ** np.where(root, exponent, 1)), carried)
     if not b.is_exact:
-        logarithm = np.abs(np.log(np.maximum(np.abs(a.value), FLOOR)))
+        logarithm = np.abs(np.log(np.maximum(np.abs(a.value), current().floor)))
         carried = _plus(carried, np.abs(value) * np.expm1(logarithm * b.errors()))
     return rounded(np.asarray(value), carried, ulps("power"))

@@ -161,13 +161,16 @@ def log(step: Lowering) -> Sequence[Value]:
 
 @lowers("Dropout")
 def dropout(step: Lowering) -> Sequence[Value]:
-    """Caffe: the identity at TEST, because training scales; at TRAIN, a share of x is dropped."""
+    """Caffe: the identity at TEST, because training scales; at TRAIN, a share of x is dropped.
+
+    The op is kept at TEST, for those who train what was converted.
+    """
+    ratio = step.layer.message.dropout_param.dropout_ratio
+    if 0 <= ratio < 1:
+        return [step.add(Dropout(ratio), step.inputs[0])]
     if step.phase == "TEST":
         return [step.inputs[0]]
-    ratio = step.layer.message.dropout_param.dropout_ratio
-    if not 0 <= ratio < 1:
-        raise step.unsupported(f"dropout_ratio {ratio:g} at TRAIN", "a ratio from 0 to below 1")
-    return [step.add(Dropout(ratio), step.inputs[0])]
+    raise step.unsupported(f"dropout_ratio {ratio:g} at TRAIN", "a ratio from 0 to below 1")
 
 
 @lowers("Split")

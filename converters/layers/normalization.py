@@ -71,7 +71,8 @@ def batch_norm(step: Lowering) -> Sequence[Value]:
     step.fold(2, "divides mean and variance")
     mean, variance, factor = (step.param(i) for i in range(3))
     statistics = [_divided(step, mean, factor), _divided(step, variance, factor)]
-    return [step.add(BatchNorm(param.eps), x, *statistics)]
+    op = BatchNorm(param.eps, param.moving_average_fraction, param.use_global_stats)
+    return [step.add(op, x, *statistics)]
 
 
 def _divided(step: Lowering, sums: Parameter, factor: Parameter) -> Parameter:

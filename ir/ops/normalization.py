@@ -11,9 +11,15 @@ from ir.ops.op import Op, Shape
 
 @dataclass(frozen=True)
 class BatchNorm(Op):
-    """(x - mean) / sqrt(variance + eps) over channels: x (N, C, ...), mean (C,), variance (C,)."""
+    """(x - mean) / sqrt(variance + eps) over channels: x (N, C, ...), mean (C,), variance (C,).
+
+    In training, the batch's own statistics are taken and, times 1 - fraction, added to `fraction`
+    times those that are stored; a frozen one takes the stored ones even then.
+    """
 
     eps: float
+    fraction: float = 0.999
+    frozen: bool = False
 
     def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
         self.need(len(shapes) == 3 and len(shapes[0]) >= 2, shapes)

@@ -27,13 +27,14 @@ PROVENANCE = Provenance("decaffeinate", "a net (net.prototxt)", "drawn from fill
 def write(graph: Graph, folder: Path, name: str = "net") -> Conversion:
     """Emit a graph; the manifest has been through JSON, as a runner finds it."""
     folder.mkdir(parents=True, exist_ok=True)
+    graph.last_versions = graph.last_versions or dict(sorted(graph.versions))
     emitter = MXNetEmitter(graph, name, PROVENANCE)
-    files = {}
+    files = []
     for artifact in emitter.emit():
         # Never the final name while writing: nothing in a file may depend on it.
         part = folder / f".{artifact.name}.part"
-        artifact.write(part)
-        files[artifact.name] = part.replace(folder / artifact.name)
+        files.append(artifact.write(part))
+        part.replace(folder / artifact.name)
     outputs = [{"blob": value.name, "shape": list(value.shape)} for value in graph.outputs]
     entry = target_entry(emitter, graph, files)
     manifest = {"outputs": outputs, "targets": {"mxnet": entry}}

@@ -28,16 +28,16 @@ from verify.runners.runner import Conversion
 PROVENANCE = Provenance("decaffeinate", "a net (net.prototxt)", "drawn from fillers, not trained")
 
 
-def write(graph: Graph, folder: Path, name: str = "net") -> Conversion:
+def write(graph: Graph, folder: Path, name: str = "net", flat: bool = False) -> Conversion:
     """Emit a graph; the manifest has been through JSON, as a runner finds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    emitter = PyTorchEmitter(graph, name, PROVENANCE)
-    files = {}
+    emitter = PyTorchEmitter(graph, name, PROVENANCE, flat=flat)
+    files = []
     for artifact in emitter.emit():
         # Never the final name while writing: nothing in a file may depend on it.
         part = folder / f".{artifact.name}.part"
-        artifact.write(part)
-        files[artifact.name] = part.replace(folder / artifact.name)
+        files.append(artifact.write(part))
+        part.replace(folder / artifact.name)
     entry = target_entry(emitter, graph, files)
     return Conversion(folder, json.loads(json.dumps({"targets": {"pytorch": entry}})))
 
@@ -151,6 +151,7 @@ def graph_of(op: Op, inputs: Sequence[Value], dims=None) -> Graph:
     graph.outputs.append(result)
     graph.blobs = {value.name: value for value in (*fed, result)}
     graph.versions = {(name, 0): value for name, value in graph.blobs.items()}
+    graph.last_versions = dict.fromkeys(graph.blobs, 0)
     graph.validate()
     return graph
 

@@ -80,7 +80,7 @@ def test_the_source_of_a_small_net(tmp_path: Path) -> None:
         "    def hybrid_forward(self, F, data):",
         '        """The outputs for the inputs; F is mxnet.nd or mxnet.sym."""',
         "        conv1_0 = self.conv1(data)  # (2, 4, 7, 5)",
-        "        conv1 = F.relu(self.bn(conv1_0))",
+        '        conv1 = F.Activation(self.bn(conv1_0), "relu")',
         "        pool1 = self.pool1(conv1)  # (2, 4, 4, 3)",
         "        fc_flatten = F.flatten(pool1)  # (2, 48)",
         "        fc = self.fc(fc_flatten)  # (2, 5)",
@@ -93,7 +93,7 @@ def test_the_source_of_a_small_net(tmp_path: Path) -> None:
 def test_a_fire_module_stays_two_convolutions_and_a_concat(tmp_path: Path) -> None:
     text = source(golden(Case("nets/squeezenet"), tmp_path))
     assert "self.fire2_expand3x3 = nn.Conv2D(8, 3, padding=1, in_channels=2)" in text
-    assert "F.relu(self.fire2_expand1x1(fire2_squeeze1x1))" in text
+    assert 'F.Activation(self.fire2_expand1x1(fire2_squeeze1x1), "relu")' in text
     assert "fire2_concat = F.concat(fire2_expand1x1, fire2_expand3x3, dim=1)" in text
 
 

@@ -55,8 +55,8 @@ def test_last_versions_carry_the_names_of_their_blobs() -> None:
         layer { name: "s" type: "Sigmoid" bottom: "c" top: "c" }
         """
     )
-    assert names(graph) == ["c@0", "c@1", "c"]
-    assert graph.versions["c", 2] is graph.versions["c", 1]
+    assert names(graph) == ["c@0", "c@1", "c@2", "c"]
+    assert graph.versions["c", 3] is graph.blobs["c"]
     assert [value.name for value in graph.outputs] == ["c"]
 
 

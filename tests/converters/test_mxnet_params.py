@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,14 @@ def arrays() -> dict[str, np.ndarray]:
     }
 
 
+def write(path: Path, named: Mapping[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        write_params(file, named)
+
+
 def test_recorded_bytes(tmp_path: Path) -> None:
     path = tmp_path / "p"
-    write_params(
-        path, {"arg:w": np.array([[1, 2, 3]], np.float32), "aux:v": np.array([-0.5], np.float32)}
-    )
+    write(path, {"arg:w": np.array([[1, 2, 3]], np.float32), "aux:v": np.array([-0.5], np.float32)})
     assert path.read_bytes() == RECORDED
 
 
@@ -48,13 +52,13 @@ def test_recorded_bytes(tmp_path: Path) -> None:
 def test_bytes_are_those_of_mxnet(count: int, tmp_path: Path) -> None:
     mx = require("mxnet")
     some = dict(list(arrays().items())[:count])
-    write_params(tmp_path / "ours", some)
+    write(tmp_path / "ours", some)
     mx.nd.save(str(tmp_path / "theirs"), {key: mx.nd.array(array) for key, array in some.items()})
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
 def test_read_back(tmp_path: Path) -> None:
-    write_params(tmp_path / "p", arrays())
+    write(tmp_path / "p", arrays())
     got = read_params(tmp_path / "p")
     assert list(got) == list(arrays())
     for name, array in arrays().items():
@@ -63,7 +67,7 @@ def test_read_back(tmp_path: Path) -> None:
 
 
 def test_rank_0_is_stored_with_one_size(tmp_path: Path) -> None:
-    write_params(tmp_path / "p", {"arg:s": np.float32(2.5).reshape(())})
+    write(tmp_path / "p", {"arg:s": np.float32(2.5).reshape(())})
     assert read_params(tmp_path / "p")["arg:s"].tolist() == [2.5]
 
 
@@ -73,7 +77,7 @@ def test_views_of_any_layout_are_written_by_value(tmp_path: Path) -> None:
     locked.flags.writeable = False
     shifted = np.frombuffer(b"x" + whole.tobytes(), np.uint8)[1:].view("<f4").reshape(4, 6)
     views = {"arg:t": whole.T, "arg:s": whole[::2, 1::2], "arg:l": locked, "arg:u": shifted}
-    write_params(tmp_path / "p", views)
+    write(tmp_path / "p", views)
     for name, array in read_params(tmp_path / "p").items():
         assert np.array_equal(array, views[name])
 
@@ -81,7 +85,7 @@ def test_views_of_any_layout_are_written_by_value(tmp_path: Path) -> None:
 def test_large_arrays_are_not_copied(tmp_path: Path) -> None:
     large = {f"arg:{i}": np.zeros((1024, 1024), np.float32) for i in range(8)}
     tracemalloc.start()
-    write_params(tmp_path / "p", large)
+    write(tmp_path / "p", large)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -97,7 +101,7 @@ def test_large_arrays_are_not_copied(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_damage_is_named(damage, tmp_path: Path) -> None:
     path = tmp_path / "p"
-    write_params(path, {"arg:w": np.zeros((2, 3), np.float32)})
+    write(path, {"arg:w": np.zeros((2, 3), np.float32)})
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(FileError, match="no readable parameters"):
         read_params(path)

@@ -48,7 +48,44 @@ def test_squeezenet_reads_like_its_paper(squeezenet):
     assert "Weights: drawn from fillers, not trained" in lines
     assert "self.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=2)" in lines
     assert "self.pool1 = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)" in lines
+    assert text.count("nn.Conv2d(") == 5
+    assert text.count("Fire(") == 1 + 8
+    assert len(lines) < 80
+    assert max(map(len, text.splitlines())) <= 100
+    assert FIRE in text
+    first = lines.index("x = self.pool1(x)  # (10, 64, 56, 56)")
+    assert lines[first + 1 : first + 3] == [
+        "x = self.fire2(x)  # (10, 128, 56, 56)",
+        "x = self.fire3(x)",
+    ]
+    assert "x = x.mean((2, 3), keepdim=True)  # (10, 1000, 1, 1)" in lines
+
+
+FIRE = '''
+class Fire(nn.Module):
+    """Used 8 times: fire2 to fire9."""
+
+    def __init__(self, in_channels: int, squeeze1x1: int, expand: int) -> None:
+        super().__init__()
+        self.squeeze1x1 = nn.Conv2d(in_channels, squeeze1x1, kernel_size=1)
+        self.expand1x1 = nn.Conv2d(squeeze1x1, expand, kernel_size=1)
+        self.expand3x3 = nn.Conv2d(squeeze1x1, expand, kernel_size=3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.squeeze1x1(x), inplace=True)
+        expand1x1 = F.relu(self.expand1x1(x), inplace=True)
+        expand3x3 = F.relu(self.expand3x3(x), inplace=True)
+        return torch.cat((expand1x1, expand3x3), dim=1)
+
+'''
+
+
+def test_squeezenet_layer_by_layer(tmp_path):
+    graph = lower(*parse(squeezenet_ref.generate("1.1", fillers="reference")))
+    text = source(write(graph, tmp_path, flat=True))
+    lines = [line.strip() for line in text.splitlines()]
     assert text.count("nn.Conv2d(") == 26
+    assert text.count("class ") == 1
     first = lines.index("pool1 = self.pool1(conv1)  # (10, 64, 56, 56)")
     assert lines[first + 1 : first + 9] == [
         "fire2_squeeze1x1 = self.fire2_squeeze1x1(pool1)  # (10, 16, 56, 56)",
@@ -69,8 +106,8 @@ def test_squeezenet_state_dict(squeezenet):
     assert list(state)[:4] == [
         "conv1.weight",
         "conv1.bias",
-        "fire2_squeeze1x1.weight",
-        "fire2_squeeze1x1.bias",
+        "fire2.squeeze1x1.weight",
+        "fire2.squeeze1x1.bias",
     ]
     assert list(PyTorchRunner(squeezenet).parameters()) == sorted(state)
 

@@ -132,6 +132,7 @@ def test_a_slope_that_two_layers_share_is_stored_once(tmp_path):
     scaled = graph.add(o.Mul(), [made, slope], "scaled", "scaled")
     graph.outputs.append(scaled)
     graph.blobs["scaled"] = graph.versions["scaled", 0] = scaled
+    graph.last_versions["scaled"] = 0
     conversion = write(graph, tmp_path)
     runner = PyTorchRunner(conversion)
     assert list(runner.parameters()) == ["op.weight"]

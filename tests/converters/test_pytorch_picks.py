@@ -61,6 +61,7 @@ def test_two_readers_of_a_table_share_it(tmp_path):
     linear = graph.add(o.Linear(), [again, table], "linear", "linear")
     graph.outputs.append(linear)
     graph.blobs["linear"] = graph.versions["linear", 0] = linear
+    graph.last_versions["linear"] = 0
     conversion = write(graph, tmp_path)
     assert source(conversion).count("nn.Embedding(") == 1
     runner = PyTorchRunner(conversion)

@@ -132,6 +132,7 @@ def test_a_transposed_convolution_shares_its_weight_with_a_convolution(tmp_path)
     made = graph.add(o.ConvTranspose((1,), (0,), (1,)), [graph.outputs[0], weight], "z", "up")
     graph.outputs.append(made)
     graph.blobs["z"] = graph.versions["z", 0] = made
+    graph.last_versions["z"] = 0
     conversion = write(graph, tmp_path)
     assert "z = F.conv_transpose1d(y, self.op.weight)" in source(conversion)
     got = PyTorchRunner(conversion).run({"x": np.float32([[[1, 0, 2], [0, 1, 0]]])})

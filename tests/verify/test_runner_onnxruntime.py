@@ -40,10 +40,7 @@ def written(
     graph.versions = {(name, 0): value for name, value in graph.blobs.items()}
     graph.validate()
     emitter = OnnxEmitter(graph, "net", Provenance("test 0", "net", "weights"))
-    files = {}
-    for artifact in emitter.emit():
-        artifact.write(folder / artifact.name)
-        files[artifact.name] = folder / artifact.name
+    files = [artifact.write(folder / artifact.name) for artifact in emitter.emit()]
     entry = target_entry(emitter, graph, files)
     outputs = [{"blob": last.name, "shape": list(last.shape)}]
     manifest = {"outputs": outputs, "targets": {"onnx": entry}}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.errors import FileError, UnsupportedError
+from verify.image_feed import embedded, image_of
 from verify.runners.runner import Conversion
 
 __all__ = ["OnnxRuntimeRunner"]
@@ -38,15 +39,25 @@ class OnnxRuntimeRunner:
         blobs: Mapping[str, str] = self._part["blobs"]
         feed = self._feed(inputs)
         values = feed | self._run(self._instrumented(set(blobs.values()) - set(feed)), feed)
-        return {blob: values[name] for blob, name in blobs.items()}
+        return {blob: _wide(values[name]) for blob, name in blobs.items()}
 
     def outputs(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """A session on the file itself; see `Runner`."""
         found = self._run(str(self._path), self._feed(inputs))
         return {blob: found[self._part["blobs"][blob]] for blob in self._part["outputs"]}
 
-    def _feed(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        return {self._part["inputs"][blob]: array for blob, array in inputs.items()}
+    def _feed(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        fed: dict[str, NDArray[Any]] = {
+            self._part["inputs"][blob]: array for blob, array in inputs.items()
+        }
+        image = embedded(self._part)
+        if image is not None:
+            model = self._onnx.load(str(self._path))
+            stored = {t.name: t for t in model.graph.initializer}
+            mean = stored.get(image["mean_stored"] or "")
+            offset = None if mean is None else self._onnx.numpy_helper.to_array(mean)
+            fed[image["input"]] = image_of(inputs[image["blob"]], offset, image)
+        return fed
 
     def interface(self) -> tuple[list[str], list[str]]:
         """The names of the graph's inputs and outputs; see `Runner`.
@@ -59,7 +70,9 @@ class OnnxRuntimeRunner:
         blobs: Mapping[str, str] = self._part["blobs"]
         # An output that rewrites an input in place cannot have the name of its blob.
         wanted = {**inputs, **{b: blobs.get(b) for b in self._part["outputs"] if b not in inputs}}
-        renamed = [blob for blob, name in wanted.items() if blob != name]
+        image = embedded(self._part)
+        images = {image["blob"]} if image is not None else set()
+        renamed = [blob for blob, name in wanted.items() if blob != name and blob not in images]
         if renamed:
             raise FileError(
                 f'the blob "{renamed[0]}" is called "{wanted[renamed[0]]}" in the manifest',
@@ -108,3 +121,8 @@ class OnnxRuntimeRunner:
         used = {entry.name for entry in session.get_inputs()}
         found = session.run(wanted, {name: array for name, array in feed.items() if name in used})
         return dict(zip(wanted, found, strict=True))
+
+
+def _wide(array: NDArray[Any]) -> NDArray[np.float32]:
+    """A half as the float32 that it is; anything else as it is."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array

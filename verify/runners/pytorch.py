@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import platform
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -21,15 +23,20 @@ from verify.runners.runner import Conversion
 
 __all__ = ["PyTorchRunner"]
 
+_MODULE = "_decaffeinate_converted"
 _RECORD = "_record_blob"
 """What the instrumented file calls; emitted names start with a letter, so it is none of them."""
 _INPUT = "input:"
+_NORMALIZED = "/normalized"
 
 
 class PyTorchRunner:
-    """Imports the file as it lies on disk, with each assignment of `forward` recorded.
+    """Imports the file as it lies on disk, with what the manifest calls a blob recorded.
 
-    The manifest calls a blob by the number of the assignment that makes it, or "input:NAME".
+    It calls a blob "input:NAME"; "PATH" for what the submodule of PyTorch's own at a path returns,
+    "PATH@K" for what that returns when it is called again for the k-th time; "PATH/normalized" for
+    what a normalisation multiplies with its weight; or "PATH:K" for the k-th expression in the
+    `forward` of the module at a path, counted from 0 as `_expressions` has them.
 
     Raises:
         UnsupportedError: PyTorch is not installed.
@@ -47,8 +54,11 @@ class PyTorchRunner:
         self._part = conversion.target("pytorch")
         self._source = conversion.file("pytorch", ".py")
         self._weights = conversion.file("pytorch", ".safetensors")
-        self._recorded: list[Any] = []
+        self._wanted = frozenset(self._part["blobs"].values())
+        self._recorded: dict[str, Any] = {}
+        self._recording = False
         self._model = self._load()
+        self._paths = {module: path for path, module in self._model.named_modules()}
 
     def version(self) -> str:
         """The version of PyTorch."""
@@ -56,16 +66,29 @@ class PyTorchRunner:
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """One forward pass, without Winograd's convolutions; see `Runner`."""
-        with self._direct():
-            places, _ = self._forward(inputs)
-        values = {**places, **{str(i): made for i, made in enumerate(self._recorded)}}
+        self._recorded.clear()
+        calls: Counter[str] = Counter()
+        own = [(path, module) for path, module in self._model.named_modules()
+               if not _is_emitted(module) and self._wanted_of(path)]  # fmt: skip
+        hooks = [
+            module.register_forward_hook(partial(self._returned, path, calls))
+            for path, module in own
+        ]
+        self._recording = True
+        try:
+            with self._direct():
+                places, _ = self._forward(inputs)
+        finally:
+            self._recording = False
+            for hook in hooks:
+                hook.remove()
+        values = {**places, **self._recorded}
         self._recorded.clear()
         return {blob: values[place].numpy() for blob, place in self._part["blobs"].items()}
 
     def outputs(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """What a caller gets, not what was recorded on the way; see `Runner`."""
         _, result = self._forward(inputs)
-        self._recorded.clear()
         returned = result if isinstance(result, tuple) else (result,)
         # Copied, because a net may return one of its parameters as it is.
         copies = (value.detach().clone().numpy() for value in returned if value is not None)
@@ -92,29 +115,53 @@ class PyTorchRunner:
         """The inputs by their places, and what the module returns."""
         names: Mapping[str, str] = self._part["inputs"]
         places = {place: self._tensor(inputs[blob]) for blob, place in names.items()}
-        self._recorded.clear()
         with self._torch.inference_mode():
             # As a user calls it: the net's inputs in order.
             return places, self._model(*places.values())
 
+    def _wanted_of(self, path: str) -> bool:
+        return any(place.split("@")[0].split("/")[0] == path for place in self._wanted)
+
+    def _returned(self, path: str, calls: Counter[str], module: Any, args: Any, made: Any) -> Any:
+        """Record what a submodule of PyTorch's own returns; what it returns from now on."""
+        place = f"{path}@{calls[path]}" if calls[path] else path
+        calls[path] += 1
+        if f"{place}{_NORMALIZED}" in self._wanted:
+            # Nothing is fused in this pass: the two steps of Caffe's, one after the other.
+            shape = (-1, *(1,) * (made.ndim - 2))
+            normalized = self._torch.nn.functional.batch_norm(
+                args[0], module.running_mean, module.running_var, eps=module.eps
+            )
+            self._keep(f"{place}{_NORMALIZED}", normalized)
+            made = normalized * module.weight.reshape(shape) + module.bias.reshape(shape)
+        self._keep(place, made)
+        return made
+
+    def _keep(self, place: str, value: Any) -> None:
+        if place in self._wanted and isinstance(value, self._torch.Tensor):
+            self._recorded[place] = value.detach().clone()
+
     def interface(self) -> tuple[list[str], list[str]]:
-        """The arguments of `forward`, and the assignments whose variables it returns; see
-        `Runner`."""
+        """The arguments of `forward`, and the expressions that it returns; see `Runner`."""
         tree = ast.parse(self._source.read_bytes(), str(self._source))
-        (forward,) = (
-            part for part in ast.walk(tree)
-            if isinstance(part, ast.FunctionDef) and part.name == "forward"
+        (net,) = (
+            part for part in tree.body
+            if isinstance(part, ast.ClassDef) and part.name == type(self._model).__name__
         )  # fmt: skip
+        (forward,) = (p for p in net.body if isinstance(p, ast.FunctionDef) and p.name == "forward")
         places = {arg.arg: f"{_INPUT}{arg.arg}" for arg in forward.args.args[1:]}
         inputs = list(places.values())
-        variables = [name for name in map(_variable, forward.body) if name is not None]
-        places |= {name: str(number) for number, name in enumerate(variables)}
+        numbers = {node: number for number, node in enumerate(_expressions(forward))}
+        for line in forward.body:
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                places[line.targets[0].id] = f":{numbers[line.value]}"
         returned = forward.body[-1]
         assert isinstance(returned, ast.Return)
-        value = returned.value
-        results = value.args if isinstance(value, ast.Call) else [value]
-        names = [ast.unparse(result) if result else "None" for result in results]
-        return inputs, [places.get(name, name) for name in names]
+        assert returned.value is not None
+        value, results = returned.value, [returned.value]
+        if isinstance(value, ast.Call) and ast.unparse(value.func) == f"{net.name}Output":
+            results = value.args
+        return inputs, [places.get(ast.unparse(r), f":{numbers[r]}") for r in results]
 
     def other_forms(
         self, inputs: Mapping[str, NDArray[np.float32]]
@@ -128,7 +175,9 @@ class PyTorchRunner:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
     def _load(self) -> Any:
-        loader = _Recording("_decaffeinate_converted", str(self._source))
+        numbers = {int(place.rpartition(":")[2]) for place in self._wanted
+                   if ":" in place and not place.startswith(_INPUT)}  # fmt: skip
+        loader = _Recording(_MODULE, str(self._source), numbers)
         spec = spec_from_loader(loader.name, loader)
         assert spec is not None
         module = module_from_spec(spec)
@@ -150,15 +199,22 @@ class PyTorchRunner:
             hint="convert again",
         )
 
-    def _record(self, value: Any) -> None:
-        self._recorded.append(value.detach().clone())
+    def _record(self, module: Any, number: int, value: Any) -> Any:
+        if self._recording:
+            self._keep(f"{self._paths[module]}:{number}", value)
+        return value
 
     def _tensor(self, array: NDArray[np.float32]) -> Any:
         return self._torch.from_numpy(np.array(array, np.float32, order="C"))
 
 
 class _Recording(SourceFileLoader):
-    """Loads a source file with a call behind every assignment in a method named `forward`."""
+    """Loads a source file in which the expressions of these numbers, in every method named
+    `forward`, are arguments of a call that hands them on."""
+
+    def __init__(self, name: str, path: str, numbers: Collection[int]) -> None:
+        super().__init__(name, path)
+        self._numbers = numbers
 
     def get_code(self, fullname: str) -> CodeType:
         """Compiled from the source each time: neither an earlier .pyc is read nor one written."""
@@ -169,20 +225,41 @@ class _Recording(SourceFileLoader):
         tree = ast.parse(data, path)
         for part in ast.walk(tree):
             if isinstance(part, ast.FunctionDef) and part.name == "forward":
-                part.body = [statement for line in part.body for statement in _recorded(line)]
+                expressions = enumerate(_expressions(part))
+                found = {node: n for n, node in expressions if n in self._numbers}
+                wrapped = _Wrapped(found, part.args.args[0].arg)
+                for line in part.body:
+                    wrapped.visit(line)
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
 
-def _recorded(line: ast.stmt) -> list[ast.stmt]:
-    variable = _variable(line)
-    if variable is None:
-        return [line]
-    call = ast.Call(ast.Name(_RECORD, ast.Load()), [ast.Name(variable, ast.Load())], [])
-    return [line, ast.Expr(call)]
+class _Wrapped(ast.NodeTransformer):
+    """Puts expressions into calls of the recorder, with the module and their numbers."""
+
+    def __init__(self, numbers: Mapping[ast.expr, int], module: str) -> None:
+        self._numbers = numbers
+        self._module = module
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """The node, or the call around it."""
+        made: ast.AST = self.generic_visit(node)
+        if not isinstance(node, ast.expr) or node not in self._numbers:
+            return made
+        assert isinstance(made, ast.expr)
+        arguments = [ast.Name(self._module, ast.Load()), ast.Constant(self._numbers[node]), made]
+        return ast.Call(ast.Name(_RECORD, ast.Load()), arguments, [])
 
 
-def _variable(line: ast.stmt) -> str | None:
-    """The variable that a statement assigns, if it is such a statement."""
-    if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-        return line.targets[0].id
-    return None
+def _expressions(forward: ast.FunctionDef) -> list[ast.expr]:
+    """The expressions of a function that have values, statement by statement."""
+    return [
+        node
+        for line in forward.body
+        for node in ast.walk(line)
+        if isinstance(node, ast.expr) and not isinstance(getattr(node, "ctx", None), ast.Store)
+    ]
+
+
+def _is_emitted(module: Any) -> bool:
+    """Whether a module's `forward` is the file's, in which expressions are recorded."""
+    return str(type(module).forward.__module__) == _MODULE

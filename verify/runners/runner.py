@@ -124,7 +124,11 @@ _MANIFEST: Any = {
     "folded": [{"layer": str, "position": int, "index": int, "reason": str}],
     "targets": {None: _TARGET},
 }
-_FURTHER: Any = {"dynamic": [str], "plugins": [{"name": str, "sha256": str}]}
+_FURTHER: Any = {
+    "dynamic": [str],
+    "plugins": [{"name": str, "sha256": str}],
+    "passes": [{"pass": str, "changes": [str]}],
+}
 """What of a manifest is read; the latter where it is there.  A dict with the key None stands for
 any keys."""
 _NAMES: Mapping[Any, str] = {

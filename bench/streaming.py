@@ -1,0 +1,150 @@
+"""The least that a conversion of weights can be: walk the mapped file, write the target's bytes.
+
+`python -m bench.streaming TARGET WEIGHTS FILE` reads a `.caffemodel` with packed float32 data and
+writes FILE: ONNX initialisers in a graph without nodes, safetensors, or MXNet's list of arrays.
+No net is read, nothing is checked or hashed, no other file is written, and no package is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import BinaryIO, NamedTuple
+
+_LAYER, _NAME, _BLOB, _DATA, _SHAPE, _DIM = 100, 1, 7, 5, 7, 1
+"""Field numbers of NetParameter.layer, LayerParameter.name and blobs, BlobProto.data and shape, and
+BlobShape.dim."""
+
+
+class Blob(NamedTuple):
+    """A stored array: its values are a view of the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    values: memoryview
+
+
+def blobs(file: memoryview) -> Iterator[Blob]:
+    """The arrays of a `.caffemodel`, in order."""
+    for layer in _of(file, _LAYER):
+        (name,) = _of(layer, _NAME)
+        for index, blob in enumerate(_of(layer, _BLOB)):
+            (values,), (shape,) = _of(blob, _DATA), _of(blob, _SHAPE)
+            sizes = tuple(size for dims in _of(shape, _DIM) for size in _numbers(dims))
+            yield Blob(f"{bytes(name).decode()}.{index}", sizes, values)
+
+
+def _of(message: memoryview, wanted: int) -> list[memoryview]:
+    """The payloads of the fields of one number; all fields before them have lengths or varints."""
+    found = []
+    offset = 0
+    while offset < len(message):
+        tag, offset = _varint(message, offset)
+        value, offset = _varint(message, offset)
+        if tag & 7 == 2:
+            if tag >> 3 == wanted:
+                found.append(message[offset : offset + value])
+            offset += value
+    return found
+
+
+def _varint(data: memoryview, offset: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[offset]
+        offset += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, offset
+        shift += 7
+
+
+def _numbers(packed: memoryview) -> Iterator[int]:
+    offset = 0
+    while offset < len(packed):
+        value, offset = _varint(packed, offset)
+        yield value
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def write_onnx(file: BinaryIO, stored: list[Blob]) -> None:
+    """A ModelProto with a graph of initialisers."""
+    heads = []
+    for name, shape, values in stored:
+        dims = b"".join(_field(1, size) for size in shape)
+        head = dims + _field(2, 1) + _bytes(8, len(name)) + name.encode() + _bytes(9, len(values))
+        heads.append(_bytes(5, len(head) + len(values)) + head)
+    size = sum(map(len, heads)) + sum(len(blob.values) for blob in stored)
+    file.write(_field(1, 10) + _bytes(7, size))
+    for head, blob in zip(heads, stored, strict=True):
+        file.write(head)
+        file.write(blob.values)
+
+
+def _field(number: int, value: int) -> bytes:
+    return _encoded(number << 3) + _encoded(value)
+
+
+def _bytes(number: int, length: int) -> bytes:
+    return _encoded(number << 3 | 2) + _encoded(length)
+
+
+def _encoded(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def write_safetensors(file: BinaryIO, stored: list[Blob]) -> None:
+    """A header in JSON and the values."""
+    header: dict[str, object] = {}
+    offset = 0
+    for name, shape, values in stored:
+        end = offset + len(values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    file.write(struct.pack("<Q", len(text)) + text)
+    for blob in stored:
+        file.write(blob.values)
+
+
+def write_params(file: BinaryIO, stored: list[Blob]) -> None:
+    """Dense float32 arrays, then their names."""
+    file.write(struct.pack("<QQQ", 0x112, 0, len(stored)))
+    for _, shape, values in stored:
+        file.write(struct.pack(f"<Iii{len(shape)}q", 0xF993FAC9, 0, len(shape), *shape))
+        file.write(struct.pack("<iii", 1, 0, 0))
+        file.write(values)
+    file.write(struct.pack("<Q", len(stored)))
+    for blob in stored:
+        file.write(struct.pack("<Q", len(blob.name)) + blob.name.encode())
+
+
+WRITERS: dict[str, Callable[[BinaryIO, list[Blob]], None]] = {
+    "onnx": write_onnx,
+    "pytorch": write_safetensors,
+    "mxnet": write_params,
+}
+
+
+def main() -> None:
+    """Copy one file."""
+    target, source, destination = sys.argv[1:]
+    with open(source, "rb") as file, open(destination, "wb") as out:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        stored = list(blobs(memoryview(mapped)))
+        assert all(len(blob.values) == 4 * prod(blob.shape) for blob in stored)
+        WRITERS[target](out, stored)
+
+
+if __name__ == "__main__":
+    main()

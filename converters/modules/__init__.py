@@ -1,0 +1,43 @@
+"""Recovers the modules of a net: repeated subgraphs become blocks with arguments.
+
+Knows no framework: it is given the net as units, each with the settings of its constructor as
+text, and returns which of them repeat, as what, and under which names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from converters.modules.optional import absorb_joins, merge_blocks
+from converters.modules.parts import Block, Instance, Option, Part, Unit, reads
+from converters.modules.repeats import find_blocks
+from ir import Value
+
+__all__ = ["Block", "Instance", "Option", "Part", "Recovered", "Unit", "reads", "recover"]
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A net: its parts in the order in which they run, and the blocks, inner ones first."""
+
+    parts: list[Part]
+    blocks: list[Block]
+
+
+def recover(units: Sequence[Unit], outputs: Collection[Value]) -> Recovered:
+    """Find the blocks of a net.
+
+    Args:
+        units: the net, in an order in which it can run.
+        outputs: values that are read when all has run.
+    """
+    parts, blocks = find_blocks(units, outputs)
+    blocks = merge_blocks(blocks)
+    parts = absorb_joins(parts, blocks, outputs)
+    order = {unit: i for i, unit in enumerate(unit for part in parts for unit in part.all_units())}
+    for block in blocks:
+        block.instances.sort(key=lambda one: order[one.all_units()[0]])
+    # As they come in the net; inner ones first, which are what blocks of their own are made of.
+    blocks.sort(key=lambda block: (not block.small, order[block.instances[0].all_units()[0]]))
+    return Recovered(parts, blocks)

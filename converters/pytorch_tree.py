@@ -1,0 +1,364 @@
+"""Names and definitions of what a recovered net consists of: attributes, classes, arguments."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from converters.modules import Block, Instance, Part, Recovered, Unit
+from converters.modules.names import argument_names, class_names, instance_text, member_names
+from converters.modules.parts import dimension
+from converters.python_names import safe_text
+from converters.python_source import WIDTH, Call, Expression, layout, statement
+from converters.pytorch_file import LOCALS, TYPES
+from converters.pytorch_state import MODULE_NAMES, State
+from converters.pytorch_units import DEFAULTS, constructor
+from ir import Node, Value
+
+__all__ = ["Run", "Signature", "Tree"]
+
+INDENT = " " * 8
+_LEAST_RUN = 3
+
+
+@dataclass(eq=False)
+class Run:
+    """Equal modules one after the other: one nn.Sequential."""
+
+    instances: list[Instance]
+    text: str
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """What the first reads."""
+        return self.instances[0].inputs
+
+    @property
+    def output(self) -> Value:
+        """What the last makes."""
+        return self.instances[-1].output
+
+
+@dataclass(eq=False)
+class Signature:
+    """The names of a block: members by place, arguments by key."""
+
+    block: Block
+    members: dict[int, str] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.members = member_names(self.block, MODULE_NAMES)
+        for option in self.block.optional:
+            if option.start in self.members and option.stop - option.start > 1:
+                front = self.members[option.start]
+                for k, index in enumerate(range(option.start, option.stop)):
+                    self.members[index] = f"{front}.{k}"
+        wanted = argument_names(self.block, self.members, ("x", "self", *LOCALS))
+        for key in wanted:
+            values = [one.settings[key] for one in self.block.instances if key in one.settings]
+            kind = self.block.arguments[key][0]
+            if kind == "option":
+                self.defaults[key] = "False"
+            elif dimension(kind) != "channels" and kind in DEFAULTS:
+                self.defaults[key] = DEFAULTS[kind]
+            elif len(values) < len(self.block.instances):
+                self.defaults[key] = Counter(values).most_common(1)[0][0]
+        order = sorted(wanted, key=self._rank)
+        self.arguments = {key: wanted[key] for key in order}
+
+    def _rank(self, key: str) -> int:
+        """Channels first, then what must be given as well, then what need not be."""
+        return 2 if key in self.defaults else dimension(self.block.arguments[key][0]) != "channels"
+
+    def call(self, values: Mapping[str, str]) -> Call:
+        """The constructor, given the values of arguments."""
+        given: list[Expression] = []
+        for key, name in self.arguments.items():
+            value = values.get(key, self.defaults.get(key))
+            if key not in self.defaults and dimension(self.block.arguments[key][0]) == "channels":
+                given.append(str(value))
+            elif value != self.defaults.get(key):
+                given.append(f"{name}={value}")
+        return Call(self.block.name, tuple(given))
+
+    def hints(self) -> list[str]:
+        """The arguments of `__init__`."""
+        found = []
+        for key, name in self.arguments.items():
+            values = {one.settings[key] for one in self.block.instances if key in one.settings}
+            default = f" = {self.defaults[key]}" if key in self.defaults else ""
+            found.append(f"{name}: {_hint(values)}{default}")
+        return found
+
+
+def _hint(values: set[str]) -> str:
+    kinds = set()
+    for value in values:
+        if value in ("True", "False"):
+            kinds.add("bool")
+        elif value.startswith("("):
+            kinds.add(f"tuple[{', '.join(['int'] * (value.count(',') + 1))}]")
+        else:
+            kinds.add("int" if value.isdigit() else "float")
+    return " | ".join(sorted(kinds))
+
+
+class Tree:
+    """The attributes, classes and paths of a recovered net."""
+
+    def __init__(self, recovered: Recovered, state: State) -> None:
+        self.parts = recovered.parts
+        self.blocks = recovered.blocks
+        self.state = state
+        class_names(self.blocks, sorted(TYPES))
+        self.signatures = {block: Signature(block) for block in self.blocks}
+        self.items = _runs(self.parts, state)
+        state.name(self._texts())
+        self.attributes: dict[Any, str] = state.attributes
+        self.paths: dict[Node, str] = {}
+        """By node, the path of the submodule that it is the first one of."""
+        self.places: dict[Instance, str] = {}
+        """The path of each instance."""
+        for item in self.items:
+            self._place(item)
+        state.place(self.paths)
+
+    def _texts(self) -> dict[Any, str]:
+        texts: dict[Any, str] = {}
+        for item in self.items:
+            if isinstance(item, Run):
+                texts[item] = _within_class(item.text, item.instances[0])
+            elif isinstance(item, Instance):
+                texts[item] = _instance(item)
+            elif self._is_first(item):
+                texts[item.nodes[0]] = item.layer
+        return texts
+
+    def _is_first(self, unit: Unit) -> bool:
+        return unit.nodes[0] in self.state.kinds
+
+    def _place(self, item: Part | Run) -> None:
+        if isinstance(item, Run):
+            for k, one in enumerate(item.instances):
+                self._place_within(one, f"{self.attributes[item]}.{k}")
+        elif isinstance(item, Instance):
+            self._place_within(item, self.attributes[item])
+        elif self._is_first(item):
+            self.paths[item.nodes[0]] = self.attributes[item.nodes[0]]
+
+    def _place_within(self, one: Instance, path: str) -> None:
+        self.places[one] = path
+        names = self.signatures[one.block].members
+        for index, part in enumerate(one.parts):
+            if part is None or index not in names:
+                continue
+            inner = f"{path}.{names[index]}"
+            if isinstance(part, Instance):
+                self._place_within(part, inner)
+            else:
+                self.paths[part.nodes[0]] = inner
+
+    # Definitions
+
+    def init(self) -> list[str]:
+        """The body of the net's `__init__`."""
+        lines: list[str] = []
+        own = set(self.state.loose)
+        for item in self.items:
+            attribute = self.attributes.get(item)
+            if isinstance(item, Run):
+                calls = [self.call(one) for one in item.instances]
+                lines += statement(INDENT, f"self.{attribute}", sequential(calls))
+            elif isinstance(item, Instance):
+                lines += statement(INDENT, f"self.{attribute}", self.call(item))
+            elif self._is_first(item):
+                kind, _ = self.state.kinds[item.nodes[0]]
+                name = self.attributes[item.nodes[0]]
+                lines += statement(INDENT, f"self.{name}", kind.constructor)
+            if not isinstance(item, Unit):
+                continue
+            for value in (value for node in item.nodes for value in node.inputs):
+                if value in own:
+                    own.discard(value)  # type: ignore[arg-type]
+                    lines += self._own(value)
+        return lines
+
+    def _own(self, value: Any) -> list[str]:
+        name, made = self.attributes[value], self.state.definition(value)
+        if name in self.state.buffers:
+            return layout(INDENT, Call("self.register_buffer", (f'"{name}"', *made.args)))
+        return statement(INDENT, f"self.{name}", made)
+
+    def call(self, one: Instance) -> Call:
+        """The constructor of an instance of the net itself."""
+        return self.signatures[one.block].call(one.settings)
+
+    def block_init(self, block: Block) -> list[str]:
+        """The body of a block's `__init__`."""
+        names = self.signatures[block]
+        lines = []
+        options = {option.start: (n, option) for n, option in enumerate(block.optional)}
+        index = 0
+        while index < len(block.parts):
+            number, option = options.get(index, (0, None))
+            if option is not None:
+                flag = names.arguments[f"option{number}"]
+                if option.start in names.members:
+                    calls = [self._member(block, i) for i in range(option.start, option.stop)]
+                    made = calls[0] if len(calls) == 1 else Call("nn.Sequential", tuple(calls))
+                    attribute = names.members[index].split(".")[0]
+                    lines += _either(f"self.{attribute}", made, flag)
+                else:
+                    lines.append(f"{INDENT}self.{flag} = {flag}")
+                index = option.stop
+                continue
+            if index in names.members:
+                made = self._member(block, index)
+                lines += statement(INDENT, f"self.{names.members[index]}", made)
+            index += 1
+        return lines
+
+    def _member(self, block: Block, index: int) -> Call:
+        part, names = block.parts[index], self.signatures[block]
+        taken = {
+            (i, name): names.arguments[key]
+            for key, (_, uses) in block.arguments.items()
+            for i, name in uses
+        }
+        given = {
+            name: taken.get((index, name), block.constants.get((index, name), value))
+            for name, value in part.settings.items()
+        }
+        if isinstance(part, Instance):
+            return self.signatures[part.block].call(given)
+        kind, _ = self.state.kinds[part.nodes[0]]
+        return constructor(kind.constructor.head, given)
+
+    def summary(self, block: Block) -> str:
+        """Which instances a block has."""
+        places = [self.places[one] for one in block.instances if one in self.places]
+        named = f"{places[0]} to {places[-1]}" if len(places) > 2 else " and ".join(places)
+        return safe_text(f"Used {len(places)} times: {named}.")
+
+
+def _instance(one: Instance) -> str:
+    return _within_class(instance_text(one), one)
+
+
+def _within_class(text: str, one: Instance) -> str:
+    """A text that a name may begin with: "3a" of an Inception -> "inception_3a"."""
+    return f"{one.block.name}_{text}" if text[:1].isdigit() else text
+
+
+def _either(target: str, made: Call, flag: str) -> list[str]:
+    """A submodule, or the identity, by a flag."""
+    flat = f"{INDENT}{target} = {made} if {flag} else nn.Identity()"
+    if len(flat) <= WIDTH:
+        return [flat]
+    return [
+        f"{INDENT}{target}: nn.Module = nn.Identity()",
+        f"{INDENT}if {flag}:",
+        *statement(f"{INDENT}    ", target, made),
+    ]
+
+
+def sequential(calls: Sequence[Call]) -> Call:
+    """An nn.Sequential, with what differs by steps alone written once."""
+    items: list[Expression] = []
+    start = 0
+    while start < len(calls):
+        stop = start + 1
+        while stop < len(calls) and _steps(calls[start : stop + 1]) is not None:
+            stop += 1
+        steps = _steps(calls[start:stop])
+        if stop - start >= _LEAST_RUN and steps is not None:
+            items.append(_repeated(calls[start], steps, stop - start))
+        else:
+            stop = start + 1
+            items.append(calls[start])
+        start = stop
+    return Call("nn.Sequential", tuple(items))
+
+
+def _steps(calls: Sequence[Call]) -> list[int] | None:
+    """By how much each argument grows from call to call, None where it does not do so evenly."""
+    if len({(call.head, len(call.args)) for call in calls}) > 1:
+        return None
+    steps = []
+    for column in zip(*(map(str, call.args) for call in calls), strict=True):
+        if len(set(column)) == 1:
+            steps.append(0)
+            continue
+        if not all(text.isdigit() for text in column):
+            return None
+        numbers = [int(text) for text in column]
+        differences = {b - a for a, b in pairwise(numbers)}
+        if len(differences) != 1 or min(differences) < 1:
+            return None
+        steps.append(differences.pop())
+    return steps
+
+
+def _repeated(first: Call, steps: Sequence[int], count: int) -> str:
+    arguments = [
+        f"{text} + {step} * i" if step else str(text)
+        for text, step in zip(first.args, steps, strict=True)
+    ]
+    variable = "i" if any(steps) else "_"
+    return f"*({first.head}({', '.join(arguments)}) for {variable} in range({count}))"
+
+
+_TOKENS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z0-9]+")
+
+
+def _runs(parts: Sequence[Part], state: State) -> list[Part | Run]:
+    """The parts, with runs of instances of a block, whose names tell that they belong together."""
+    texts = {part: instance_text(part) for part in parts if isinstance(part, Instance)}
+    found: list[Part | Run] = []
+    start = 0
+    while start < len(parts):
+        run = _run(parts[start:], texts, state)
+        stem = _stem([texts[one] for one in run])
+        alike = [one for one in texts if run and one.block is run[0].block and one not in run]
+        if len(run) >= _LEAST_RUN and not any(texts[one].startswith(stem) for one in alike):
+            found.append(Run(run, stem))
+            start += len(run)
+        else:
+            found.append(parts[start])
+            start += 1
+    return found
+
+
+def _run(parts: Sequence[Part], texts: Mapping[Instance, str], state: State) -> list[Instance]:
+    """The instances of one block that parts begin with, each of which alone reads the one before,
+    as long as their names have a stem."""
+    run: list[Instance] = []
+    for part in parts:
+        if not isinstance(part, Instance) or not _stem([*(texts[one] for one in run), texts[part]]):
+            break
+        if run:
+            value = run[-1].output
+            readers = [node for node in part.nodes if value in node.inputs]
+            alone = value not in state.graph.outputs and len(state.uses[value]) == len(readers)
+            if part.block is not run[0].block or part.inputs != (value,) or not alone:
+                break
+        run.append(part)
+    return run
+
+
+def _stem(texts: Sequence[str]) -> str:
+    """What names have in common, if they tell the stage: "res2a" and "res2b" -> "res2"."""
+    split = [_TOKENS.findall(text) for text in texts]
+    if not split or len({len(tokens) for tokens in split}) > 1:
+        return ""
+    front = split[0][:-1]
+    if any(tokens[:-1] != front for tokens in split):
+        return ""
+    stem = "".join(front).rstrip("_/-. ")
+    return stem if re.search(r"\d", stem) else ""

@@ -1,0 +1,1 @@
+"""Other programs that read ONNX, on what conversions write."""
