@@ -197,7 +197,7 @@ def test_a_blob_that_no_check_judged_fails(tmp_path: Path, monkeypatch: pytest.M
         return found
 
     done = converted(tmp_path)
-    monkeypatch.setattr("verify.harness.judge", forgetful)
+    monkeypatch.setattr("verify.form.judge", forgetful)
     report = verified(done)
     (wrong,) = (row for row in report.results[0].blobs if not row.passed)
     assert (wrong.blob, wrong.problem) == ("pool1", "no check judged this blob")
