@@ -19,10 +19,20 @@ from typing import TYPE_CHECKING
 from decaffeinate.version import __version__
 
 if TYPE_CHECKING:
-    from decaffeinate.api import Conversion, Loaded, convert, load, verify
+    from decaffeinate.api import Conversion, Loaded, convert, from_caffe, load, to_caffe, verify
     from prototxt.errors import DecaffeinateError
 
-__all__ = ["Conversion", "DecaffeinateError", "Loaded", "__version__", "convert", "load", "verify"]
+__all__ = [
+    "Conversion",
+    "DecaffeinateError",
+    "Loaded",
+    "__version__",
+    "convert",
+    "from_caffe",
+    "load",
+    "to_caffe",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> object:
