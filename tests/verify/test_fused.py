@@ -111,7 +111,7 @@ def test_the_terminal_does_not_call_folded_or_rounded_weights_equal(tmp_path: Pa
         return done.output
 
     optimised_ = printed("--optimize")
-    assert "4,287 as folded" in optimised_
+    assert "4,156 as folded" in optimised_
     assert "467 folded, bit-equal" not in optimised_
     assert "fold into products: 15 changes" in printed("--optimize")
     assert 'folded "conv1/bn", "conv1/scale" into "conv1"' in printed("--optimize")
