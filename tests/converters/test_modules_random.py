@@ -1,4 +1,4 @@
-"""Module recovery on drawn nets: in classes or layer by layer, every blob has the very same bits."""
+"""Module recovery on drawn nets: in classes or layer by layer, every blob has the same bits."""
 
 import numpy as np
 import pytest
