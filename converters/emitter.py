@@ -26,6 +26,8 @@ class Provenance:
     tool: str
     net: str
     weights: str
+    images: str = ""
+    """What is done to images before they are fed, where the net tells."""
 
 
 @dataclass(frozen=True)

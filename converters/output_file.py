@@ -16,8 +16,9 @@ __all__ = ["HashedFile", "Output", "bytes_of"]
 _PIECE = 1 << 20
 """Bytes written and hashed at a time: what was written is still in the processor's cache when it is
 hashed."""
-_AHEAD = 4
-"""Pieces that may be written before they are hashed; what they view stays in memory so long."""
+_AHEAD = 16
+"""Pieces that may be written before they are hashed, so that no thread waits at each; what they
+view stays in memory so long."""
 _SMALL = 1 << 16
 """Bytes up to which what is written is gathered first."""
 

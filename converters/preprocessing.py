@@ -6,7 +6,7 @@ from typing import Any
 
 from prototxt.net import Preprocessing
 
-__all__ = ["described", "steps"]
+__all__ = ["described", "in_words", "steps"]
 
 _AS_READ = frozenset(("DummyData", "HDF5Data"))
 """Layers that feed arrays as they are."""
@@ -86,3 +86,24 @@ def _mean(entry: Preprocessing) -> list[dict[str, Any]]:
     if entry.mean_values:
         return [{"step": "subtract", "mean_values": list(entry.mean_values)}]
     return []
+
+
+def in_words(entry: Preprocessing) -> str:
+    """What is done to an image at TEST, for a person: "BGR, cropped to 227 x 227, minus 104, 117,
+    123"."""
+    colour = "BGR" if "BGR" in (_ORDERS.get(entry.type) or "") else ""
+    words = ["gray" if entry.force_gray else colour]
+    for step in steps(entry, "TEST"):
+        size = f"{step.get('height')} x {step.get('width')}"
+        minus = step.get("mean_file") or ", ".join(f"{x:g}" for x in step.get("mean_values", ()))
+        words.append(
+            {
+                "resize": f"resized to {size}",
+                "warp window": f"warped to {size}",
+                "crop": f"cropped to {size}",
+                "mirror": "mirrored at random",
+                "subtract": f"minus {minus}",
+                "multiply": f"times {step.get('by', 1):g}",
+            }.get(step["step"], "")
+        )
+    return ", ".join(filter(None, words))

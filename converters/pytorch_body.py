@@ -131,13 +131,16 @@ class Body:
             return [*found, _layout_call(returned, variables)]
         return [*found, [f"{INDENT}return {variables[0]}"]]
 
-    def numbers(self, groups: Sequence[Sequence[str]]) -> dict[Value, int]:
+    def numbers(
+        self, groups: Sequence[Sequence[str]], needed: Collection[Value]
+    ) -> dict[Value, int]:
         """The number of the expression that makes each value, among all of `forward`.
 
         They are counted from 0, statement by statement, in each in the order of `ast.walk`.
 
         Args:
             groups: the lines of each statement.
+            needed: the values that are asked for.
         """
         found: dict[Value, int] = {}
         count = 0
@@ -145,7 +148,8 @@ class Body:
             wanted: dict[str, Value] = {}
             if number < len(self.statements):
                 for value, choices in self.statements[number].makes.items():
-                    wanted.update(dict.fromkeys(map(_plain, choices), value))
+                    if value in needed:
+                        wanted.update(dict.fromkeys(map(_plain, choices), value))
             function = ast.parse("def forward():\n" + "\n".join(lines)).body[0]
             assert isinstance(function, ast.FunctionDef)
             for node in ast.walk(function.body[0]):

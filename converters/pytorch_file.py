@@ -66,7 +66,7 @@ class Source:
             "Weights": self.provenance.weights,
             "Parameters": f"{self.count:,}",
             "Input": "; ".join(description for _, description in self.inputs) or "none",
-            "Images": _CONTRACT if self.inputs else "",
+            "Images": (self.provenance.images or _CONTRACT) if self.inputs else "",
             "Output": "; ".join(description for _, description in self.outputs),
         }
         for name, fact in facts.items():

@@ -115,13 +115,22 @@ class Forward(Emitter):
             self.body.now = index
             self._add(item, tree.attributes.get(item, ""))
         self._lines = self.body.lines(graph.outputs, self._output_class())
-        numbers = self.body.numbers(self._lines)
+        needed = {*self._expressions(tree.parts), *graph.outputs}
+        numbers = self.body.numbers(self._lines, needed)
         calls: Counter[str] = Counter()
         for item in tree.parts:
             if isinstance(item, Unit):
                 self._place(item, "", numbers, calls)
         for value in graph.outputs:
             self.values[value] = f":{numbers[value]}"
+
+    def _expressions(self, parts: Sequence[Part]) -> set[Value]:
+        """What is made by expressions rather than by submodules."""
+        return {
+            part.output
+            for part in parts
+            if isinstance(part, Unit) and part.nodes[0] not in self.state.modules
+        }
 
     def _read(self, value: Value) -> int:
         return self._reads[value]
@@ -168,7 +177,7 @@ class Forward(Emitter):
                 self._add(part, "")
                 self._condition = None
         lines = self.body.lines([model.output])
-        numbers = self.body.numbers(lines)
+        numbers = self.body.numbers(lines, self._expressions(block.parts))
         by_part = {i: numbers.get(part.output) for i, part in enumerate(block.parts)}
         for one in block.instances:
             path = self.tree.places[one]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -65,7 +65,7 @@ class Signature:
             kind = self.block.arguments[key][0]
             if kind == "option":
                 self.defaults[key] = "False"
-            elif dimension(kind) != "channels" and kind in DEFAULTS:
+            elif kind in DEFAULTS:
                 self.defaults[key] = DEFAULTS[kind]
             elif len(values) < len(self.block.instances):
                 self.defaults[key] = Counter(values).most_common(1)[0][0]
@@ -323,10 +323,13 @@ def _runs(parts: Sequence[Part], state: State) -> list[Part | Run]:
     found: list[Part | Run] = []
     start = 0
     while start < len(parts):
-        run = _run(parts[start:], texts, state)
+        run = _run(parts[start:], texts, state, _stem)
         stem = _stem([texts[one] for one in run])
         alike = [one for one in texts if run and one.block is run[0].block and one not in run]
-        if len(run) >= _LEAST_RUN and not any(texts[one].startswith(stem) for one in alike):
+        if len(run) < _LEAST_RUN or any(texts[one].startswith(stem) for one in alike):
+            run = _run(parts[start:], texts, state, _nameless)
+            stem = f"{run[0].block.name}s" if run else ""
+        if len(run) >= _LEAST_RUN:
             found.append(Run(run, stem))
             start += len(run)
         else:
@@ -335,12 +338,19 @@ def _runs(parts: Sequence[Part], state: State) -> list[Part | Run]:
     return found
 
 
-def _run(parts: Sequence[Part], texts: Mapping[Instance, str], state: State) -> list[Instance]:
+def _run(
+    parts: Sequence[Part],
+    texts: Mapping[Instance, str],
+    state: State,
+    belong: Callable[[Sequence[str]], object],
+) -> list[Instance]:
     """The instances of one block that parts begin with, each of which alone reads the one before,
-    as long as their names have a stem."""
+    as long as their names belong together."""
     run: list[Instance] = []
     for part in parts:
-        if not isinstance(part, Instance) or not _stem([*(texts[one] for one in run), texts[part]]):
+        if not isinstance(part, Instance):
+            break
+        if not belong([*(texts[one] for one in run), texts[part]]):
             break
         if run:
             value = run[-1].output
@@ -350,6 +360,11 @@ def _run(parts: Sequence[Part], texts: Mapping[Instance, str], state: State) -> 
                 break
         run.append(part)
     return run
+
+
+def _nameless(texts: Sequence[str]) -> bool:
+    """Whether names say nothing, so that structure alone tells what belongs together."""
+    return not any(re.search(r"[A-Za-z]{3}", text) for text in texts)
 
 
 def _stem(texts: Sequence[str]) -> str:

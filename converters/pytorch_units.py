@@ -96,10 +96,11 @@ def units_of(state: State, inplace: Collection[Node]) -> list[Unit]:
         found.append(
             Unit(
                 nodes,
-                (kind.constructor.head, kind.state, tuple(sorted(given)), grouped),
+                (kind.constructor.head, kind.state, tuple(sorted(given))),
                 given,
                 _FREE.get(op, frozenset()),
                 _LOOSE if op in (o.Conv, o.ConvTranspose) else frozenset(),
+                form="depthwise" if depthwise else grouped,
                 member=True,
                 alone=elsewhere or shared[first] > 1,
             )

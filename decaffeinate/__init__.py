@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING
 from decaffeinate.version import __version__
 
 if TYPE_CHECKING:
-    from decaffeinate.api import Conversion, Loaded, convert, load, verify, verify_artifact
+    from decaffeinate.api import (
+        Conversion,
+        Loaded,
+        convert,
+        from_caffe,
+        load,
+        to_caffe,
+        verify,
+        verify_artifact,
+    )
     from prototxt.errors import DecaffeinateError
 
 __all__ = [
@@ -28,7 +37,9 @@ __all__ = [
     "Loaded",
     "__version__",
     "convert",
+    "from_caffe",
     "load",
+    "to_caffe",
     "verify",
     "verify_artifact",
 ]

@@ -17,6 +17,7 @@ from converters.image_input import ImageInput
 from converters.manifest import describe, manifest_artifact, target_entry
 from converters.onnx_metadata import onnx_metadata
 from converters.open_sizes import lower_open
+from converters.preprocessing import in_words
 from decaffeinate.class_names import read_class_names
 from decaffeinate.loading import Loaded, load
 from decaffeinate.plugin_tables import check_references
@@ -142,8 +143,9 @@ def convert(
         "dynamic": sorted(dynamic),
         "passes": [{"pass": one.name, "changes": list(one.changes)} for one in passes],
     }
-    manifest, files = _write(loaded, graph, emitters, planned, folder, names, marks, progress)
-    return Conversion(stem, folder, manifest, files, loaded, graph, tuple(passes))
+    place = folder / f"{stem}.manifest.json"
+    files = _write(loaded, graph, emitters, planned, place, names, marks, progress)
+    return Conversion(stem, folder, place, files, loaded, graph, tuple(passes))
 
 
 def _write(
@@ -151,14 +153,14 @@ def _write(
     graph: Graph,
     emitters: Mapping[str, Emitter],
     planned: Mapping[str, Sequence[Artifact]],
-    folder: Path,
+    place: Path,
     class_names: Sequence[str] | None,
     marks: Mapping[str, Any],
     progress: Callable[[str], None],
-) -> tuple[Path, tuple[Path, ...]]:
-    """Write the planned files and the manifest, which says `marks` too, all at once; the manifest's
-    path and theirs."""
-    files: list[Path] = []
+) -> tuple[Path, ...]:
+    """Write the planned files, and the manifest at `place`, which says `marks` too, all at once;
+    the paths of the former."""
+    folder, files = place.parent, list[Path]()
     written: dict[str, list[dict[str, Any]]] = {}
     # Hashing the weights for the manifest takes longer than writing them, so it goes on beside.
     with Staging(folder) as staging, ThreadPoolExecutor(max_workers=1) as hashing:
@@ -177,14 +179,13 @@ def _write(
         if loaded.plugins:
             content["plugins"] = [plugin.to_json() for plugin in loaded.plugins]
         content |= marks
-        stem = next(iter(emitters.values())).name
-        entries = _kept_targets(folder / f"{stem}.manifest.json", content)
+        entries = _kept_targets(place, content)
         for target, emitter in emitters.items():
             entries[target] = target_entry(emitter, graph, written[target])
         content["targets"] = {target: entries[target] for target in sorted(entries)}
-        manifest = manifest_artifact(stem, content)
+        manifest = manifest_artifact(place.name.removesuffix(".manifest.json"), content)
         manifest.write(staging.place(manifest.name))
-    return folder / manifest.name, tuple(files)
+    return tuple(files)
 
 
 def _image(
@@ -235,7 +236,8 @@ def _spare_own_sources(paths: Iterable[Path]) -> None:
 def _provenance(loaded: Loaded) -> Provenance:
     weights = name_of(loaded.weights) if loaded.weights is not None else loaded.parameters.source
     net = f"{loaded.net.name or 'net'} ({name_of(Path(loaded.net.path))})"
-    return Provenance(_TOOL, net, weights)
+    images = "; ".join(filter(None, map(in_words, loaded.net.preprocessing)))
+    return Provenance(_TOOL, net, weights, images)
 
 
 _TAKEN = frozenset(("mxnet", "numpy", "pathlib", "safetensors", "torch", "typing"))

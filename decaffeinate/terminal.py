@@ -13,6 +13,7 @@ from rich.table import Table
 from decaffeinate.image_terminal import show_images
 from decaffeinate.inspection import Inspection
 from decaffeinate.summary import Summary
+from verify.parity import Parity
 from verify.report import BackendResult, Report
 
 __all__ = ["show_inspection", "show_report", "show_summary"]
@@ -148,6 +149,15 @@ def _top(result: BackendResult) -> str:
     return f"{100 * first:.4g}% / {100 * five:.4g}%"
 
 
+def _equality(parity: Parity) -> str:
+    """What stored values are to the source's, where all is right."""
+    equal = "bit-equal" if parity.dtype == "float32" else f"rounded to {parity.dtype}"
+    if not parity.changed:
+        return equal
+    others = f", else {equal}" if parity.changed < parity.stored else ""
+    return f"{parity.changed:,} as folded{others}"
+
+
 def _cells(result: BackendResult, classifier: bool) -> list[str]:
     passed = sum(blob.passed for blob in result.blobs)
     worst = result.worst
@@ -156,7 +166,7 @@ def _cells(result: BackendResult, classifier: bool) -> list[str]:
     stored = size = ""
     if parity is not None:
         folded = f", {parity.folded:,} folded" if parity.folded else ""
-        same = "bit-equal" if parity.passed else "DIFFER"
+        same = _equality(parity) if parity.passed else "DIFFER"
         stored = f"{parity.stored:,} of {parity.source:,}{folded}, {same}"
         size = f"{parity.disk_bytes:,} / {parity.expected_bytes:,}"
     return [

@@ -66,6 +66,10 @@ class Parity:
     expected_bytes: int
     problems: tuple[str, ...] = ()
     constants: int = 0
+    changed: int = 0
+    """How many of the stored values are what passes made of the source's, rather than those."""
+    dtype: str = "float32"
+    """What they are stored as; halves are the source's values rounded."""
 
     @property
     def passed(self) -> bool:
@@ -142,7 +146,16 @@ def check_parity(
     problems += _foreign(entries, constants, stored)
     memory = sum(stored[e["name"]].nbytes for e in entries if e["name"] in stored)
     declared = sum(prod(entry["shape"]) for entry in constants)
-    return Parity(tuple(rows), memory, disk_bytes, 4 * parameters.count, tuple(problems), declared)
+    return Parity(
+        tuple(rows),
+        memory,
+        disk_bytes,
+        4 * parameters.count,
+        tuple(problems),
+        declared,
+        sum(values.size for values, _ in changed.values.values()),
+        np.dtype(changed.dtype).name,
+    )
 
 
 def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[np.float32]]:

@@ -11,17 +11,17 @@ from string import ascii_uppercase
 from converters.modules.parts import Block, Instance, Part, Unit, dimension
 from converters.modules.wiring import wires
 from converters.python_names import Identifiers, class_name, identifier
-from ir import Parameter
 from ir import ops as o
 
 __all__ = ["argument_names", "class_names", "instance_text", "labels", "member_names", "scope"]
 
 _GENERIC_WORDS = """
-    add batch blk blob block bn bnorm branch concat conv convolution deconv dense downsample dw elt
-    eltwise expand fc feat feature features group inner ip layer loss main module net norm op out
-    output param part path pool pooling prelu proj reduce relu res residual scale sep side skip
-    split stage stem step sum tower unit
-    """
+    add batch blk blob block bn bnorm branch chan channels concat conv convolution dconv deconv
+    dense densenet downsample dw elt eltwise expand fc feat feature features fwd group inner ip
+    layer loss main map mconv mobilenet module net norm op out output param part path pool pooling
+    post pre prelu proj reduce relu res residual resnet scale sep side skip split stage stem step
+    sum tower unit vgg
+"""
 _GENERIC = frozenset(_GENERIC_WORDS.split())
 """Words that do not tell what a block is; what it does is then said better by its structure."""
 
@@ -93,16 +93,13 @@ def _prefix(names: Sequence[str]) -> str:
 def instance_text(one: Instance) -> str:
     """What an instance is called after its layers: "fire2", "res2a"."""
     members = [part for part in one.present if part.member]
-    stored = [part for part in members if _has_parameters(part)]
-    for parts in (one.present, members, stored):
+    learned = [part for part in members if part.learns]
+    convolutions = [part for part in members if part.loose]
+    for parts in (one.present, members, learned, convolutions):
         text = _prefix([part.layer for part in parts])
         if re.search(r"[A-Za-z0-9]", text):
             return text.strip("_/-. ")
     return one.layer
-
-
-def _has_parameters(part: Part) -> bool:
-    return isinstance(part, Instance) or any(isinstance(v, Parameter) for v in part.inputs)
 
 
 def labels(block: Block) -> list[str]:
@@ -184,7 +181,8 @@ def structure(block: Block) -> str:
             return "Bottleneck" if kernels.count({1}) >= 2 and len(kernels) >= 3 else "Residual"
         if isinstance(op, o.Concat):
             return "DenseLayer" if from_input else "Inception" if len(kernels) > 2 else "Branches"
-        if isinstance(op, o.Mul) and from_input:
+        squeezed = any(isinstance(u.nodes[0].op, o.GlobalAveragePool) for u in units)
+        if isinstance(op, o.Mul) and squeezed:
             return "SqueezeExcitation"
         return "Block"
     if len(convolutions) == 2 and wide == [True, False]:
@@ -236,7 +234,7 @@ def _role(block: Block, key: str, wired: Sequence[tuple[int, ...]]) -> str:
         if block.parts[option.start].member:
             return "projection" if wired[option.start] == (-1,) else "optional"
         return "residual" if option.instead == -1 or -1 in wired[option.start] else "joined"
-    if dimension(kind_) != "channels":
+    if kind_ == "groups" or dimension(kind_) != "channels":
         return kind_
     if any(_base(block, i, name) == "0" and wired[i] == (-1,) for i, name in uses):
         return "in_channels"

@@ -24,7 +24,8 @@ class Unit:
 
     `settings` are what its constructor is given, by name or position, as text.  Those named in
     `free` may differ between the instances of a class; those in `loose` too, in a class that has
-    no other convolution.  `key` is what must be the same besides.
+    no other convolution.  `key` is what must be the same besides, and `form` in a class with
+    several convolutions.
     """
 
     nodes: tuple[Node, ...]
@@ -32,6 +33,7 @@ class Unit:
     settings: Mapping[str, str] = field(default_factory=dict)
     free: frozenset[str] = frozenset()
     loose: frozenset[str] = frozenset()
+    form: Hashable = None
     member: bool = False
     """Whether it has a submodule of its own."""
     alone: bool = False
@@ -58,13 +60,18 @@ class Unit:
         return not self.alone
 
     @property
+    def learns(self) -> bool:
+        """Whether it has parameters."""
+        return any(isinstance(value, Parameter) for node in self.nodes for value in node.inputs)
+
+    @property
     def cost(self) -> int:
         """Lines that it takes, in tenths; what is elementwise goes into another line."""
         return 20 if self.member else 4 if len(self.nodes[0].inputs) == 1 else 10
 
     def strict_key(self) -> Hashable:
         """What must be the same in all instances of a class with several convolutions."""
-        return self._key(self.free)
+        return self.form, self._key(self.free)
 
     def loose_key(self) -> Hashable:
         """The same where it is the only convolution."""
@@ -118,6 +125,7 @@ class Instance:
 
     member = True
     alone = False
+    learns = True
     cost = 20
 
     @property
@@ -125,6 +133,11 @@ class Instance:
         """Whether it may be part of a larger block: small ones are, such as a convolution with its
         normalisation."""
         return self.block.small
+
+    @property
+    def form(self) -> Hashable:
+        """As a unit's."""
+        return tuple(unit.form for unit in self.all_units())
 
     @property
     def loose(self) -> frozenset[str]:
@@ -136,7 +149,8 @@ class Instance:
 
     def strict_key(self) -> Hashable:
         """As a unit's."""
-        return self.block, tuple((k, v) for k, v in self.settings.items() if k in self.loose)
+        fixed = tuple((k, v) for k, v in self.settings.items() if k in self.loose)
+        return self.block, self.form, fixed
 
     def loose_key(self) -> Hashable:
         """As a unit's."""

@@ -15,8 +15,12 @@ __all__ = ["find_blocks", "set_arguments"]
 
 LONGEST = 48
 """Parts of the longest block that is looked for; published nets have up to 35."""
-LEAST = 80
-"""Tenths of lines that a block must save: a class costs about as many beside its body."""
+_CLASS = 90
+"""Tenths of lines that a class costs beside its members and statements."""
+_USE = 20
+"""The same of each use of it."""
+_LOSS = {True: 80, False: 25}
+"""The same that a class may cost more than it saves: one that joins values reads better."""
 
 
 def find_blocks(
@@ -59,6 +63,7 @@ class _Search:
         self.last = {value: i for i, values in enumerate(self.reads) for value in values}
         self.last |= dict.fromkeys(self.outputs, len(self.parts))
         self.keys = [(self._id(p.strict_key()), self._id(p.loose_key())) for p in self.parts]
+        self.kinds = [self._id((p.loose_key(), p.form)) for p in self.parts]
         scopes = [scope(part.layer) for part in self.parts]
         self.bounds = [True, *(a != b for a, b in pairwise(scopes)), True]
 
@@ -80,11 +85,15 @@ class _Search:
             start, stop = spans[0]
             cost = sum(part.cost for part in self.parts[start:stop])
             saved = (len(apart) - 1) * cost
-            if len(apart) < 2 or saved < LEAST or not self._is_natural(apart):
+            joins = self._joins(start, stop)
+            if len(apart) < 2 or saved - _CLASS - _USE * len(apart) < -_LOSS[joins]:
+                continue
+            if not self._is_natural(apart):
                 continue
             # Where structure leaves a choice, blocks begin and end where scopes do.
             bounds = sum(self.bounds[a] + self.bounds[b] for a, b in apart)
-            score = (saved * (1.25 if self._joins(start, stop) else 1), bounds, cost, -start)
+            weight = 1.25 if joins else 2 if self._is_layer(start, stop) else 1
+            score = (saved * weight, bounds, cost, -start)
             if best is None or score > best:
                 best, found = score, apart
         return found
@@ -95,13 +104,23 @@ class _Search:
         start, stop = spans[0]
         if any(self._joins(start, k) and self._joins(k, stop) for k in self._cuts(start, stop)):
             return False
+        if self._joins(start, stop):
+            return True
         parts = range(start, stop)
-        kinds = [self.keys[i][1] for i in parts if self.parts[i].loose]
-        if len(kinds) < 2 or len(set(kinds)) > 1 or self._joins(start, stop):
+        if not self.parts[start].member or sum(self.parts[i].learns for i in parts) < 2:
+            return False
+        kinds = [self.kinds[i] for i in parts if self.parts[i].loose]
+        if len(kinds) < 2 or len(set(kinds)) > 1:
             return True
         return all(
             self.bounds[a] and self.bounds[b] and not any(self.bounds[a + 1 : b]) for a, b in spans
         )
+
+    def _is_layer(self, start: int, stop: int) -> bool:
+        """Whether a stretch is a convolution with what follows it, such as its normalisation: the
+        first class that people write."""
+        first, *others = self.parts[start:stop]
+        return bool(first.loose) and len(others) < 4 and not any(part.loose for part in others)
 
     def _cuts(self, start: int, stop: int) -> list[int]:
         """The places within a stretch where one value is all that is read later."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from converters.preprocessing import described, steps
+from converters.preprocessing import described, in_words, steps
 from prototxt.net import Preprocessing
 
 
@@ -60,3 +60,23 @@ def test_windows_are_warped_and_mirrored_before_the_mean_is_subtracted() -> None
 )
 def test_channel_order(given: Preprocessing, order: str | None) -> None:
     assert described(given)["channel_order"] == order
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (entry(), "BGR"),
+        (entry("HDF5Data", scale=0.5), ""),
+        (
+            entry(crop=(7, 6), mean_values=(104.0, 117.0, 122.5), scale=0.017),
+            "BGR, cropped to 7 x 6, minus 104, 117, 122.5, times 0.017",
+        ),
+        (
+            entry("ImageData", force_gray=True, mirror=True, mean_file="m.binaryproto"),
+            "gray, minus m.binaryproto, mirrored at random",
+        ),
+        (entry("WindowData", crop=(7, 6)), "BGR, warped to 7 x 6"),
+    ],
+)
+def test_in_words(given: Preprocessing, words: str) -> None:
+    assert in_words(given) == words

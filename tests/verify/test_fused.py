@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import decaffeinate
+from decaffeinate.cli import main
 from tests.converters.test_lowering import LOWERED
 from tests.frameworks import require
 from tests.golden_cases import CASES as GOLDENS
@@ -97,6 +99,27 @@ def test_the_manifest_and_the_report_say_what_was_done(tmp_path: Path) -> None:
         "onnx: 1 chains of layers are computed as one layer each, and judged at their ends" in notes
     )
     assert [blob.blob for blob in result.blobs] == ["data", "scale", "relu", "relu (optimised)"]
+
+
+def test_the_terminal_does_not_call_folded_or_rounded_weights_equal(tmp_path: Path) -> None:
+    case = Case("nets/resnet_narrow")
+    given = ["convert", str(case.net_path), str(case.weights_path), "--verify", "-o", str(tmp_path)]
+
+    def printed(*options: str) -> str:
+        done = CliRunner().invoke(main, [*given, *options])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    optimised_ = printed("--optimize")
+    assert "4,156 as folded" in optimised_
+    assert "467 folded, bit-equal" not in optimised_
+    assert "fold into products: 15 changes" in printed("--optimize")
+    assert 'folded "conv1/bn", "conv1/scale" into "conv1"' in printed("--optimize")
+    assert ", rounded to float16" in printed("--dtype", "float16")
+    assert "bit-equal" in printed()
+    content = json.loads(printed("--optimize", "--json"))
+    assert content["passes"][1]["pass"] == "fold into products"
+    assert len(content["passes"][1]["changes"]) == 15
 
 
 def test_a_folded_weight_that_is_off_by_two_ulps_is_found(tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ def test_an_input_of_an_mxnet_symbol_that_is_none_of_the_nets(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("TwoOutput(sc, sig)", "TwoOutput(sig, sc)", "the outputs 2, 1, and the net has 1, 2"),
-        ("TwoOutput(sc, sig)", "sc", "the outputs 1, and the net has 1, 2"),
+        ("TwoOutput(sc, sig)", "TwoOutput(sig, sc)", "the outputs :7, :4, and the net has :4, :7"),
+        ("TwoOutput(sc, sig)", "sc", "the outputs :4, and the net has :4, :7"),
         ("data: torch.Tensor, more: torch.Tensor", "more: torch.Tensor, data: torch.Tensor",
          "the inputs input:more, input:data, and the net has input:data, input:more"),
     ],
