@@ -219,6 +219,9 @@ def argument_names(
             name = _made_by(block, key, members)
             plain = len(unnamed) == 1 or name in _KINDS.values()
             wanted[key] = "mid_channels" if plain else name
+        elif block.arguments[key][0] == "option":
+            # It is an attribute too.
+            wanted[key] = f"with_{role}" if role in members.values() else role
         elif role in wanted.values():
             wanted[key] = f"{members[block.arguments[key][1][0][0]]}_{role}"
         else:

@@ -248,3 +248,46 @@ def test_no_name_breaks_or_injects(tmp_path_factory, words, pattern):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.load()(torch.zeros(1, 3, 5, 5)).shape == (1, 4, 5, 5)
+
+
+# Options
+
+
+def units(plan, name="unit{}/{}"):
+    """Blocks of a convolution and an activation, each with a projection, a sum or neither."""
+    net = Text("units", 9)
+    x = net.relu("stem_relu", net.conv("stem", "data", 4, 1))
+    for i, kind in enumerate(plan):
+        y = net.relu(f"unit{i}/relu", net.conv(name.format(i, "a"), x, 5, 3, pad=1))
+        y = net.norm(net.conv(name.format(i, "residual"), y, 4, 1), f"unit{i}/bn", f"unit{i}/scale")
+        if kind == "projection":
+            skip = net.conv(name.format(i, "side"), x, 4, 1)
+            x = net.add("Eltwise", f"unit{i}/sum", [y, skip], f"unit{i}/sum")
+        elif kind == "sum":
+            x = net.add("Eltwise", f"unit{i}/sum", [y, x], f"unit{i}/sum")
+        else:
+            x = y
+    return str(net)
+
+
+@pytest.mark.parametrize(
+    ("plan", "arguments"),
+    [
+        (["sum", "sum", "plain", "plain", "sum", "plain"], {"with_residual: bool = False"}),
+        (["projection", "sum", "projection", "sum", "sum"], {"projection: bool = False"}),
+        (["plain"] * 4, set()),
+    ],
+)
+def test_what_some_leave_out_is_an_argument(plan, arguments, tmp_path):
+    text = source(verified(units(plan), tmp_path))
+    assert len(classes(text)) == 1
+    assert set(re.findall(r"\w+: bool = False", text)) == arguments
+    assert_formatted(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_kinds_of_options_mixed(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    plan = [str(kind) for kind in rng.choice(["projection", "sum", "plain"], 9)]
+    text = source(verified(units(plan), tmp_path))
+    assert classes(text)
