@@ -178,7 +178,9 @@ def structure(block: Block) -> str:
         if isinstance(op, o.Add):
             if any(wide):
                 return "InvertedResidual"
-            return "Bottleneck" if kernels.count({1}) >= 2 and len(kernels) >= 3 else "Residual"
+            points = [kernel == {1} for kernel in kernels]
+            narrow = any(points[i : i + 3] == [True, False, True] for i in range(len(points)))
+            return "Bottleneck" if narrow else "Residual"
         if isinstance(op, o.Concat):
             return "DenseLayer" if from_input else "Inception" if len(kernels) > 2 else "Branches"
         squeezed = any(isinstance(u.nodes[0].op, o.GlobalAveragePool) for u in units)

@@ -35,6 +35,16 @@ def converted(text, folder, **settings):
 
 def verified(text, folder, **settings):
     """The conversion, after every blob and parameter of it was held against the reference."""
+    conversion, report = judged(text, folder, **settings)
+    (result,) = report.results
+    assert result.problem is None
+    assert [row.text for row in result.blobs if not row.passed] == []
+    assert report.passed
+    return conversion
+
+
+def judged(text, folder, spoil=None, **settings):
+    """The conversion and the report on it; `spoil` changes the source before it is verified."""
     net, shapes, parameters = drawn(text)
     graph = lower(net, shapes, parameters)
     conversion = write(graph, folder, **settings)
@@ -42,12 +52,12 @@ def verified(text, folder, **settings):
     conversion = Conversion(folder, json.loads(json.dumps(manifest)))
     rng = np.random.default_rng(1)
     inputs = {b.name: rng.normal(size=shapes.blobs[b]).astype(np.float32) for b in net.inputs}
+    if spoil is not None:
+        path = conversion.file("pytorch", ".py")
+        assert path.read_text().count(spoil[0]) == 1
+        path.write_text(path.read_text().replace(*spoil))
     report = verify_conversion(net, shapes, parameters, conversion, ["pytorch"], {"x": inputs})
-    (result,) = report.results
-    assert result.problem is None
-    assert [row.text for row in result.blobs if not row.passed] == []
-    assert report.passed
-    return conversion
+    return conversion, report
 
 
 def classes(text):
@@ -291,3 +301,19 @@ def test_all_kinds_of_options_mixed(seed, tmp_path):
     plan = [str(kind) for kind in rng.choice(["projection", "sum", "plain"], 9)]
     text = source(verified(units(plan), tmp_path))
     assert classes(text)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ("eps=1e-05", "eps=0.01"),
+        ("return residual + side", "return residual - side"),
+        ("conv_a = F.relu(self.conv_a(x), inplace=True)", "conv_a = self.conv_a(x)"),
+        ("padding=1)", "padding=1, padding_mode='circular')"),
+        ("x = self.unit1(x)", "x = self.unit0(x)"),
+        ("return self.unit2(x)", "return 2 * self.unit2(x)"),
+    ],
+)
+def test_a_fault_within_a_class_is_found(spoil, tmp_path):
+    _, report = judged(units(["projection"] * 3), tmp_path / "spoiled", spoil=spoil)
+    assert not report.passed
