@@ -14,7 +14,7 @@ from ir import Value
 
 __all__ = ["LOCALS", "TYPES", "Source", "blob", "sizes"]
 
-TYPES = frozenset({"F", "Path", "NamedTuple"})
+TYPES = frozenset({"F", "Path", "NamedTuple", *(n for n in FUNCTIONS if n[0].isupper())})
 """Capitalised names of the file, which its classes must not take."""
 
 LOCALS = frozenset({"load", "load_file", "nn", "torch", *FUNCTIONS})

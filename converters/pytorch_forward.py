@@ -14,7 +14,7 @@ from converters.pytorch_blocks import BlockVariables, block_text
 from converters.pytorch_body import Body
 from converters.pytorch_file import LOCALS, TYPES, Source, blob, sizes
 from converters.pytorch_state import State
-from converters.pytorch_tree import Run, Tree
+from converters.pytorch_tree import Run, Signature, Tree
 from converters.pytorch_units import units_of
 from converters.safetensors_file import write_safetensors
 from ir import Graph, Node, Parameter, Value
@@ -154,6 +154,19 @@ class Forward(Emitter):
             for i, part in enumerate(block.parts)
             if isinstance(part, Unit) and i in names.members
         }
+        self._statements(block, names)
+        lines = self.body.lines([model.output])
+        numbers = self.body.numbers(lines, self._expressions(block.parts))
+        by_part = [numbers.get(part.output) for part in block.parts]
+        for one in block.instances:
+            for part, number in zip(one.parts, by_part, strict=True):
+                if isinstance(part, Unit):
+                    found = {} if number is None else {part.output: number}
+                    self._place(part, self.tree.places[one], found, Counter())
+        return block_text(self.tree, block, [line for group in lines for line in group])
+
+    def _statements(self, block: Block, names: Signature) -> None:
+        """A block's statements; a part that some instances leave out takes one in any case."""
         options = {option.start: (i, option) for i, option in enumerate(block.optional)}
         skipped = 0
         for index, part in enumerate(block.parts):
@@ -171,22 +184,11 @@ class Forward(Emitter):
                 self.body.add(made, (call,), "", wrappable=True)
                 skipped = option.stop
             else:
-                wired = [model.inputs[0], *(p.output for p in block.parts)]
+                wired = [block.model.inputs[0], *(p.output for p in block.parts)]
                 other = self.body.text(wired[option.instead + 1])
                 self._condition = names.arguments[f"option{number}"], other
                 self._add(part, "")
                 self._condition = None
-        lines = self.body.lines([model.output])
-        numbers = self.body.numbers(lines, self._expressions(block.parts))
-        by_part = {i: numbers.get(part.output) for i, part in enumerate(block.parts)}
-        for one in block.instances:
-            path = self.tree.places[one]
-            for i, part_ in enumerate(one.parts):
-                if isinstance(part_, Unit):
-                    number_ = by_part[i]
-                    found = {} if number_ is None else {part_.output: number_}
-                    self._place(part_, path, found, Counter())
-        return block_text(self.tree, block, [line for group in lines for line in group])
 
     def _add(self, item: Part | Run, attribute: str) -> None:
         """The statement of a part."""

@@ -169,7 +169,7 @@ class Tree:
     def init(self) -> list[str]:
         """The body of the net's `__init__`."""
         lines: list[str] = []
-        own = set(self.state.loose)
+        own: set[Value] = set(self.state.loose)
         for item in self.items:
             attribute = self.attributes.get(item)
             if isinstance(item, Run):
@@ -185,7 +185,7 @@ class Tree:
                 continue
             for value in (value for node in item.nodes for value in node.inputs):
                 if value in own:
-                    own.discard(value)  # type: ignore[arg-type]
+                    own.discard(value)
                     lines += self._own(value)
         return lines
 

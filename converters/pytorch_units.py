@@ -87,25 +87,27 @@ def units_of(state: State, inplace: Collection[Node]) -> list[Unit]:
             key = _key(node, state, node in inplace)
             found.append(Unit(nodes, key, alone=loose))
             continue
-        kind, values = state.kinds[first]
-        elsewhere = any(len(state.uses[value]) > 1 for value in values)
-        given = settings(kind.constructor)
-        op = type(node.op)
-        depthwise = op is o.Conv and given["groups"] == given["0"] and given["0"] != "1"
-        grouped = None if depthwise or "groups" not in given else given["groups"]
-        found.append(
-            Unit(
-                nodes,
-                (kind.constructor.head, kind.state, tuple(sorted(given))),
-                given,
-                _FREE.get(op, frozenset()),
-                _LOOSE if op in (o.Conv, o.ConvTranspose) else frozenset(),
-                form="depthwise" if depthwise else grouped,
-                member=True,
-                alone=elsewhere or shared[first] > 1,
-            )
-        )
+        found.append(_submodule(nodes, first, state, shared[first] > 1))
     return found
+
+
+def _submodule(nodes: tuple[Node, ...], first: Node, state: State, shared: bool) -> Unit:
+    """The unit of a node that has a submodule; `first` is the node that this was made for."""
+    kind, values = state.kinds[first]
+    given = settings(kind.constructor)
+    op = type(nodes[0].op)
+    depthwise = op is o.Conv and given["groups"] == given["0"] and given["0"] != "1"
+    grouped = None if depthwise or "groups" not in given else given["groups"]
+    return Unit(
+        nodes,
+        (kind.constructor.head, kind.state, tuple(sorted(given))),
+        given,
+        _FREE.get(op, frozenset()),
+        _LOOSE if op in (o.Conv, o.ConvTranspose) else frozenset(),
+        form="depthwise" if depthwise else grouped,
+        member=True,
+        alone=shared or any(len(state.uses[value]) > 1 for value in values),
+    )
 
 
 def _key(node: Node, state: State, inplace: bool) -> Hashable:

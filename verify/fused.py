@@ -161,15 +161,19 @@ def fused_bound(group: Sequence[Layer], phase: str, x: NDArray[Any], parameters:
     for layer in group[1:] if product else group:
         _take(affine, layer, parameters)
     mass, terms = np.abs(np.asarray(x, np.float64)), 0
+    # What a factor may lose where it is below the smallest normal number is no part of it.
+    lost = mass
     if product is not None:
         given = tuple(np.abs(np.asarray(array, np.float64)) for array in parameters[product.index])
-        (mass,) = FUNCTIONS[product.type](with_phase(product, phase), [mass], given)
+        ones = tuple(np.ones_like(array) for array in given)
+        layer, function = with_phase(product, phase), FUNCTIONS[product.type]
+        (mass,), (lost,) = (function(layer, [lost], each) for each in (given, ones))
         terms = given[0].size // min(given[0].shape[:2] or (1,)) + 1
     spread = (-1, *[1] * (mass.ndim - 2))
     a, b = (np.abs(part).reshape(spread if part.shape else ()) for part in (affine.a, affine.mass))
     roundings = terms + 3 + 3 * sum(layer.type == "BatchNorm" for layer in group)
     bound: Wide = current().gamma(roundings) * (mass * a + b + roundings * current().floor)
-    return bound
+    return bound + current().tiny * (lost + 1)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 from converters.modules.optional import absorb_joins, merge_blocks
 from converters.modules.parts import Block, Instance, Option, Part, Unit, reads
-from converters.modules.repeats import find_blocks
+from converters.modules.repeats import find_blocks, set_arguments
 from ir import Value
 
 __all__ = ["Block", "Instance", "Option", "Part", "Recovered", "Unit", "reads", "recover"]
+
+_FEW = 2
+"""Places in which a small block is called that is not worth a class."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ def recover(units: Sequence[Unit], outputs: Collection[Value]) -> Recovered:
         outputs: values that are read when all has run.
     """
     parts, blocks = find_blocks(units, outputs)
+    parts, blocks = _dissolved(parts, blocks)
     blocks = merge_blocks(blocks)
     parts = absorb_joins(parts, blocks, outputs)
     order = {unit: i for i, unit in enumerate(unit for part in parts for unit in part.all_units())}
@@ -41,3 +45,32 @@ def recover(units: Sequence[Unit], outputs: Collection[Value]) -> Recovered:
     # As they come in the net; inner ones first, which are what blocks of their own are made of.
     blocks.sort(key=lambda block: (not block.small, order[block.instances[0].all_units()[0]]))
     return Recovered(parts, blocks)
+
+
+def _dissolved(parts: Sequence[Part], blocks: Sequence[Block]) -> tuple[list[Part], list[Block]]:
+    """The same without small blocks that are called in a place or two, within larger ones."""
+    found, kept = list(parts), list(blocks)
+    for block in blocks:
+        bodies = [found, *(other.model.present for other in kept)]
+        places = sum(_is_of(part, block) for body in bodies for part in body)
+        if not block.small or places > _FEW:
+            continue
+        found = _spliced(found, block)
+        kept.remove(block)
+        for other in kept:
+            if any(_is_of(part, block) for part in other.parts):
+                for one in other.instances:
+                    one.parts = list(_spliced(one.present, block))
+                set_arguments(other)
+    return found, kept
+
+
+def _is_of(part: Part, block: Block) -> bool:
+    return isinstance(part, Instance) and part.block is block
+
+
+def _spliced(parts: Sequence[Part], block: Block) -> list[Part]:
+    found: list[Part] = []
+    for part in parts:
+        found += part.present if isinstance(part, Instance) and part.block is block else [part]
+    return found

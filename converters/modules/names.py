@@ -178,7 +178,9 @@ def structure(block: Block) -> str:
         if isinstance(op, o.Add):
             if any(wide):
                 return "InvertedResidual"
-            return "Bottleneck" if kernels.count({1}) >= 2 and len(kernels) >= 3 else "Residual"
+            points = [kernel == {1} for kernel in kernels]
+            narrow = any(points[i : i + 3] == [True, False, True] for i in range(len(points)))
+            return "Bottleneck" if narrow else "Residual"
         if isinstance(op, o.Concat):
             return "DenseLayer" if from_input else "Inception" if len(kernels) > 2 else "Branches"
         squeezed = any(isinstance(u.nodes[0].op, o.GlobalAveragePool) for u in units)
@@ -219,6 +221,9 @@ def argument_names(
             name = _made_by(block, key, members)
             plain = len(unnamed) == 1 or name in _KINDS.values()
             wanted[key] = "mid_channels" if plain else name
+        elif block.arguments[key][0] == "option":
+            # It is an attribute too.
+            wanted[key] = f"with_{role}" if role in members.values() else role
         elif role in wanted.values():
             wanted[key] = f"{members[block.arguments[key][1][0][0]]}_{role}"
         else:

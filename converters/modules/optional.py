@@ -105,12 +105,15 @@ def absorb_joins(
         found: dict[Instance, Unit] = {}
         for one in block.instances:
             join = joins.get(frozenset((*one.inputs, one.output)))
-            whole = join is not None and len(join.inputs) == 2 and not join.member
-            if join is not None and whole and not join.alone and readers[one.output] == 1:
+            if join is None or len(join.inputs) != 2 or join.member or join.alone:
+                continue
+            if readers[one.output] == 1:
                 found[one] = join
         forms = {(join.strict_key(), reads(join)[0] is one.output) for one, join in found.items()}
         at_top = all(one in parts for one in block.instances)
-        if len(found) >= 2 and len(forms) == 1 and at_top and not block.small:
+        # One that leaves nothing out is what the class is written after.
+        whole = any(None not in one.parts for one in found)
+        if len(found) >= 2 and len(forms) == 1 and at_top and whole and not block.small:
             _absorb(block, found)
             gone.update(found.values())
     return [part for part in parts if part not in gone]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from converters.modules.names import scope
-from converters.modules.parts import Block, Instance, Part, reads
+from converters.modules.parts import Block, Instance, Part, dimension, reads
 from ir import Value
 
 __all__ = ["find_blocks", "set_arguments"]
@@ -180,11 +180,23 @@ def set_arguments(block: Block) -> None:
 
     Settings that count the same and are equal in all instances share an argument.
     """
-    from converters.modules.parts import dimension
-
     block.arguments, block.constants = {}, {}
     for one in block.instances:
         one.settings = {}
+    for key, values in _vectors(block).items():
+        for one, value in zip(block.instances, values, strict=True):
+            if value is not None:
+                one.settings[key] = value
+    for number, option in enumerate(block.optional):
+        key = f"option{number}"
+        block.arguments[key] = ("option", [])
+        for one in block.instances:
+            one.settings[key] = str(one.parts[option.start] is not None)
+
+
+def _vectors(block: Block) -> dict[str, list[str | None]]:
+    """The value of each argument in each instance, None where its parts are left out; enters the
+    arguments and the constants into the block."""
     everywhere = [
         i for i in range(len(block.model.parts)) if all(one.parts[i] for one in block.instances)
     ]
@@ -210,15 +222,7 @@ def set_arguments(block: Block) -> None:
                 a if a is not None else b
                 for a, b in zip(vectors.get(key, vector), vector, strict=True)
             ]
-    for key, values in vectors.items():
-        for one, value in zip(block.instances, values, strict=True):
-            if value is not None:
-                one.settings[key] = value
-    for number, option in enumerate(block.optional):
-        key = f"option{number}"
-        block.arguments[key] = ("option", [])
-        for one in block.instances:
-            one.settings[key] = str(one.parts[option.start] is not None)
+    return vectors
 
 
 def _kind(part: Part, name: str) -> str:

@@ -35,6 +35,16 @@ def converted(text, folder, **settings):
 
 def verified(text, folder, **settings):
     """The conversion, after every blob and parameter of it was held against the reference."""
+    conversion, report = judged(text, folder, **settings)
+    (result,) = report.results
+    assert result.problem is None
+    assert [row.text for row in result.blobs if not row.passed] == []
+    assert report.passed
+    return conversion
+
+
+def judged(text, folder, spoil=None, **settings):
+    """The conversion and the report on it; `spoil` changes the source before it is verified."""
     net, shapes, parameters = drawn(text)
     graph = lower(net, shapes, parameters)
     conversion = write(graph, folder, **settings)
@@ -42,12 +52,12 @@ def verified(text, folder, **settings):
     conversion = Conversion(folder, json.loads(json.dumps(manifest)))
     rng = np.random.default_rng(1)
     inputs = {b.name: rng.normal(size=shapes.blobs[b]).astype(np.float32) for b in net.inputs}
+    if spoil is not None:
+        path = conversion.file("pytorch", ".py")
+        assert path.read_text().count(spoil[0]) == 1
+        path.write_text(path.read_text().replace(*spoil))
     report = verify_conversion(net, shapes, parameters, conversion, ["pytorch"], {"x": inputs})
-    (result,) = report.results
-    assert result.problem is None
-    assert [row.text for row in result.blobs if not row.passed] == []
-    assert report.passed
-    return conversion
+    return conversion, report
 
 
 def classes(text):
@@ -248,3 +258,62 @@ def test_no_name_breaks_or_injects(tmp_path_factory, words, pattern):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.load()(torch.zeros(1, 3, 5, 5)).shape == (1, 4, 5, 5)
+
+
+# Options
+
+
+def units(plan, name="unit{}/{}"):
+    """Blocks of a convolution and an activation, each with a projection, a sum or neither."""
+    net = Text("units", 9)
+    x = net.relu("stem_relu", net.conv("stem", "data", 4, 1))
+    for i, kind in enumerate(plan):
+        y = net.relu(f"unit{i}/relu", net.conv(name.format(i, "a"), x, 5, 3, pad=1))
+        y = net.norm(net.conv(name.format(i, "residual"), y, 4, 1), f"unit{i}/bn", f"unit{i}/scale")
+        if kind == "projection":
+            skip = net.conv(name.format(i, "side"), x, 4, 1)
+            x = net.add("Eltwise", f"unit{i}/sum", [y, skip], f"unit{i}/sum")
+        elif kind == "sum":
+            x = net.add("Eltwise", f"unit{i}/sum", [y, x], f"unit{i}/sum")
+        else:
+            x = y
+    return str(net)
+
+
+@pytest.mark.parametrize(
+    ("plan", "arguments"),
+    [
+        (["sum", "sum", "plain", "plain", "sum", "plain"], {"with_residual: bool = False"}),
+        (["projection", "sum", "projection", "sum", "sum"], {"projection: bool = False"}),
+        (["plain"] * 4, set()),
+    ],
+)
+def test_what_some_leave_out_is_an_argument(plan, arguments, tmp_path):
+    text = source(verified(units(plan), tmp_path))
+    assert len(classes(text)) == 1
+    assert set(re.findall(r"\w+: bool = False", text)) == arguments
+    assert_formatted(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_kinds_of_options_mixed(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    plan = [str(kind) for kind in rng.choice(["projection", "sum", "plain"], 9)]
+    text = source(verified(units(plan), tmp_path))
+    assert classes(text)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ("eps=1e-05", "eps=0.01"),
+        ("return residual + side", "return residual - side"),
+        ("conv_a = F.relu(self.conv_a(x), inplace=True)", "conv_a = self.conv_a(x)"),
+        ("padding=1)", "padding=1, padding_mode='circular')"),
+        ("x = self.unit1(x)", "x = self.unit0(x)"),
+        ("return self.unit2(x)", "return 2 * self.unit2(x)"),
+    ],
+)
+def test_a_fault_within_a_class_is_found(spoil, tmp_path):
+    _, report = judged(units(["projection"] * 3), tmp_path / "spoiled", spoil=spoil)
+    assert not report.passed

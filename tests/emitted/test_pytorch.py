@@ -1,6 +1,8 @@
 """Golden PyTorch files: what is emitted is them, byte for byte, and they compute the nets."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +50,14 @@ def test_formatters_and_linters_have_nothing_to_say():
     assert_formatted(FOLDER)
     done = ruff("check", "--isolated", "--select=E,F,W,I,B,UP,SIM", "--ignore=E501", str(FOLDER))
     assert done.returncode == 0, done.stdout
+
+
+def test_mypy_accepts_them():
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--follow-imports=skip"]
+    command += ["--ignore-missing-imports", "--disallow-untyped-defs"]
+    command += map(str, sorted(FOLDER.glob("*.py")))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_it_computes_what_the_reference_does(name, tmp_path):

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import decaffeinate
 from decaffeinate.cli import main
+from tests import real_models
 from tests.converters.test_lowering import LOWERED
 from tests.frameworks import require
 from tests.golden_cases import CASES as GOLDENS
@@ -73,6 +74,16 @@ def test_optimised_goldens_pass(case: Case, tmp_path: Path) -> None:
     )  # fmt: skip
     result, _ = judged(done)
     assert result.passed, result.problem
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", sorted(real_models.FILES))
+def test_optimised_models_pass(name: str, dtype: str, tmp_path: Path) -> None:
+    done = decaffeinate.convert(*real_models.paths(name), to="onnx", output=tmp_path, optimize=True,
+                                dtype=dtype)  # fmt: skip
+    result, notes = judged(done)
+    assert result.passed, result.problem
+    assert not any("judged by 1e-4" in note for note in notes)
 
 
 def test_the_manifest_and_the_report_say_what_was_done(tmp_path: Path) -> None:
