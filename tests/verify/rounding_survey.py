@@ -216,8 +216,8 @@ def document_part(parts: Mapping[str, Mapping[str, Mapping[float, Tally]]], seed
         f"\nAll goldens, {drawn}; blobs without bound are judged by 1e-4 of their scale:\n\n"
         f"{table(parts['goldens'])}"
         f"\nThe published models, {drawn}:\n\n{table(parts['models'])}"
-        "\nBy layer type, goldens: blobs that were held to their bounds, over all seeds and scales, "
-        "each\nlayer alone on what the backend fed it, and the greatest error / bound:\n\n"
+        "\nBy layer type, goldens: blobs held to their bounds, on all seeds and scales, each"
+        "\nlayer alone on what the backend fed it, and the greatest error / bound:\n\n"
         f"{by_type(parts['goldens'])}\n"
     )
 
