@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import platform
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.errors import FileError, UnsupportedError
+from verify.runners.direct import direct_convolutions
 from verify.runners.runner import Conversion
 
 __all__ = ["PyTorchRunner"]
@@ -56,7 +55,7 @@ class PyTorchRunner:
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """One forward pass, without Winograd's convolutions; see `Runner`."""
-        with self._direct():
+        with direct_convolutions(self._torch):
             places, _ = self._forward(inputs)
         values = {**places, **{str(i): made for i, made in enumerate(self._recorded)}}
         self._recorded.clear()
@@ -70,23 +69,6 @@ class PyTorchRunner:
         # Copied, because a net may return one of its parameters as it is.
         copies = (value.detach().clone().numpy() for value in returned if value is not None)
         return dict(zip(self._part["outputs"], copies, strict=True))
-
-    @contextmanager
-    def _direct(self) -> Iterator[None]:
-        """Convolutions as the sums that they are.
-
-        Winograd's error is relative to the greatest number of a tile, so no bound of a sum holds
-        for it.  Without oneDNN torch takes NNPACK's from a batch of 16 on, and oneDNN itself may
-        take Arm's on an Arm processor.  What a caller gets, `outputs` has as it is.
-        """
-        backends = self._torch.backends
-        arm = platform.machine().lower() in ("aarch64", "arm64")
-        with ExitStack() as stack:
-            if hasattr(backends, "nnpack"):
-                stack.enter_context(backends.nnpack.flags(enabled=False))
-            if arm:
-                stack.enter_context(backends.mkldnn.flags(enabled=False))
-            yield
 
     def _forward(self, inputs: Mapping[str, NDArray[np.float32]]) -> tuple[dict[str, Any], Any]:
         """The inputs by their places, and what the module returns."""
