@@ -275,6 +275,16 @@ def test_values_that_are_no_numbers_are_wrong(loaded: decaffeinate.Loaded, tmp_p
     assert result.first_fault.layer == "conv"
 
 
+def test_a_net_of_zeros_is_no_other_nets_file(tmp_path: Path) -> None:
+    """As a prototxt without its weights: nothing has a direction that could be compared."""
+    text = NET.replace('type: "xavier"', 'type: "constant"')
+    path = converted(loaded_of(NET, tmp_path), tmp_path)
+    (tmp_path / "zeros").mkdir()
+    result = first(verify_artifact(loaded_of(text, tmp_path / "zeros"), artifact=scrambled(path)))
+    assert result.problem is None
+    assert result.first_fault is not None
+
+
 def test_another_nets_file_is_wrong(tmp_path: Path) -> None:
     path = converted(golden("nets/squeezenet_simple_bypass"), tmp_path)
     report = verify_artifact(golden("nets/squeezenet"), artifact=path)
