@@ -225,7 +225,12 @@ layer { name: "b" type: "TanH" bottom: "data" top: "b" }
     path = model(tmp_path / "f.onnx", nodes, {"data": shape}, {"a": shape, "b": shape})
     result = first(verify_artifact(loaded, artifact=path))
     assert failing(result) == ["a", "b", "a (output)", "b (output)"]
-    assert rows(result)["a"].problem == 'the file has it as "b", but gives out another: "a"'
+    row, fault = rows(result)["a"], result.first_fault
+    assert row.problem is not None
+    assert row.problem.startswith('the file has it as "b", but gives out another: "a", off by ')
+    assert fault is not None
+    # Not 0: that is how far off the value is that is not given out.
+    assert np.isnan([row.error, row.ratio, fault.ratio]).all()
     # The user may say so.
     assert verify_artifact(loaded, artifact=path, map={"a": "b", "b": "a"}).passed
     assert verify_artifact(loaded, artifact=path, map=["a=b", "b=a"]).passed
