@@ -29,6 +29,7 @@ from verify.parity import Parity, check_parity
 from verify.provenance import other_files
 from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
 from verify.repro import Repros
+from verify.runners.direct import DIRECT
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.pytorch import PyTorchRunner
@@ -111,7 +112,8 @@ def verify_conversion(
             *other_files(net, parameters, conversion, backends),
         ],
         environment={"python": platform.python_version(), "numpy": np.__version__,
-                     "platform": platform.platform()},
+                     "platform": platform.platform(),
+                     **(DIRECT if "pytorch" in backends else {})},
     )  # fmt: skip
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")

@@ -7,6 +7,7 @@ error is an alarm.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,12 +29,13 @@ Feeds = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class Tally:
-    """Of one backend and scale: verifications, judged blobs, the blob nearest to its bound by layer
-    type as (error / bound, where), and what was flagged."""
+    """Of one backend and scale: verifications, judged blobs, by layer type how many were held to a
+    bound of their own and the one nearest to it as (error / bound, where), and what was flagged."""
 
     verified: int = 0
     blobs: int = 0
     unbounded: int = 0
+    held: Counter[str] = field(default_factory=Counter)
     nearest: dict[str, tuple[float, str]] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
 
@@ -47,6 +49,7 @@ class Tally:
             self.unbounded += row.kind == "fixed"
             if row.kind == "local" and row.layer is not None and row.ratio == row.ratio:
                 kind = types[row.layer]
+                self.held[kind] += 1
                 self.nearest[kind] = max(self.nearest.get(kind, (0.0, "")), (row.ratio, where))
         if not report.passed:
             bad = [f"{row.blob}: {row.text}" for row in result.blobs if not row.passed]
@@ -58,6 +61,7 @@ class Tally:
         self.blobs += other.blobs
         self.unbounded += other.unbounded
         self.alarms += other.alarms
+        self.held += other.held
         for kind, found in other.nearest.items():
             self.nearest[kind] = max(self.nearest.get(kind, (0.0, "")), found)
 
@@ -97,13 +101,16 @@ def golden(case: Case) -> Loaded:
 def models() -> dict[str, Callable[[], Loaded]]:
     """The published models that are at hand, by name."""
 
-    def loader(files: tuple[str, str]) -> Callable[[], Loaded]:
+    # The mean file that would tell the training net's sizes was not published.
+    sizes = {"cifar10_m4_hdf5": {"data": (7, 3, 32, 32)}}
+
+    def loader(files: tuple[str, str], shapes: Mapping[str, Any]) -> Callable[[], Loaded]:
         net, weights = (MODELS / name for name in files)
-        return lambda: decaffeinate.load(net, weights)
+        return lambda: decaffeinate.load(net, weights, input_shapes=shapes)
 
     every = {**FILES, "cifar10_m4_hdf5": HDF5_CIFAR}
     return {
-        name: loader(files)
+        name: loader(files, sizes.get(name, {}))
         for name, files in every.items()
         if all((MODELS / file).is_file() for file in files)
     }
@@ -143,16 +150,25 @@ def table(found: Mapping[str, Mapping[float, Tally]]) -> str:
 
 
 def by_type(found: Mapping[str, Mapping[float, Tally]]) -> str:
-    """By layer type and backend the greatest error / bound, as Markdown."""
+    """By layer type and backend how many blobs were held to their bound, and the greatest error /
+    bound, as Markdown."""
     whole: dict[str, Tally] = {}
     for backend, tallies in found.items():
         whole[backend] = Tally()
         for tally in tallies.values():
             whole[backend].include(tally)
     kinds = sorted({kind for tally in whole.values() for kind in tally.nearest})
-    lines = [f"| Layer type | {' | '.join(whole)} |", "|---" * (len(whole) + 1) + "|"]
+    columns = ("Layer type", *(f"{backend}: blobs, greatest" for backend in whole))
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for kind in kinds:
-        ratios = [tally.nearest.get(kind, (float("nan"), ""))[0] for tally in whole.values()]
-        cells = ["exact" if r == 0 else "" if r != r else f"{r:.3f}" for r in ratios]
+        cells = [_held(tally, kind) for tally in whole.values()]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _held(tally: Tally, kind: str) -> str:
+    """The cell of a layer type and a backend: empty where the backend has no such blob."""
+    if kind not in tally.nearest:
+        return ""
+    ratio = tally.nearest[kind][0]
+    return f"{tally.held[kind]:,}, {'exact' if ratio == 0 else f'{ratio:.3f}'}"

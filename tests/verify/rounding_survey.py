@@ -211,10 +211,14 @@ def main() -> None:
 
 def document_part(parts: Mapping[str, Mapping[str, Mapping[float, Tally]]], seeds: int) -> str:
     """The survey's figures as the document has them."""
+    drawn = "seed 0" if seeds == 1 else f"seeds 0 to {seeds - 1}"
     return (
-        f"\nAll goldens, seeds 0 to {seeds - 1}:\n\n{table(parts['goldens'])}"
-        f"\nThe published models, the same seeds:\n\n{table(parts['models'])}"
-        f"\nGreatest error / bound by layer type, goldens:\n\n{by_type(parts['goldens'])}\n"
+        f"\nAll goldens, {drawn}; blobs without bound are judged by 1e-4 of their scale:\n\n"
+        f"{table(parts['goldens'])}"
+        f"\nThe published models, {drawn}:\n\n{table(parts['models'])}"
+        "\nBy layer type, goldens: blobs held to their bounds, on all seeds and scales, each"
+        "\nlayer alone on what the backend fed it, and the greatest error / bound:\n\n"
+        f"{by_type(parts['goldens'])}\n"
     )
 
 

@@ -43,4 +43,26 @@ def test_winograd_raises_no_alarm(onednn: bool, tmp_path: Path) -> None:
     assert report.passed, [row.text for row in result.blobs if not row.passed]
     assert {row.kind for row in result.blobs} == {"local", "optimised"}
     assert max(row.ratio for row in result.blobs if row.kind == "local") < 1
+    assert "without NNPACK" in report.environment["torch's convolutions"]
     assert read_conversion(done.manifest).changed("pytorch") == []
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+def test_nor_in_a_file_of_another_tool(onednn: bool, tmp_path: Path) -> None:
+    require("torch")
+    import torch
+
+    path = tmp_path / "net.prototxt"
+    path.write_text(NET)
+    loaded = decaffeinate.load(path)
+    (index,) = (one.index for one in loaded.net if one.type == "Convolution")
+    weight, bias = (torch.from_numpy(np.array(p, np.float32)) for p in loaded.parameters[index])
+    layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    torch.jit.trace(layer.eval(), torch.zeros(16, 1, 24, 24)).save(str(tmp_path / "theirs.pt"))
+    with torch.backends.mkldnn.flags(enabled=onednn):
+        report = decaffeinate.verify_artifact(
+            loaded, artifact=tmp_path / "theirs.pt", feeds={"spread": {"data": spread()}}
+        )
+    assert report.passed, [row.text for row in report.results[0].blobs if not row.passed]
+    assert "without NNPACK" in report.environment["torch's convolutions"]

@@ -234,6 +234,8 @@ class _Task:
     def _open(
         self, what: str, blobs: Sequence[Blob], ports: Sequence[Port], rest: Sequence[Blob]
     ) -> UsageError:
+        if what == "input" and len(blobs) == len(ports) == 1 and ports[0].shape is not None:
+            return self._of_other_sizes(blobs[0], ports[0], ports[0].shape)
         first = rest[0] if rest else blobs[0] if blobs else None
         example = "" if first is None or not ports else (
             f": --map {self.keys[first]}={ports[-1].name}"
@@ -247,6 +249,26 @@ class _Task:
             expected="one for each, of the same name, or of a shape that no other has",
             hint=f"say which is which{example}; sizes of the net's inputs are changed with "
             "--input-shape",
+        )  # fmt: skip
+
+    def _of_other_sizes(
+        self, blob: Blob, port: Port, declared: tuple[int | None, ...]
+    ) -> UsageError:
+        """Of the only input on each side: what is which is clear, but it does not fit."""
+        key, own = self.keys[blob], self.shapes[blob]
+        both = f"{_listed([(port.name, declared)])}; the net's is {_listed([(key, own)])}"
+        if input_axes(declared, own):
+            return UsageError(
+                f"the order of axes that the map says does not give the sizes of the file's input "
+                f"{both}", where=self.where, expected="an order that does",
+                hint="leave the order out: it is found by the sizes",
+            )  # fmt: skip
+        sizes = ",".join("N" if size is None else str(size) for size in declared)
+        return UsageError(
+            f"the sizes do not fit: the file's input is {both}", where=self.where,
+            expected="the same sizes, in Caffe's order of axes or another",
+            hint=f"if it is the same net at other sizes: --input-shape {key}={sizes}, in Caffe's "
+            "order of axes",
         )  # fmt: skip
 
 

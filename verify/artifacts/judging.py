@@ -33,6 +33,7 @@ from verify.drift import Agreement, class_axes, top_agreement
 from verify.harness import layer_entry
 from verify.report import BackendResult, Matching, Report, StoredParameters
 from verify.repro import write_repro
+from verify.runners.direct import DIRECT
 from verify.tolerance import DERIVED, Tolerance
 
 __all__ = ["verify_artifact"]
@@ -85,7 +86,7 @@ def verify_artifact(
     first = next(iter(feeds.values()), {})
     binding = bind(net, shapes.blobs, names, artifact, told, str(path),
                    lambda ports, axes: _sizes(artifact, _fed(first, ports, axes)))  # fmt: skip
-    report = _report(net, parameters, names, tolerance, binding.notes)
+    report = _report(net, parameters, names, tolerance, binding.notes, artifact)
     stored = stored_parameters(net, parameters, artifact.parameters())
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
@@ -105,6 +106,7 @@ def _report(
     names: Mapping[Blob, str],
     tolerance: Tolerance,
     notes: Sequence[str],
+    artifact: Artifact,
 ) -> Report:
     """The report, with no results yet."""
     return Report(
@@ -117,7 +119,8 @@ def _report(
         layers=tuple(layer_entry(layer, names, parameters) for layer in net),
         notes=[*net.warnings, *parameters.notes, *notes],
         environment={"python": platform.python_version(), "numpy": np.__version__,
-                     "platform": platform.platform()},
+                     "platform": platform.platform(),
+                     **(DIRECT if artifact.version().startswith("torch ") else {})},
     )  # fmt: skip
 
 

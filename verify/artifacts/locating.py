@@ -317,8 +317,8 @@ class _Search:
 
 
 def cosine(got: NDArray[Any], want: NDArray[Any]) -> float:
-    """Of the angle between two arrays as vectors; -1 where it says nothing."""
+    """Of the angle between two arrays as vectors; -1 where it says nothing, as of zeros."""
     with np.errstate(all="ignore"):
         a, b = got.astype(np.float64).ravel(), np.asarray(want, np.float64).ravel()
-        value = float(a @ b) / float(np.sqrt((a @ a) * (b @ b)))
+        value = float(a @ b / np.sqrt((a @ a) * (b @ b)))
     return value if np.isfinite(value) else -1.0

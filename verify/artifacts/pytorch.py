@@ -19,6 +19,7 @@ from verify.artifacts.pytorch_outputs import declared_outputs, named_outputs
 from verify.artifacts.pytorch_source import load_source
 from verify.artifacts.pytorch_trace import Recorder, array_of
 from verify.artifacts.trace import Port, Trace
+from verify.runners.direct import direct_convolutions
 
 __all__ = ["PyTorchArtifact"]
 
@@ -91,7 +92,8 @@ class PyTorchArtifact:
         ports = {name: recorder.add(name, "input", t, ()) for name, t in tensors.items()}
         with self._failures(recorder):
             # TorchScript's executor rewrites what it has run before.
-            with recorder.mode(), self._torch.jit.optimized_execution(False):
+            rewritten = self._torch.jit.optimized_execution(False)
+            with direct_convolutions(self._torch), recorder.mode(), rewritten:
                 found = self._call(tensors)
             outputs = {name: recorder.index(tensor) for name, tensor in found.items()}
         return Trace(tuple(recorder.values), ports, outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,9 @@ class _Writer:
         if outcome is not None and outcome.found is not None and outcome.row is not None:
             row = self._named(outcome.row, outcome.found.index, outcome.found.layout.text)
             if outcome.elsewhere:
-                row = replace(row, problem=self._given_out(outcome.found, top))
+                # The numbers of what is right would be taken for those of what is given out.
+                row = replace(row, problem=self._given_out(outcome.found, top), error=nan,
+                              allowed=nan, ratio=nan, median_ratio=nan)  # fmt: skip
             return row
         if within is not None:
             return impossible(name, shape, self._unknown(within), "composed", layer.index)
@@ -174,7 +177,11 @@ class _Writer:
         if port.index == found.index:
             return (f"the file gives out its values in the shape {port.array.shape}, not "
                     f"{found.array.shape}")  # fmt: skip
-        return f'the file has it as "{name}", but gives out another: "{port.value.name}"'
+        text = f'the file has it as "{name}", but gives out another: "{port.value.name}"'
+        if port.array.size != found.array.size:
+            return text
+        share = measure(port.array.reshape(found.array.shape), found.array).share
+        return text if isnan(share) else f"{text}, off by {share:.2g} of the scale"
 
     def _unknown(self, fault: Located) -> str:
         names = ", ".join(f'"{layer.name}"' for layer in fault.among)

@@ -114,12 +114,11 @@ class Values:
         self.trace = trace
         self.all = [Candidate(i, value) for i, value in enumerate(trace.values)]
         self._above: list[int] = []  # a bit for each value that this one was computed from
-        for index, value in enumerate(trace.values):
+        for value in trace.values:
             mask = 0
             for source in value.sources:
                 mask |= self._above[source] | 1 << source
             self._above.append(mask)
-            del index
         self._by_size: dict[int, list[Candidate]] = {}
         for candidate in self.all:
             if candidate.array.size and candidate.array.dtype.kind in _NUMBERS:

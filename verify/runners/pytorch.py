@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import platform
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.errors import FileError, UnsupportedError
+from verify.runners.direct import direct_convolutions
 from verify.runners.runner import Conversion
 
 __all__ = ["PyTorchRunner"]
@@ -76,7 +75,7 @@ class PyTorchRunner:
         ]
         self._recording = True
         try:
-            with self._direct():
+            with direct_convolutions(self._torch):
                 places, _ = self._forward(inputs)
         finally:
             self._recording = False
@@ -93,23 +92,6 @@ class PyTorchRunner:
         # Copied, because a net may return one of its parameters as it is.
         copies = (value.detach().clone().numpy() for value in returned if value is not None)
         return dict(zip(self._part["outputs"], copies, strict=True))
-
-    @contextmanager
-    def _direct(self) -> Iterator[None]:
-        """Convolutions as the sums that they are.
-
-        Winograd's error is relative to the greatest number of a tile, so no bound of a sum holds
-        for it.  Without oneDNN torch takes NNPACK's from a batch of 16 on, and oneDNN itself may
-        take Arm's on an Arm processor.  What a caller gets, `outputs` has as it is.
-        """
-        backends = self._torch.backends
-        arm = platform.machine().lower() in ("aarch64", "arm64")
-        with ExitStack() as stack:
-            if hasattr(backends, "nnpack"):
-                stack.enter_context(backends.nnpack.flags(enabled=False))
-            if arm:
-                stack.enter_context(backends.mkldnn.flags(enabled=False))
-            yield
 
     def _forward(self, inputs: Mapping[str, NDArray[np.float32]]) -> tuple[dict[str, Any], Any]:
         """The inputs by their places, and what the module returns."""

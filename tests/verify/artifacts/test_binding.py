@@ -27,6 +27,10 @@ layer { name: "in" type: "Input" top: "left" top: "right"
 layer { name: "a" type: "ReLU" bottom: "left" top: "a" }
 layer { name: "b" type: "TanH" bottom: "right" top: "b" }
 """
+ONE = """
+layer { name: "in" type: "Input" top: "left" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "a" type: "ReLU" bottom: "left" top: "a" }
+"""
 Shape = tuple[int | None, ...] | None
 
 
@@ -140,6 +144,32 @@ def test_inputs_that_do_not_fit_are_refused(inputs: Mapping[str, Shape], part: s
     with pytest.raises(UsageError) as error:
         bound(NET, inputs, {"flat": FLAT, "rest": INFO})
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told", "parts"),
+    [
+        ((1, 3), {}, ["x (1x3)", "left (2x3)", "--input-shape left=1,3"]),
+        ((1, 3), {"left": "x"}, ["--input-shape left=1,3"]),
+        ((None, 4), {}, ["x (?x4)", "--input-shape left=N,4"]),
+        ((2, 3, 1), {}, ["x (2x3x1)"]),
+    ],
+)
+def test_the_only_input_of_other_sizes(
+    shape: Shape, told: Mapping[str, str], parts: list[str]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        bound(ONE, {"x": shape}, {"a": None}, told)
+    for part in ("the sizes do not fit", *parts):
+        assert part in str(error.value)
+    assert "--map" not in str(error.value)
+
+
+def test_an_order_of_axes_that_does_not_give_the_sizes() -> None:
+    net = ONE.replace("dim: 2 dim: 3", "dim: 2 dim: 3 dim: 5 dim: 7")
+    with pytest.raises(UsageError) as error:
+        bound(net, {"x": DATA}, {"a": DATA}, {"left": "x:NHWC"})
+    assert "does not give the sizes of the file's input x (2x3x5x7)" in str(error.value)
 
 
 def test_an_input_that_the_file_does_not_read_is_noted() -> None:

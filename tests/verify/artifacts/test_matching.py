@@ -225,7 +225,12 @@ layer { name: "b" type: "TanH" bottom: "data" top: "b" }
     path = model(tmp_path / "f.onnx", nodes, {"data": shape}, {"a": shape, "b": shape})
     result = first(verify_artifact(loaded, artifact=path))
     assert failing(result) == ["a", "b", "a (output)", "b (output)"]
-    assert rows(result)["a"].problem == 'the file has it as "b", but gives out another: "a"'
+    row, fault = rows(result)["a"], result.first_fault
+    assert row.problem is not None
+    assert row.problem.startswith('the file has it as "b", but gives out another: "a", off by ')
+    assert fault is not None
+    # Not 0: that is how far off the value is that is not given out.
+    assert np.isnan([row.error, row.ratio, fault.ratio]).all()
     # The user may say so.
     assert verify_artifact(loaded, artifact=path, map={"a": "b", "b": "a"}).passed
     assert verify_artifact(loaded, artifact=path, map=["a=b", "b=a"]).passed
@@ -273,6 +278,16 @@ def test_values_that_are_no_numbers_are_wrong(loaded: decaffeinate.Loaded, tmp_p
     result = first(verify_artifact(loaded, artifact=scrambled(edited(path, spoil))))
     assert result.first_fault is not None
     assert result.first_fault.layer == "conv"
+
+
+def test_a_net_of_zeros_is_no_other_nets_file(tmp_path: Path) -> None:
+    """As a prototxt without its weights: nothing has a direction that could be compared."""
+    text = NET.replace('type: "xavier"', 'type: "constant"')
+    path = converted(loaded_of(NET, tmp_path), tmp_path)
+    (tmp_path / "zeros").mkdir()
+    result = first(verify_artifact(loaded_of(text, tmp_path / "zeros"), artifact=scrambled(path)))
+    assert result.problem is None
+    assert result.first_fault is not None
 
 
 def test_another_nets_file_is_wrong(tmp_path: Path) -> None:
