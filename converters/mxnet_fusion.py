@@ -8,7 +8,7 @@ binding fails (sources: `mkldnn_conv_property.h`, `mkldnn_fc_property.h`).
 An operator in between that changes nothing prevents it.  `_copy` would not do: it is taken out
 before (`mkldnn_identity_property.h`).  `Reshape` to (-2), "all sizes as they are", stays; it keeps
 every bit, -0 and NaN included, and hands gradients on.  `Dropout`, taken out likewise, counts as if
-its readers read what it reads.
+its readers read what it reads; and one that follows another must not be taken out with it.
 """
 
 from __future__ import annotations
@@ -55,12 +55,19 @@ def unfused(
     for call in calls:
         inputs = tuple(made[entry] for entry in call.inputs)
         last = call if inputs == call.inputs else replace(call, inputs=inputs)
-        if call.op in _FIRST and _endangered(*_beyond_dropout(call, readers, returned)):
+        fused = call.op in _FIRST and _endangered(*_beyond_dropout(call, readers, returned))
+        if fused or _drops_twice(call, readers):
             first, last = _split(last, free(f"{call.name}/value"))
             found.append(first)
         found.append(last)
         made[call] = last
     return found, [made[output] for output in outputs]
+
+
+def _drops_twice(call: Symbol, readers: Mapping[Symbol, Sequence[Symbol]]) -> bool:
+    """Whether a Dropout follows a Dropout: MXNet takes both out at once, and where they reach back
+    to an input it can no longer bind that ("arg_names.size() == in_args_map.size()")."""
+    return call.op == "Dropout" and any(reader.op == "Dropout" for reader in readers.get(call, ()))
 
 
 def _beyond_dropout(

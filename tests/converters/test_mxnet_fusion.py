@@ -222,3 +222,25 @@ def test_nets_that_share_nothing_get_no_guard(tmp_path: Path) -> None:
     layer = 'layer { name: "r" type: "ReLU" bottom: "p" top: "p" }'
     text = "\n".join([INPUT, FIRST["BatchNorm"], layer])
     assert "Reshape" not in {node["op"] for node in symbol(convert(text, tmp_path))["nodes"]}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("first", ["", *FIRST])
+def test_dropout_may_follow_dropout(
+    first: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MXNet takes both out at once, and may then not find the input that they read."""
+    require("mxnet")
+    blob = "p" if first else "data"
+    drops = [
+        f'layer {{ name: "d{index}" type: "Dropout" bottom: "{blob}" top: "{blob}" }}'
+        for index in range(count)
+    ]
+    last = f"""layer {{ name: "y" type: "InnerProduct" bottom: "{blob}" top: "y"
+               inner_product_param {{ num_output: 3 weight_filler {{ type: "xavier" }} }} }}"""
+    conversion = convert("\n".join([INPUT, FIRST.get(first, ""), *drops, last]), tmp_path)
+    data = random(2, 2, 5, 7)
+    want = unfused(conversion, data, monkeypatch)
+    for way in (bound, by_module, exported):
+        got = way(conversion, data)
+        np.testing.assert_allclose(got["y_output"], want["y_output"], rtol=1e-5, atol=1e-6)

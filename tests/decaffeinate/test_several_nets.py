@@ -239,7 +239,7 @@ def start(*args: str, **settings: Any) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_ctrl_c_leaves_no_half_written_file(whole_group: bool, models: Path) -> None:
     """Of a terminal, which all processes hear; and of a script, which one hears."""
-    for index in range(300):
+    for index in range(3000):
         Path("models/a", f"n{index}.prototxt").write_text(net(f"n{index}"))
     process = start("convert", "models", "--to", "pytorch", "-o", "out", "--jobs", "2", "--json")
     deadline = time.monotonic() + 60
