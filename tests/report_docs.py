@@ -58,7 +58,8 @@ def _verify(folder: Path, code: int) -> dict[str, str]:
 def _run(folder: Path, code: int, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "decaffeinate", *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=folder, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                         "OMP_NUM_THREADS": "1"},  # else rounding depends on the processors
         check=False, text=True, capture_output=True, encoding="utf-8",
     )  # fmt: skip
     if done.returncode != code:

@@ -37,7 +37,7 @@ from verify.runners.runner import Conversion, Runner
 from verify.sharing import rewrites
 from verify.tolerance import DERIVED, FIXED_PART, FLT_MAX, Tolerance, scale_of
 
-__all__ = ["BACKENDS", "OPTIMISED", "layer_entry", "verify_conversion"]
+__all__ = ["BACKENDS", "OPTIMISED", "empty_report", "verify_conversion"]
 
 BACKENDS: dict[str, Callable[[Conversion], Runner]] = {
     "onnx": OnnxRuntimeRunner,
@@ -98,23 +98,8 @@ def verify_conversion(
     blobs = [*net.inputs, *(top for layer in net for top in layer.tops)]
     names = {blob: keys.key(blob.name, blob.version, net.finals[blob.name].version)
              for blob in blobs}  # fmt: skip
-    report = Report(
-        net=net.path,
-        title=net.name,
-        weights=parameters.source,
-        drawn=parameters.drawn,
-        tolerance=tolerance,
-        parameters=parameters.count,
-        layers=tuple(layer_entry(layer, names, parameters) for layer in net),
-        notes=[
-            *net.warnings,
-            *parameters.notes,
-            *other_files(net, parameters, conversion, backends),
-        ],
-        environment={"python": platform.python_version(), "numpy": np.__version__,
-                     "platform": platform.platform(),
-                     **(DIRECT if "pytorch" in backends else {})},
-    )  # fmt: skip
+    notes = other_files(net, parameters, conversion, backends)
+    report = empty_report(net, parameters, names, tolerance, notes, "pytorch" in backends)
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
         inputs = rounded_inputs(conversion.manifest, backends, inputs)
@@ -149,7 +134,30 @@ def verify_conversion(
     return report
 
 
-def layer_entry(layer: Layer, names: Mapping[Blob, str], parameters: Parameters) -> LayerEntry:
+def empty_report(
+    net: Net,
+    parameters: Parameters,
+    names: Mapping[Blob, str],
+    tolerance: Tolerance,
+    notes: Sequence[str],
+    torch: bool,
+) -> Report:
+    """A report with no results yet; `torch` tells whether PyTorch is judged."""
+    return Report(
+        net=net.path,
+        title=net.name,
+        weights=parameters.source,
+        drawn=parameters.drawn,
+        tolerance=tolerance,
+        parameters=parameters.count,
+        layers=tuple(_layer_entry(layer, names, parameters) for layer in net),
+        notes=[*net.warnings, *parameters.notes, *notes],
+        environment={"python": platform.python_version(), "numpy": np.__version__,
+                     "platform": platform.platform(), **(DIRECT if torch else {})},
+    )  # fmt: skip
+
+
+def _layer_entry(layer: Layer, names: Mapping[Blob, str], parameters: Parameters) -> LayerEntry:
     """What the report tells of a layer, whose blobs it calls `names`."""
     return LayerEntry(
         layer.index,

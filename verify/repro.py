@@ -31,6 +31,9 @@ __all__ = ["Repros", "write_repro"]
 
 Arrays = Mapping[Blob, NDArray[Any]]
 
+_CONVERTED = ("onnx", "pytorch", "mxnet")
+"""Backends whose command converts; judges and files of other tools are run as they are."""
+_ANEW = "The command converts the layer anew: where that passes, only the files were wrong."
 _NET, _WEIGHTS = "net.prototxt", "net.caffemodel"
 _NAME_LENGTH = 60  # of a file's name, so that no file system refuses it
 
@@ -229,7 +232,7 @@ class _Case:
         ]
         parts = [f"{_NET} is the layer alone"]
         parts += [f"{_WEIGHTS} its parameters"] if self.weights else []
-        parts += ["inputs/ what the backend fed it"] if self.fed else []
+        parts += [f"inputs/ what {self.backend} fed it"] if self.fed else []
         lines = [
             f'Layer "{_on_one_line(layer.name)}", {layer.type}, {_on_one_line(layer.where)}:',
             f"{self.backend} does not compute what Caffe computes from the same inputs.",
@@ -242,7 +245,7 @@ class _Case:
             f"  {self.command()}",
             "",
             ", ".join(parts) + ".",
-            "The command converts the layer anew: where that passes, only the files were wrong.",
+            *([_ANEW] if self.backend in _CONVERTED and not self.artifact else []),
             "expected.npz is what the float64 reference makes of that, by blob,",
             f"got.npz what {self.backend} made.",
         ]

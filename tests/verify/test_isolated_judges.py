@@ -164,6 +164,8 @@ def test_pycaffe_needs_numpy_alone(
     folder = tmp_path / "repros" / "repro-caffe"
     assert f"that layer alone: {folder}" in done.output
     text = (folder / "README.txt").read_text(encoding="utf-8")
+    assert "inputs/ what caffe fed it" in text
+    assert "converts" not in text
     (command,) = (line for line in text.splitlines() if line.startswith("  verify "))
     monkeypatch.chdir(folder)
     again = invoke(*shlex.split(command))

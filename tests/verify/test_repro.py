@@ -160,7 +160,9 @@ def test_an_in_place_layer_has_two_blobs_and_loses_its_rules(tmp_path: Path) -> 
     assert _plain(alone.layers[1].unknown) == _plain(layer.unknown)
     text = (folder / "net.prototxt").read_text()
     assert '  fork_param {\n    a: -1\n    b: "q\\042"\n  }\n' in text
-    assert "--phase TRAIN" in (folder / "README.txt").read_text()
+    text = (folder / "README.txt").read_text()
+    assert "--phase TRAIN" in text
+    assert "The command converts the layer anew" in text
 
 
 def test_unknown_fields_go_back_into_their_messages() -> None:

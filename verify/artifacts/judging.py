@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -30,10 +29,9 @@ from verify.artifacts.values import Found, Values
 from verify.compare import BlobComparison, impossible
 from verify.detections import detection_outputs, match_detections
 from verify.drift import Agreement, class_axes, top_agreement
-from verify.harness import layer_entry
+from verify.harness import empty_report
 from verify.report import BackendResult, Matching, Report, StoredParameters
 from verify.repro import write_repro
-from verify.runners.direct import DIRECT
 from verify.tolerance import DERIVED, Tolerance
 
 __all__ = ["verify_artifact"]
@@ -86,7 +84,8 @@ def verify_artifact(
     first = next(iter(feeds.values()), {})
     binding = bind(net, shapes.blobs, names, artifact, told, str(path),
                    lambda ports, axes: _sizes(artifact, _fed(first, ports, axes)))  # fmt: skip
-    report = _report(net, parameters, names, tolerance, binding.notes, artifact)
+    torch = artifact.version().startswith("torch ")
+    report = empty_report(net, parameters, names, tolerance, binding.notes, torch)
     stored = stored_parameters(net, parameters, artifact.parameters())
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
@@ -98,30 +97,6 @@ def verify_artifact(
         if report.results[-1].repro is not None:
             repro = None  # one is enough
     return report
-
-
-def _report(
-    net: Net,
-    parameters: Parameters,
-    names: Mapping[Blob, str],
-    tolerance: Tolerance,
-    notes: Sequence[str],
-    artifact: Artifact,
-) -> Report:
-    """The report, with no results yet."""
-    return Report(
-        net=net.path,
-        title=net.name,
-        weights=parameters.source,
-        drawn=parameters.drawn,
-        tolerance=tolerance,
-        parameters=parameters.count,
-        layers=tuple(layer_entry(layer, names, parameters) for layer in net),
-        notes=[*net.warnings, *parameters.notes, *notes],
-        environment={"python": platform.python_version(), "numpy": np.__version__,
-                     "platform": platform.platform(),
-                     **(DIRECT if artifact.version().startswith("torch ") else {})},
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
