@@ -24,7 +24,6 @@ from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.form import PLAIN, Form, form_of, rounded_inputs
 from verify.interface import interface_problem
 from verify.isolation import Isolation
-from verify.parallel import each
 from verify.parity import Parity, check_parity
 from verify.provenance import other_files
 from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
@@ -198,8 +197,7 @@ class _Task:
             found = local.rows.get(blob) or _unjudged(name, got[name])
             return _with_drift(found, got[name], self.exact[blob])
 
-        blobs = [blob for blob in self.exact if blob not in self.form.fusion.missing]
-        return each(row, blobs, sum(self.exact[blob].size for blob in blobs))
+        return [row(blob) for blob in self.exact if blob not in self.form.fusion.missing]
 
     def judged_form(
         self, form: str, outputs: Blobs, got: Blobs, rows: Sequence[BlobComparison]

@@ -7,7 +7,6 @@ So an error shows at the layer that makes it, and not again at every layer after
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +18,6 @@ from prototxt.net import Blob, Layer, Net
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.fused import ALONE, Fusion, fused_bound
-from verify.parallel import each
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
 from verify.rounding import bounded, bounded_group
@@ -48,12 +46,6 @@ class Local:
         before = self.rows.get(blob)
         if before is None or _badness(row) > _badness(before):
             self.rows[blob] = row
-
-    def include(self, other: Local) -> None:
-        """Take in what was found elsewhere."""
-        for blob, row in other.rows.items():
-            self.add(blob, row)
-        self.notes += other.notes
 
 
 def _badness(row: BlobComparison) -> tuple[bool, bool, float]:
@@ -87,10 +79,9 @@ def judge(
         fed = rewritten[0].bottom if rewritten else blob
         task.found.add(fed, compare(names[fed], got[fed], want[fed], 0.0))
     sources = fusion.missing.union(net.inputs)
-    layers = [layer for layer in net if not (layer.tops and sources.issuperset(layer.tops))]
-    elements = sum(array.size for array in got.values())
-    for made in each(task.judged_alone, layers, elements):
-        task.found.include(made)
+    for layer in net:
+        if not (layer.tops and sources.issuperset(layer.tops)):
+            task.judge_layer(layer)
     return task.found
 
 
@@ -110,13 +101,6 @@ class _Task:
 
     def __post_init__(self) -> None:
         self.discrete = discrete_blobs(self.net)
-
-    def judged_alone(self, layer: Layer) -> Local:
-        """What is found of one layer: of several at a time, each has its own."""
-        alone = copy(self)
-        alone.found = Local()
-        alone.judge_layer(layer)
-        return alone.found
 
     def judge_layer(self, layer: Layer) -> None:
         """Its tops, and the blobs that it rewrites."""

@@ -7,7 +7,6 @@ import pytest
 
 from verify.compare import compare
 from verify.drift import measure
-from verify.parallel import each, workers
 from verify.tally import Tally, blocks
 
 SHAPES = [(1,), (7,), (2,), (70_001,), (3, 5, 150, 170), (1, 2, 300, 301), (4, 3, 1, 1)]
@@ -64,13 +63,3 @@ def test_blocks_cover_all_and_cut_no_map() -> None:
         assert np.concatenate([np.arange(size)[part] for part in parts] or [[]]).size == size
         assert all(part.start % whole == 0 for part in parts)
     assert Tally((2, 3, 4)).plane == 12
-
-
-def test_threads_keep_the_order_and_heed_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert each(lambda x: x * x, range(50), 10**9) == [x * x for x in range(50)]
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert workers() == 1
-    monkeypatch.setenv("OMP_NUM_THREADS", "nonsense")
-    assert workers() >= 1
-    with pytest.raises(ZeroDivisionError):
-        each(lambda x: 1 // x, [1, 0], 10**9)

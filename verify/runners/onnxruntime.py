@@ -113,6 +113,8 @@ class OnnxRuntimeRunner:
     def _run(self, model: str | bytes, feed: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
         options = self._runtime.SessionOptions()
         options.log_severity_level = 4  # what fails is raised; there is no need to print it too
+        # One pass a session: threads that spin for the next take the processor from all else.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(self._path.parent)
         )
