@@ -14,7 +14,9 @@ from converters.python_names import Identifiers, class_name, safe_text, wrapped
 from converters.python_source import WIDTH, Call, Expression, layout, statement
 from ir import Graph, Parameter
 
-__all__ = ["BLOCK_NAMES", "gluon_source"]
+__all__ = [
+    "BLOCK_NAMES", "LOCAL_NAMES", "GluonSource", "comment_of", "gluon_source", "shape_of",
+]  # fmt: skip
 
 _BLOCK_NAMES = """
     apply cast collect_params export forward hybrid_forward hybridize infer_shape infer_type
@@ -24,7 +26,7 @@ _BLOCK_NAMES = """
 """
 BLOCK_NAMES = frozenset(_BLOCK_NAMES.split())
 """What HybridBlock of MXNet 1.9.1 calls its own, and what the emitted class adds."""
-_LOCAL_NAMES = ("mx", "nn", "stored")
+LOCAL_NAMES = ("mx", "nn", "stored")
 _ON_SELECTIONS = (
     "boolean_mask has as many rows as it selects, which MXNet knows only once it has run: Module "
     "and simple_bind refuse the symbol; this source and SymbolBlock run it.  Where nothing is "
@@ -75,7 +77,7 @@ class GluonSource:
         self.loose_names = attributes.each({symbol: symbol.name for symbol in self.loose})
         named = [*self.inputs, *self.calls]
         # Blocks pass parameters to hybrid_forward by their attributes' names.
-        taken = (*_LOCAL_NAMES, *self.loose_names.values())
+        taken = (*LOCAL_NAMES, *self.loose_names.values())
         self.locals = Identifiers(taken).each({s: _label(s) for s in named})
         self.locals |= {s: f'stored["{text}"]' for s, text in self.loose_names.items()}
 
@@ -110,12 +112,12 @@ class GluonSource:
         add("Weights", self.provenance.weights)
         for symbol in self.inputs:
             assert symbol.value is not None
-            add("Input", f"{symbol.value.name}, {_shape(symbol)} float32")
+            add("Input", f"{symbol.value.name}, {shape_of(symbol)} float32")
         if any(s.value is not None and len(s.value.shape) == 4 for s in self.inputs):
             add("Images", "as the net was trained; Caffe's take BGR, 0 to 255, mean subtracted")
         for symbol in self.outputs:
             assert symbol.value is not None
-            add("Output", f"{symbol.value.name}, {_shape(symbol)} float32")
+            add("Output", f"{symbol.value.name}, {shape_of(symbol)} float32")
         if any(symbol.value is not None and not symbol.value.shape for symbol in self.outputs):
             add("Note", "MXNet has no rank 0; a single number has shape (1,)")
         if any(symbol.op == SELECTION for symbol in self.calls):
@@ -163,7 +165,7 @@ class GluonSource:
             if symbol in merged:
                 inner = merged[symbol]
                 made, reads = activation(symbol, self._expression(inner)), inner.inputs
-            comment = _comment(symbol, reads)
+            comment = comment_of(symbol, reads)
             lines += statement(indent, self.locals[symbol], made, comment=comment)
         return [*lines, *self._return(indent)]
 
@@ -303,16 +305,16 @@ def _needed(
     return [symbol for symbol in symbols if symbol in wanted]
 
 
-def _comment(symbol: Symbol, reads: Sequence[Symbol]) -> str:
+def comment_of(symbol: Symbol, reads: Sequence[Symbol]) -> str:
     """The shape where it changes, and why there is a call that is not plain to see."""
     if keeps_values(symbol):
         return "the same; keeps MXNet from fusing"
     if symbol.settings.get("dtype") == "float64":
         return "room to rank equal values by position"
-    return "" if reads and _shape(reads[0]) == _shape(symbol) else _shape(symbol)
+    return "" if reads and shape_of(reads[0]) == shape_of(symbol) else shape_of(symbol)
 
 
-def _shape(symbol: Symbol) -> str:
+def shape_of(symbol: Symbol) -> str:
     """The shape of what a symbol holds of the graph; open sizes have names."""
     value = symbol.value
     if value is None or value.dims is None:

@@ -83,7 +83,9 @@ def _fully_connected(symbol: Symbol) -> Layer | None:
 
 
 def _batch_norm(symbol: Symbol) -> Layer | None:
-    parameters = _parameters(symbol.inputs[3:], ["running_mean", "running_var"])
+    affine = not symbol.settings["fix_gamma"]
+    names = ["gamma", "beta", "running_mean", "running_var"]
+    parameters = _parameters(symbol.inputs[1 if affine else 3 :], names[0 if affine else 2 :])
     if parameters is None:
         return None
     eps = symbol.settings["eps"]
@@ -91,8 +93,7 @@ def _batch_norm(symbol: Symbol) -> Layer | None:
     epsilon = number(eps, 'float("{}")')
     arguments = [
         *([] if epsilon == "1e-05" else [f"epsilon={epsilon}"]),
-        "center=False",
-        "scale=False",
+        *([] if affine else ["center=False", "scale=False"]),
         "use_global_stats=True",
         f"in_channels={parameters['running_mean'].shape[0]}",
     ]

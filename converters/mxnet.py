@@ -11,8 +11,9 @@ A branch that leads to no output (it ends in Caffe's Silence, say) is in the sym
 
 from __future__ import annotations
 
-from converters.emitter import Artifact
+from converters.emitter import Artifact, Provenance
 from converters.gluon import gluon_source
+from converters.gluon_modules import gluon_modules
 from converters.mxnet_convolution import ConvolutionEmitter
 from converters.mxnet_elementwise import ElementwiseEmitter
 from converters.mxnet_fusion import unfused
@@ -20,7 +21,7 @@ from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
 from converters.mxnet_shape import ShapeEmitter
 from converters.mxnet_symbol import OUTPUT, to_json
-from ir import Node, Parameter
+from ir import Graph, Node, Parameter
 from ir import ops as o
 
 __all__ = ["MXNetEmitter"]
@@ -36,15 +37,21 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Shape
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
     )
 
+    def __init__(
+        self, graph: Graph, name: str, provenance: Provenance, *, flat: bool = False
+    ) -> None:
+        super().__init__(graph, name, provenance)
+        self.flat = flat
+        self.options = {"flat": flat}
+
     def finish(self) -> list[Artifact]:
         """The three files."""
         returned = [self.symbols[value] for value in self.graph.outputs]
         calls, outputs = unfused(self.calls, returned, lambda name: self.free(name, OUTPUT))
         symbol_text = to_json(calls, outputs)
         arrays = {name: param.data for param, name in self.parameters.items()}
-        source = gluon_source(
-            self.graph, self.name, self.provenance, calls, outputs, self.parameters
-        )
+        write = gluon_source if self.flat else gluon_modules
+        source = write(self.graph, self.name, self.provenance, calls, outputs, self.parameters)
         return [
             Artifact(f"{self.name}-symbol.json", lambda file: file.write(symbol_text.encode())),
             Artifact(f"{self.name}-0000.params", lambda file: write_params(file, arrays)),

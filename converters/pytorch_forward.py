@@ -106,8 +106,9 @@ class Forward(Emitter):
         self.values |= {value: f"input:{name}" for value, name in arguments.items()}
         last = {v: i for i, item in enumerate(tree.items) for v in item.inputs}
         last |= dict.fromkeys(graph.outputs, len(tree.items))
+        several = graph.outputs if len(graph.outputs) > 1 else ()
         compact = bool(tree.blocks)
-        kept = {*(graph.outputs if len(graph.outputs) > 1 else ()), *joined(tree.items)}
+        kept = {*several, *joined(tree.items)}
         self.body = Body(dict(arguments), self._net_name, last, compact, self._read, kept)
         self._attributes: Mapping[Node, str] = self.state.modules
         for index, item in enumerate(tree.items):

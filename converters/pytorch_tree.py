@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,7 @@ from converters.pytorch_state import MODULE_NAMES, State
 from converters.pytorch_units import DEFAULTS, constructor
 from ir import Node, Value
 
-__all__ = ["Run", "Signature", "Tree"]
+__all__ = ["Run", "Signature", "Tree", "runs", "sequential"]
 
 INDENT = " " * 8
 _LEAST_RUN = 3
@@ -118,7 +118,7 @@ class Tree:
         self.state = state
         class_names(self.blocks, sorted(TYPES))
         self.signatures = {block: Signature(block) for block in self.blocks}
-        self.items = _runs(self.parts, state)
+        self.items = runs(self.parts, state.graph.outputs, state.uses)
         state.name(self._texts())
         self.attributes: dict[Any, str] = state.attributes
         self.paths: dict[Node, str] = {}
@@ -317,17 +317,25 @@ def _repeated(first: Call, steps: Sequence[int], count: int) -> str:
 _TOKENS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z0-9]+")
 
 
-def _runs(parts: Sequence[Part], state: State) -> list[Part | Run]:
-    """The parts, with runs of instances of a block, whose names tell that they belong together."""
+def runs(
+    parts: Sequence[Part], outputs: Collection[Value], uses: Mapping[Value, Sequence[Node]]
+) -> list[Part | Run]:
+    """The parts, with runs of instances of a block, whose names tell that they belong together.
+
+    Args:
+        parts: a net's, in order.
+        outputs: the values that it returns.
+        uses: the nodes that read each value.
+    """
     texts = {part: instance_text(part) for part in parts if isinstance(part, Instance)}
     found: list[Part | Run] = []
     start = 0
     while start < len(parts):
-        run = _run(parts[start:], texts, state, _stem)
+        run = _run(parts[start:], texts, (outputs, uses), _stem)
         stem = _stem([texts[one] for one in run])
         alike = [one for one in texts if run and one.block is run[0].block and one not in run]
         if len(run) < _LEAST_RUN or any(texts[one].startswith(stem) for one in alike):
-            run = _run(parts[start:], texts, state, _nameless)
+            run = _run(parts[start:], texts, (outputs, uses), _nameless)
             stem = f"{run[0].block.name}s" if run else ""
         if len(run) >= _LEAST_RUN:
             found.append(Run(run, stem))
@@ -341,11 +349,12 @@ def _runs(parts: Sequence[Part], state: State) -> list[Part | Run]:
 def _run(
     parts: Sequence[Part],
     texts: Mapping[Instance, str],
-    state: State,
+    context: tuple[Collection[Value], Mapping[Value, Sequence[Node]]],
     belong: Callable[[Sequence[str]], object],
 ) -> list[Instance]:
     """The instances of one block that parts begin with, each of which alone reads the one before,
     as long as their names belong together."""
+    outputs, uses = context
     run: list[Instance] = []
     for part in parts:
         if not isinstance(part, Instance):
@@ -355,7 +364,7 @@ def _run(
         if run:
             value = run[-1].output
             readers = [node for node in part.nodes if value in node.inputs]
-            alone = value not in state.graph.outputs and len(state.uses[value]) == len(readers)
+            alone = value not in outputs and len(uses[value]) == len(readers)
             if part.block is not run[0].block or part.inputs != (value,) or not alone:
                 break
         run.append(part)

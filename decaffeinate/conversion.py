@@ -103,7 +103,7 @@ def convert(
             convolutions and inner products, merge such layers, drop what no output needs.
         dtype: "float32", or "float16" for ONNX files that store weights and compute in half
             precision; their inputs and outputs stay float32.
-        flat: write PyTorch layer by layer, without classes for what repeats.
+        flat: write PyTorch and Gluon layer by layer, without classes for what repeats.
         preprocess: embed the order of channels, the mean and the scale into ONNX files, which then
             take an image of uint8 (N, H, W, C), RGB; see `decaffeinate.image_inputs`.
         mean: for `preprocess`, instead of the net's.
@@ -128,6 +128,7 @@ def convert(
     settings: dict[str, dict[str, Any]] = {
         "onnx": {"opset": opset, "dtype": dtype, "image": _image(loaded, preprocess, mean, scale)},
         "pytorch": {"flat": flat},
+        "mxnet": {"flat": flat},
     }
     emitters = {
         target: _emitter(target, graph, stem, _provenance(loaded), settings.get(target, {}))

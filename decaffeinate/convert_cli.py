@@ -68,7 +68,7 @@ __all__ = ["convert"]
 @click.option(
     "--flat",
     is_flag=True,
-    help="Write PyTorch layer by layer, without classes for what repeats.",
+    help="Write PyTorch and Gluon layer by layer, without classes for what repeats.",
 )
 @dynamic_option
 @tolerance_options
@@ -121,8 +121,9 @@ def convert(
         raise usage("--repro is given without --verify", "--verify, which may find a fault")
     Tolerance.of(**tolerance)
     refuse_without_onnx({"opset": opset, **options}, wanted)
-    if options["flat"] and "pytorch" not in wanted:
-        raise usage("--flat is given, and PyTorch is no target", "--to pytorch or --to all")
+    if options["flat"] and not {"pytorch", "mxnet"} & {*wanted}:
+        expected = "--to pytorch, --to mxnet or --to all"
+        raise usage("--flat is given, and neither PyTorch nor MXNet is a target", expected)
     gathered = gather(nets)
     if gathered.several:
         refuse_for_several({"--name": name})

@@ -92,9 +92,9 @@ def test_the_source_of_a_small_net(tmp_path: Path) -> None:
 
 def test_a_fire_module_stays_two_convolutions_and_a_concat(tmp_path: Path) -> None:
     text = source(golden(Case("nets/squeezenet"), tmp_path))
-    assert "self.fire2_expand3x3 = nn.Conv2D(8, 3, padding=1, in_channels=2)" in text
-    assert 'F.Activation(self.fire2_expand1x1(fire2_squeeze1x1), "relu")' in text
-    assert "fire2_concat = F.concat(fire2_expand1x1, fire2_expand3x3, dim=1)" in text
+    assert "self.expand3x3 = nn.Conv2D(expand, 3, padding=1, in_channels=squeeze1x1)" in text
+    assert '        expand1x1 = F.Activation(self.expand1x1(x), "relu")' in text
+    assert "        return F.concat(expand1x1, expand3x3, dim=1)" in text
 
 
 @pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed (extra: dev)")
