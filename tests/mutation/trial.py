@@ -13,7 +13,7 @@ import numpy as np
 
 import decaffeinate
 from converters.caffe import lower
-from decaffeinate import api
+from decaffeinate import conversion
 from ir import Graph, Parameter, Value
 from prototxt.errors import DecaffeinateError, NetError
 from prototxt.net import Blob, Layer
@@ -155,7 +155,7 @@ class Subject:
         """Write the mutant's files as the converter writes files, and verify them."""
         with tempfile.TemporaryDirectory() as folder:
             try:
-                with patch.object(api, "lower_open", lambda *_: mutant.graph):
+                with patch.object(conversion, "lower_open", lambda *_: mutant.graph):
                     done = decaffeinate.convert(self.loaded, to=[backend], output=folder)
             except DecaffeinateError:
                 judgement = None
