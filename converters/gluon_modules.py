@@ -24,6 +24,7 @@ from converters.python_names import Identifiers, class_name
 from converters.python_source import WIDTH, Call, Expression, layout
 from converters.pytorch_blocks import BlockVariables
 from converters.pytorch_body import Body
+from converters.pytorch_forward import joined
 from converters.pytorch_tree import Run
 from ir import Graph, Node, Parameter, Value
 
@@ -253,7 +254,7 @@ class Forward:
                 self._times[step] = len(self._times)
                 last |= dict.fromkeys(values, self._times[step])
         last |= dict.fromkeys(results, len(self._times))
-        kept = {*kept, *_joined(parts)}
+        kept = {*kept, *joined(parts)}
         self.body = Body(dict(entry), name, last, True, self._reads, kept)
 
     def _steps(self, part: Part | Run) -> list[tuple[object, list[Value]]]:
@@ -335,16 +336,6 @@ class Forward:
         if isinstance(symbol.value, Parameter):
             return self.source.locals[symbol]
         return self.body.text(self._key(symbol), node)
-
-
-def _joined(parts: Sequence[Part | Run]) -> set[Value]:
-    """Values that are read together with others: these are told apart by their names."""
-    found: set[Value] = set()
-    for part in parts:
-        together = [v for v in dict.fromkeys(part.inputs) if not isinstance(v, Parameter)]
-        if len(together) > 1:
-            found.update(together)
-    return found
 
 
 def gluon_modules(

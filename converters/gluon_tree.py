@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from converters.gluon_layers import Layer
 from converters.gluon_units import constructor
 from converters.modules import Block, Instance, Recovered
-from converters.modules.names import argument_names, class_names, instance_text, member_names
-from converters.python_names import safe_text
+from converters.modules.names import class_names, instance_text
 from converters.python_source import Call, layout, statement
-from converters.pytorch_tree import Run, Signature, runs, sequential
-from converters.pytorch_units import DEFAULTS
+from converters.pytorch_tree import Run, Signature, runs, sequential, summary, within_class
 from ir import Node, Value
 
 __all__ = ["GluonSignature", "Tree"]
@@ -23,28 +20,7 @@ INDENT = " " * 12
 
 @dataclass(eq=False)
 class GluonSignature(Signature):
-    """The names of a block: members by place, arguments by key."""
-
-    reserved: Collection[str] = ()
-
-    def __post_init__(self) -> None:
-        self.members = member_names(self.block, tuple(self.reserved))
-        for option in self.block.optional:
-            if option.start in self.members and option.stop - option.start > 1:
-                front = self.members[option.start]
-                for k, index in enumerate(range(option.start, option.stop)):
-                    self.members[index] = f"{front}.{k}"
-        wanted = argument_names(self.block, self.members, ("x", "self", *self.reserved))
-        for key in wanted:
-            values = [one.settings[key] for one in self.block.instances if key in one.settings]
-            kind = self.block.arguments[key][0]
-            if kind == "option":
-                self.defaults[key] = "False"
-            elif kind in DEFAULTS:
-                self.defaults[key] = DEFAULTS[kind]
-            elif len(values) < len(self.block.instances):
-                self.defaults[key] = Counter(values).most_common(1)[0][0]
-        self.arguments = {key: wanted[key] for key in sorted(wanted, key=self._rank)}
+    """The names of a block in Gluon."""
 
     def given(self) -> list[str]:
         """The arguments of `__init__`."""
@@ -75,7 +51,9 @@ class Tree:
     ) -> None:
         self.blocks, self.layers = recovered.blocks, layers
         class_names(self.blocks, ["Path", "F"])
-        self.signatures = {b: GluonSignature(b, reserved=reserved) for b in self.blocks}
+        self.signatures = {
+            b: GluonSignature(b, attributes=reserved, variables=reserved) for b in self.blocks
+        }
         self.items = runs(recovered.parts, outputs, uses)
         self.attributes: dict[object, str] = {}
         self.places: dict[Instance, str] = {}
@@ -85,9 +63,9 @@ class Tree:
         found: dict[object, str] = {}
         for item in self.items:
             if isinstance(item, Run):
-                found[item] = _within_class(item.text, item.instances[0])
+                found[item] = within_class(item.text, item.instances[0])
             elif isinstance(item, Instance):
-                found[item] = _within_class(instance_text(item), item)
+                found[item] = within_class(instance_text(item), item)
             else:
                 found |= {layer: layer.name for layer in self.layers[item.nodes[0]]}
         return found
@@ -165,24 +143,14 @@ class Tree:
 
     def _member(self, block: Block, index: int) -> Call:
         part, names = block.parts[index], self.signatures[block]
-        taken = {
-            (i, name): names.arguments[key]
-            for key, (_, uses) in block.arguments.items()
-            for i, name in uses
-        }
-        given = {
-            name: taken.get((index, name), block.constants.get((index, name), value))
-            for name, value in part.settings.items()
-        }
+        given = names.passed(index)
         if isinstance(part, Instance):
             return self.signatures[part.block].call(given)
         return constructor(self.layers[part.nodes[0]][0], given)
 
     def summary(self, block: Block) -> str:
         """Which instances a block has."""
-        places = [self.places[one] for one in block.instances if one in self.places]
-        named = f"{places[0]} to {places[-1]}" if len(places) > 2 else " and ".join(places)
-        return safe_text(f"Used {len(places)} times: {named}.")
+        return summary(block, self.places)
 
 
 def _optional(target: str, calls: Sequence[Call], flag: str) -> list[str]:
@@ -192,8 +160,3 @@ def _optional(target: str, calls: Sequence[Call], flag: str) -> list[str]:
         return [*lines, *statement(f"{INDENT}    ", target, calls[0])]
     lines = [f"{INDENT}{target} = nn.HybridSequential()", f"{INDENT}if {flag}:"]
     return [*lines, *layout(f"{INDENT}    ", Call(f"{target}.add", tuple(calls)))]
-
-
-def _within_class(text: str, one: Instance) -> str:
-    """A text that a name may begin with: "3a" of an Inception -> "inception_3a"."""
-    return f"{one.block.name}_{text}" if text[:1].isdigit() else text

@@ -21,7 +21,7 @@ from ir import Graph, Node, Parameter, Value
 from ir import ops as o
 from prototxt.errors import UnsupportedError
 
-__all__ = ["Forward"]
+__all__ = ["Forward", "joined"]
 
 _FRESH = (o.Conv, o.ConvTranspose, o.Linear, o.BatchNorm, o.Add, o.Mul)
 """Ops that make a tensor of their own, which no backward pass of theirs reads."""

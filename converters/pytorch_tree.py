@@ -19,7 +19,7 @@ from converters.pytorch_state import MODULE_NAMES, State
 from converters.pytorch_units import DEFAULTS, constructor
 from ir import Node, Value
 
-__all__ = ["Run", "Signature", "Tree", "runs", "sequential"]
+__all__ = ["Run", "Signature", "Tree", "runs", "sequential", "summary", "within_class"]
 
 INDENT = " " * 8
 _LEAST_RUN = 3
@@ -45,21 +45,26 @@ class Run:
 
 @dataclass(eq=False)
 class Signature:
-    """The names of a block: members by place, arguments by key."""
+    """The names of a block: members by place, arguments by key.
+
+    `attributes` and `variables` are the names that members and arguments must not take.
+    """
 
     block: Block
+    attributes: Collection[str] = MODULE_NAMES
+    variables: Collection[str] = LOCALS
     members: dict[int, str] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
     defaults: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.members = member_names(self.block, MODULE_NAMES)
+        self.members = member_names(self.block, tuple(self.attributes))
         for option in self.block.optional:
             if option.start in self.members and option.stop - option.start > 1:
                 front = self.members[option.start]
                 for k, index in enumerate(range(option.start, option.stop)):
                     self.members[index] = f"{front}.{k}"
-        wanted = argument_names(self.block, self.members, ("x", "self", *LOCALS))
+        wanted = argument_names(self.block, self.members, ("x", "self", *self.variables))
         for key in wanted:
             values = [one.settings[key] for one in self.block.instances if key in one.settings]
             kind = self.block.arguments[key][0]
@@ -86,6 +91,19 @@ class Signature:
             elif value != self.defaults.get(key):
                 given.append(f"{name}={value}")
         return Call(self.block.name, tuple(given))
+
+    def passed(self, index: int) -> dict[str, str]:
+        """The settings of a part: arguments' names, where they differ between instances."""
+        block = self.block
+        taken = {
+            (i, name): self.arguments[key]
+            for key, (_, uses) in block.arguments.items()
+            for i, name in uses
+        }
+        return {
+            name: taken.get((index, name), block.constants.get((index, name), value))
+            for name, value in block.parts[index].settings.items()
+        }
 
     def hints(self) -> list[str]:
         """The arguments of `__init__`."""
@@ -133,7 +151,7 @@ class Tree:
         texts: dict[Any, str] = {}
         for item in self.items:
             if isinstance(item, Run):
-                texts[item] = _within_class(item.text, item.instances[0])
+                texts[item] = within_class(item.text, item.instances[0])
             elif isinstance(item, Instance):
                 texts[item] = _instance(item)
             elif self._is_first(item):
@@ -226,15 +244,7 @@ class Tree:
 
     def _member(self, block: Block, index: int) -> Call:
         part, names = block.parts[index], self.signatures[block]
-        taken = {
-            (i, name): names.arguments[key]
-            for key, (_, uses) in block.arguments.items()
-            for i, name in uses
-        }
-        given = {
-            name: taken.get((index, name), block.constants.get((index, name), value))
-            for name, value in part.settings.items()
-        }
+        given = names.passed(index)
         if isinstance(part, Instance):
             return self.signatures[part.block].call(given)
         kind, _ = self.state.kinds[part.nodes[0]]
@@ -242,16 +252,21 @@ class Tree:
 
     def summary(self, block: Block) -> str:
         """Which instances a block has."""
-        places = [self.places[one] for one in block.instances if one in self.places]
-        named = f"{places[0]} to {places[-1]}" if len(places) > 2 else " and ".join(places)
-        return safe_text(f"Used {len(places)} times: {named}.")
+        return summary(block, self.places)
+
+
+def summary(block: Block, places: Mapping[Instance, str]) -> str:
+    """Which instances a block has, by their places in the net."""
+    found = [places[one] for one in block.instances if one in places]
+    named = f"{found[0]} to {found[-1]}" if len(found) > 2 else " and ".join(found)
+    return safe_text(f"Used {len(found)} times: {named}.")
 
 
 def _instance(one: Instance) -> str:
-    return _within_class(instance_text(one), one)
+    return within_class(instance_text(one), one)
 
 
-def _within_class(text: str, one: Instance) -> str:
+def within_class(text: str, one: Instance) -> str:
     """A text that a name may begin with: "3a" of an Inception -> "inception_3a"."""
     return f"{one.block.name}_{text}" if text[:1].isdigit() else text
 
