@@ -10,7 +10,8 @@ from converters.gluon_units import constructor
 from converters.modules import Block, Instance, Recovered
 from converters.modules.names import class_names, instance_text
 from converters.python_source import Call, layout, statement
-from converters.pytorch_tree import Run, Signature, runs, sequential, summary, within_class
+from converters.pytorch_signature import Signature
+from converters.pytorch_tree import Run, runs, sequential, summary, within_class
 from ir import Node, Value
 
 __all__ = ["GluonSignature", "Tree"]

@@ -7,7 +7,8 @@ from converters.modules.names import kind, labels
 from converters.python_names import Identifiers, identifier
 from converters.python_source import WIDTH, Call, layout
 from converters.pytorch_file import LOCALS
-from converters.pytorch_tree import Signature, Tree
+from converters.pytorch_signature import Signature
+from converters.pytorch_tree import Tree
 from ir import Value
 from ir import ops as o
 

@@ -13,8 +13,9 @@ from converters.python_source import Call, Expression
 from converters.pytorch_blocks import BlockVariables, block_text
 from converters.pytorch_body import Body
 from converters.pytorch_file import LOCALS, TYPES, Source, blob, sizes
+from converters.pytorch_signature import Signature
 from converters.pytorch_state import State
-from converters.pytorch_tree import Run, Signature, Tree
+from converters.pytorch_tree import Run, Tree
 from converters.pytorch_units import units_of
 from converters.safetensors_file import write_safetensors
 from ir import Graph, Node, Parameter, Value
