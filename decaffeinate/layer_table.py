@@ -21,6 +21,7 @@ __all__ = ["TableRow", "layer_rows", "markdown"]
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
+    "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
     "BatchReindex": "the index as an input",
     "Bias": "the summand as a parameter or as second bottom",
@@ -32,6 +33,7 @@ NOTES = {
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
     "Filter": "the number of samples behind it is open",
+    "HardSwish": "of a fork, synopsys-caffe",
     "HDF5Output": "a sink: writes nothing",
     "HingeLoss": "L1 and L2",
     "Im2col": "N-D, as a convolution with ones",
@@ -42,6 +44,7 @@ NOTES = {
     "LSTM": "unrolled; static input, `expose_hidden`, resets by `cont`; else it starts from 0 in "
     "each pass",
     "MVN": "by channel or across, with or without variance",
+    "Normalize": "of SSD; `across_spatial`, `channel_shared`",
     "PReLU": "a slope a channel, or one",
     "Mish": "of a fork, synopsys-caffe",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "

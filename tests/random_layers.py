@@ -167,6 +167,22 @@ def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _normalize(chance: random.Random) -> tuple[list[Shape], str]:
+    return [sizes(chance, chance.randint(2, 4), 1, 6)], layer_text(
+        "Normalize",
+        "norm",
+        across_spatial=chance.choice(["true", "false"]),
+        channel_shared=chance.choice(["true", "false"]),
+        eps=chance.choice([None, 1e-3]),
+    )
+
+
+def _axpy(chance: random.Random) -> tuple[list[Shape], str]:
+    maps = sizes(chance, chance.randint(2, 5), 1, 6)
+    factor = (*maps[:2], *(1,) * chance.randint(0, 3))
+    return [factor, maps, maps], layer_text("Axpy")
+
+
 def _softmax(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 6)
     axis = chance.randrange(-len(shape), len(shape))
@@ -188,6 +204,7 @@ def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
         layer_text("Dropout"),
         layer_text("Dropout", "dropout", dropout_ratio=chance.choice([0, 0.3])) + " phase: TRAIN",
         layer_text("Mish"),
+        layer_text("HardSwish"),
         layer_text("Swish", "swish", beta=chance.choice([None, 0.5, -2, 0])),
         layer_text("Clip", "clip", **chance.choice(_BOUNDS)),
     ]
@@ -234,6 +251,8 @@ MAKERS: dict[str, Maker] = random_windows.MAKERS | {
     "BatchNorm": _batch_norm,
     "LRN": _lrn,
     "MVN": _mvn,
+    "Normalize": _normalize,
+    "Axpy": _axpy,
     "Softmax": _softmax,
     "Reduction": _reduction,
     "ArgMax": _arg_max,

@@ -75,6 +75,14 @@ def mish(step: Lowering) -> Sequence[Value]:
     return [step.add(Mul(), x, step.add(Tanh(), step.add(Softplus(), x)))]
 
 
+@lowers("HardSwish")
+def hard_swish(step: Lowering) -> Sequence[Value]:
+    """synopsys-caffe: x * min(max(x + 3, 0), 6) / 6."""
+    x = step.inputs[0]
+    gate = step.add(Clamp(0.0, 6.0), step.affine(x, 1.0, 3.0))
+    return [step.affine(step.add(Mul(), x, gate), float(np.float32(1 / 6)), 0.0)]
+
+
 @lowers("Power")
 def power(step: Lowering) -> Sequence[Value]:
     """Caffe: (shift + scale * x) ** power; without reading x where scale or power is 0."""

@@ -18,6 +18,7 @@ from ir.ops import (
     Mul,
     Pow,
     ReduceMean,
+    ReduceSum,
     Sub,
 )
 from prototxt import caffe_pb2 as pb
@@ -105,6 +106,32 @@ def mvn(step: Lowering) -> Sequence[Value]:
     variance = step.add(ReduceMean(axes, keep=True), step.add(Mul(), centred, centred))
     deviation = step.affine(step.add(Pow(0.5), variance), 1.0, param.eps)
     return [step.add(Div(), centred, deviation)]
+
+
+@lowers("Normalize")
+def normalize(step: Lowering) -> Sequence[Value]:
+    """SSD: x * scale / sqrt(sum of x^2 + eps), the sum over a sample's values with across_spatial,
+    else over the channels at each place; one scale a channel, or one."""
+    param = step.layer.message.norm_param
+    x = step.inputs[0]
+    axes = tuple(range(1, len(x.shape))) if param.across_spatial else (1,)
+    squares = step.add(ReduceSum(axes, keep=True), step.add(Mul(), x, x))
+    norm = step.add(Pow(0.5), step.affine(squares, 1.0, param.eps))
+    return [step.add(Mul(), step.add(Div(), x, norm), _aligned(step, step.params[0], 1))]
+
+
+@lowers("Axpy")
+def axpy(step: Lowering) -> Sequence[Value]:
+    """SENet: factor * x + y, a factor for each map of x."""
+    factor, x, y = step.inputs
+    return [step.add(Add(), step.add(Mul(), x, _aligned_maps(step, factor, x)), y)]
+
+
+def _aligned_maps(step: Lowering, factor: Value, x: Value) -> Value:
+    """(N, C, 1...) with as many axes as the maps have."""
+    if len(factor.shape) == len(x.shape):
+        return factor
+    return step.reshape(factor, (*x.shape[:2], *(1,) * (len(x.shape) - 2)))
 
 
 @lowers("Scale")

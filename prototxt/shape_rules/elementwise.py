@@ -15,12 +15,13 @@ from prototxt.shape_rules.rule import (
     need_axes,
     need_equal,
     shape_rule,
+    shown,
 )
 
 
 @shape_rule(
-    "AbsVal", "BNLL", "Dropout", "ELU", "Mish", "Power", "ReLU", "Sigmoid", "Swish", "TanH",
-    "Threshold",
+    "AbsVal", "BNLL", "Dropout", "ELU", "HardSwish", "Mish", "Power", "ReLU", "Sigmoid", "Swish",
+    "TanH", "Threshold",
 )  # fmt: skip
 def elementwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom."""
@@ -73,3 +74,16 @@ def eltwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     if param.coeff and param.operation == pb.EltwiseParameter.PROD:
         raise fail(layer, "coefficients with operation PROD", "operation SUM")
     return LayerShapes((bottoms[0],))
+
+
+@shape_rule("Axpy", bottoms=(3, 3))
+def axpy(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the second and third bottom, which are alike; the first holds a factor for each of their
+    maps: (N, C), with any ones behind."""
+    factor, x, _ = bottoms
+    need_equal(layer, bottoms[1:])
+    need_axes(layer, x, 2)
+    if factor[:2] != x[:2] or any(size != 1 for size in factor[2:]):
+        expected = f"one factor a map: {shown(x[:2])}, perhaps with ones behind"
+        raise fail(layer, f"factors of shape {shown(factor)} for {shown(x)}", expected)
+    return LayerShapes((x,))

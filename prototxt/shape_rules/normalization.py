@@ -46,6 +46,16 @@ def batch_norm(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((bottoms[0],), params)
 
 
+@shape_rule("Normalize")
+def normalize(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom; scale (C,), or () where channels share one (SSD)."""
+    param = layer.message.norm_param
+    need_axes(layer, bottoms[0], 2, 4)
+    scale = () if param.channel_shared else (bottoms[0][1],)
+    filler = param.scale_filler if param.HasField("scale_filler") else constant_filler(1.0)
+    return LayerShapes((bottoms[0],), (ParamShape("scale", scale, filler),))
+
+
 @shape_rule("MVN")
 def mvn(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom, with ones behind up to four axes."""

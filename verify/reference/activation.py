@@ -95,6 +95,12 @@ def mish(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[
     return [x * np.tanh(np.logaddexp(0, x)) for x in bottoms]
 
 
+@caffe_layer("HardSwish")
+def hard_swish(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """x * min(max(x + 3, 0), 6) / 6 (synopsys-caffe, hard_swish_layer.cpp)."""
+    return [x * np.minimum(np.maximum(x + 3, 0), 6) / 6 for x in bottoms]
+
+
 @caffe_layer("Exp")
 def exp(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """base ^ (shift + scale * x); base -1 stands for e (exp_layer.cpp)."""

@@ -12,6 +12,13 @@ from prototxt.net import Layer
 from verify.reference.registry import Array, caffe_layer, canonical_axis
 
 
+@caffe_layer("Axpy")
+def axpy(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """factor * x + y, a factor (N, C) for each map of x (SENet, axpy_layer.cpp)."""
+    factor, x, y = bottoms
+    return [factor.reshape(*x.shape[:2], *[1] * (x.ndim - 2)) * x + y]
+
+
 @caffe_layer("Eltwise")
 def eltwise(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """The product, the sum weighted with `coeff` (default 1 each), or the maximum of the bottoms

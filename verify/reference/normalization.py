@@ -55,6 +55,18 @@ def batch_norm(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) ->
     return [(x - mean.reshape(spread)) / np.sqrt(variance.reshape(spread) + param.eps)]
 
 
+@caffe_layer("Normalize")
+def normalize(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """x * scale / sqrt(sum of x^2 + eps) (SSD, normalize_layer.cpp): across_spatial sums over a
+    sample, else over the channels at each place.  scale (C), or () if channel_shared."""
+    (x,) = bottoms
+    param = layer.message.norm_param
+    axes = tuple(range(1, x.ndim)) if param.across_spatial else (1,)
+    norm = np.sqrt((x * x).sum(axes, keepdims=True) + param.eps)
+    scale = params[0] if param.channel_shared else params[0].reshape(-1, *[1] * (x.ndim - 2))
+    return [x / norm * scale]
+
+
 @caffe_layer("MVN")
 def mvn(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """(x - mean) / (sqrt(variance) + eps), a plane at a time or, across_channels, a sample at a
