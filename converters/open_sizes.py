@@ -18,7 +18,7 @@ from prototxt.errors import DecaffeinateError, NetError, UnsupportedError, Usage
 from prototxt.load import with_input_shapes
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
-from prototxt.shapes import NetShapes, infer_shapes
+from prototxt.shapes import COUNTED, NetShapes, infer_shapes
 
 __all__ = ["DYNAMIC", "lower_open", "other_sizes"]
 
@@ -39,7 +39,8 @@ def lower_open(
 ) -> Graph:
     """As `lower`, for inputs whose batch or spatial sizes are open.
 
-    A net with a Filter layer has an open number of samples behind it in any case.
+    The number of samples behind a Filter layer is open in any case, and so is that of the boxes
+    that a DetectionOutput finds.
 
     Args:
         net: the net.
@@ -56,7 +57,7 @@ def lower_open(
         UsageError: a name that is none of DYNAMIC, or inputs without such axes.
     """
     graph = lower(net, shapes, parameters)
-    if not dynamic and not any(layer.type == "Filter" for layer in net):
+    if not dynamic and not any(layer.type in COUNTED for layer in net):
         return graph
     axes = _open_axes(net, shapes, dynamic)
     try:
@@ -74,7 +75,7 @@ def _open(graph: Graph, net: Net, shapes: NetShapes, parameters: Parameters, axe
         SizeFixedError: a layer fixes a size.
     """
     others = dict(_variants(net, shapes, parameters, axes))
-    others |= _filtered(net, shapes, parameters)
+    others |= _counted(net, shapes, parameters)
     merge(graph, others, {name: {a: k for a, (k, _) in by.items()} for name, by in axes.items()})
 
 
@@ -218,13 +219,17 @@ def _check_parameters(net: Net, shapes: NetShapes, found: NetShapes, label: str)
                 )
 
 
-def _filtered(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, Graph]:
-    """The net with other numbers of samples behind its Filter layers."""
-    filters = [layer for layer in net if layer.type == "Filter"]
+def _counted(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, Graph]:
+    """The net with other numbers of what its data tell."""
+    counters = [layer for layer in net if layer.type in COUNTED]
     graphs = {}
-    for more in _BATCHES if filters else ():
-        kept = {layer.index: shapes.blobs[layer.tops[0]][0] + more for layer in filters}
-        label = f'another number of samples behind the Filter layer "{filters[0].name}"'
+    for more in _BATCHES if counters else ():
+        kept = {
+            layer.index: shapes.blobs[layer.tops[0]][COUNTED[layer.type]] + more
+            for layer in counters
+        }
+        what = "samples" if counters[0].type == "Filter" else "boxes"
+        label = f'another number of {what} behind the {counters[0].type} layer "{counters[0].name}"'
         try:
             found = infer_shapes(net, kept=kept)
         except NetError as error:
@@ -251,14 +256,14 @@ def _culprit(
 
 
 def _refusal(fixed: SizeFixedError, layer: Layer | None, net: Net) -> UnsupportedError:
-    filtered = "Filter layer" in fixed.why
+    counter = next((kind for kind in COUNTED if f"{kind} layer" in fixed.why), None)
     return UnsupportedError(
         f"{layer.type if layer else 'a layer'} fixes the size: {fixed.why}",
         where=layer.where if layer else net.path,
         layer=fixed.layer or None,
         expected="layers that take any size",
-        hint="cut the net before the Filter layer, or before this one"
-        if filtered
+        hint=f"cut the net before the {counter} layer, or before this one"
+        if counter
         else "leave out the --dynamic that this layer does not allow; convert once for each size "
         "with --input-shape",
     )

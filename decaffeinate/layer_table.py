@@ -29,6 +29,8 @@ NOTES = {
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "Crop": "any axis; the sizes of the second bottom may be open",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
+    "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
+    "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",

@@ -17,6 +17,7 @@ from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
 from prototxt.shape_rules.rule import rule_of
 
 __all__ = [
+    "COUNTED",
     "LayerShapes",
     "NetShapes",
     "ParamShape",
@@ -28,6 +29,10 @@ __all__ = [
 
 _MOST_VALUES = 2**31 - 1
 """Caffe counts the values of a blob in a signed 32-bit integer."""
+
+
+COUNTED = {"Filter": 0, "DetectionOutput": 2}
+"""Layers whose data tell a size of their tops, and the axis of that size."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ def infer_shapes(
         net: the net.
         partial: leave out what follows from layers of unknown type, and from inputs of unknown
             shape, instead of refusing the net.
-        kept: by layer index, how many samples a Filter layer passes on; by default all of them.
+        kept: by layer index, how many samples a Filter layer passes on, or boxes a DetectionOutput
+            finds; by default what Caffe plans with.
 
     Raises:
         UnsupportedError: layer types without a rule; all of them, each with the nearest known name.
@@ -75,8 +81,9 @@ def infer_shapes(
             continue
         found = layer_shapes(layer, [shape for shape in bottoms if shape is not None])
         if kept and layer.index in kept:
-            count = kept[layer.index]
-            found = replace(found, tops=tuple((count, *shape[1:]) for shape in found.tops))
+            axis, count = COUNTED[layer.type], kept[layer.index]
+            tops = tuple((*shape[:axis], count, *shape[axis + 1 :]) for shape in found.tops)
+            found = replace(found, tops=tops)
         shapes.blobs.update(zip(layer.tops, found.tops, strict=False))
         shapes.params[layer.index] = found.params
         shapes.macs[layer.index] = found.macs
