@@ -108,10 +108,9 @@ def _shares_storage(layer: Layer) -> bool:
     """Whether a layer's tops are, in Caffe, the very memory of its bottom."""
     alone = _SHARE_STORAGE_ALONE.get(layer.type)
     if layer.type == "Permute":  # SSD: where it moves nothing
-        order = layer.message.permute_param.order
-        return (
-            list(order) == list(range(len(order))) and layer.bottoms[0].name != layer.tops[0].name
-        )
+        order = list(layer.message.permute_param.order)
+        in_place = layer.bottoms[0].name == layer.tops[0].name
+        return order == list(range(len(order))) and not in_place
     return layer.type in _SHARE_STORAGE or bool(alone and len(getattr(layer, alone)) == 1)
 
 

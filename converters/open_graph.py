@@ -189,8 +189,8 @@ def _kept(node: Node, value: Value, dims: Mapping[Value, tuple[int | str, ...]])
             if len(read.shape) == len(value.shape):
                 kept |= {a: d for a, d in enumerate(dims.get(read, ())) if isinstance(d, str)}
     if isinstance(node.op, Transpose):
-        read = dims.get(node.inputs[0], ())
-        turned = [read[axis] for axis in node.op.order] if read else []
+        known = dims.get(node.inputs[0], node.inputs[0].shape)
+        turned = (known[axis] for axis in node.op.order)
         kept = {a: d for a, d in enumerate(turned) if isinstance(d, str)}
     if isinstance(node.op, Concat):
         kept.pop(node.op.axis, None)
