@@ -45,6 +45,7 @@ NOTES = {
     "each pass",
     "MVN": "by channel or across, with or without variance",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
+    "Permute": "of SSD",
     "PReLU": "a slope a channel, or one",
     "Mish": "of a fork, synopsys-caffe",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "

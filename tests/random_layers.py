@@ -130,6 +130,12 @@ def _reduction(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _permute(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 6), 1, 5)
+    order = chance.sample(range(len(shape)), chance.randint(0, len(shape)))
+    return [shape], layer_text("Permute", "permute", order=order)
+
+
 def _arg_max(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     axis = chance.choice([None, *range(-len(shape), len(shape))])
@@ -255,6 +261,7 @@ MAKERS: dict[str, Maker] = random_windows.MAKERS | {
     "Axpy": _axpy,
     "Softmax": _softmax,
     "Reduction": _reduction,
+    "Permute": _permute,
     "ArgMax": _arg_max,
     "Exp": _exp,
     "Log": _log,
