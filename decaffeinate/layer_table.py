@@ -33,6 +33,7 @@ NOTES = {
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
     "Filter": "the number of samples behind it is open",
+    "HardSigmoid": "of a fork, synopsys-caffe",
     "HardSwish": "of a fork, synopsys-caffe",
     "HDF5Output": "a sink: writes nothing",
     "HingeLoss": "L1 and L2",
@@ -46,6 +47,7 @@ NOTES = {
     "MVN": "by channel or across, with or without variance",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
     "PReLU": "a slope a channel, or one",
+    "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Mish": "of a fork, synopsys-caffe",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",

@@ -205,6 +205,8 @@ def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
         layer_text("Dropout", "dropout", dropout_ratio=chance.choice([0, 0.3])) + " phase: TRAIN",
         layer_text("Mish"),
         layer_text("HardSwish"),
+        layer_text("HardSigmoid", "hard_sigmoid", alpha=chance.choice([None, 0.5, -0.3])),
+        layer_text("ReLU6", "relu6", negative_slope=chance.choice([None, 0.1, -0.5])),
         layer_text("Swish", "swish", beta=chance.choice([None, 0.5, -2, 0])),
         layer_text("Clip", "clip", **chance.choice(_BOUNDS)),
     ]

@@ -20,8 +20,8 @@ from prototxt.shape_rules.rule import (
 
 
 @shape_rule(
-    "AbsVal", "BNLL", "Dropout", "ELU", "HardSwish", "Mish", "Power", "ReLU", "Sigmoid", "Swish",
-    "TanH", "Threshold",
+    "AbsVal", "BNLL", "Dropout", "ELU", "HardSigmoid", "HardSwish", "Mish", "Power", "ReLU",
+    "ReLU6", "Sigmoid", "Swish", "TanH", "Threshold",
 )  # fmt: skip
 def elementwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom."""

@@ -15,6 +15,13 @@ def relu(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[
     return [np.maximum(x, 0) + slope * np.minimum(x, 0) for x in bottoms]
 
 
+@caffe_layer("ReLU6")
+def relu6(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """min(max(x, 0), 6) + negative_slope * min(x, 0) (eric612/MobileNet-YOLO, relu6_layer.cpp)."""
+    slope = layer.message.relu6_param.negative_slope
+    return [np.minimum(np.maximum(x, 0), 6) + slope * np.minimum(x, 0) for x in bottoms]
+
+
 @caffe_layer("PReLU")
 def prelu(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """max(x, 0) + a[channel] * min(x, 0); one a for all where channel_shared (prelu_layer.cpp)."""
@@ -93,6 +100,13 @@ def power(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list
 def mish(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """x * tanh(log(1 + exp(x))) (synopsys-caffe, mish_layer.cpp)."""
     return [x * np.tanh(np.logaddexp(0, x)) for x in bottoms]
+
+
+@caffe_layer("HardSigmoid")
+def hard_sigmoid(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """max(0, min(1, alpha * x + beta)) (synopsys-caffe, hard_sigmoid_layer.cpp)."""
+    param = layer.message.hard_sigmoid_param
+    return [np.maximum(0, np.minimum(1, param.alpha * x + param.beta)) for x in bottoms]
 
 
 @caffe_layer("HardSwish")
