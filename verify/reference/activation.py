@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from prototxt.net import Layer
-from verify.reference.registry import Array, caffe_layer
+from verify.reference.registry import Array, caffe_layer, canonical_axis
 
 
 @caffe_layer("ReLU")
@@ -20,6 +20,16 @@ def relu6(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list
     """min(max(x, 0), 6) + negative_slope * min(x, 0) (eric612/MobileNet-YOLO, relu6_layer.cpp)."""
     slope = layer.message.relu6_param.negative_slope
     return [np.minimum(np.maximum(x, 0), 6) + slope * np.minimum(x, 0) for x in bottoms]
+
+
+@caffe_layer("CReLU")
+def crelu(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """The leaky ReLU of x, and then that of -x, along `concat_axis` (Cambricon/caffe,
+    crelu_layer.cpp)."""
+    (x,) = bottoms
+    param = layer.message.crelu_param
+    halves = [np.maximum(y, 0) + param.negative_slope * np.minimum(y, 0) for y in (x, -x)]
+    return [np.concatenate(halves, canonical_axis(param.concat_axis, x.ndim, layer))]
 
 
 @caffe_layer("PReLU")
