@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from tests.random_settings import Maker, Shape, layer_text, sizes
+from tests.random_settings import Maker, Shape, filler, layer_text, sizes, yes_or_no
+from tests.random_windows import fitting, window_of
 
 __all__ = ["MAKERS"]
 
@@ -50,10 +51,38 @@ def _crop_center(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("CropCenter", "crop_center", crop_size=crops)
 
 
+def _depthwise(chance: random.Random) -> tuple[list[Shape], str]:
+    window = window_of(chance, 2)
+    return [(chance.randint(1, 3), chance.randint(1, 6), *fitting(chance, window))], layer_text(
+        "ConvolutionDepthwise",
+        "convolution",
+        num_output=chance.choice([None, 5]),
+        group=chance.choice([None, 2]),
+        bias_term=yes_or_no(chance),
+        weight_filler=filler(chance),
+        **window,
+    )
+
+
+def _grouped(chance: random.Random) -> tuple[list[Shape], str]:
+    window, channels = window_of(chance, 2), chance.randint(1, 6)
+    return [(chance.randint(1, 3), channels, *fitting(chance, window))], layer_text(
+        "DepthwiseConvolution",
+        "convolution",
+        num_output=channels * chance.choice([1, 1, 2]),
+        group=chance.choice([None, channels, channels]),
+        bias_term=yes_or_no(chance),
+        weight_filler=filler(chance),
+        **window,
+    )
+
+
 MAKERS: dict[str, Maker] = {
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,
     "ShuffleChannel": _shuffle_channel,
     "CropCenter": _crop_center,
+    "ConvolutionDepthwise": _depthwise,
+    "DepthwiseConvolution": _grouped,
 }

@@ -17,7 +17,6 @@ REFUSED = {case.title: case for case in CASES}
 
 @pytest.mark.parametrize("title", REFUSED)
 def test_refuses(title: str) -> None:
-    net = parse_net(REFUSED[title].text, "net.prototxt")
     with pytest.raises(NetError) as caught:
-        infer_shapes(net)
+        infer_shapes(parse_net(REFUSED[title].text, "net.prototxt"))
     assert str(caught.value) == REFUSED[title].message
