@@ -39,7 +39,8 @@ __all__ = [
 Wide = NDArray[np.float64]
 Key = tuple[int, int]
 
-_PRODUCTS = frozenset({"Convolution", "Deconvolution", "InnerProduct"})
+_CONVOLUTIONS = frozenset({"Convolution", "ConvolutionDepthwise", "DepthwiseConvolution"})
+_PRODUCTS = _CONVOLUTIONS | {"Deconvolution", "InnerProduct"}
 _AFFINE = frozenset({"BatchNorm", "Scale", "Bias", "Power"})
 _FLOAT64 = 2.0**-45
 """What float64 leaves of the terms' magnitudes, whatever the order of the steps."""
@@ -301,7 +302,7 @@ def _scaled(product: Layer, weight: Wide, a: Wide) -> tuple[Wide, int]:
         outputs = matrix.shape[1] if transposed else matrix.shape[0]
         factor = np.broadcast_to(a, (outputs,))
         return (matrix * (factor if transposed else factor[:, None])).reshape(weight.shape), outputs
-    if product.type == "Convolution":
+    if product.type in _CONVOLUTIONS:
         outputs = weight.shape[0]
         factor = np.broadcast_to(a, (outputs,))
         return weight * factor.reshape(-1, *[1] * (weight.ndim - 1)), outputs

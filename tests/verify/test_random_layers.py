@@ -39,11 +39,12 @@ SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
-    "Axpy", "Bias", "Convolution", "Deconvolution", "DetectionOutput", "Im2col", "InnerProduct", "SPP", "Scale",
+    "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "DetectionOutput", "Im2col",
+    "InnerProduct", "Mul", "SPP", "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
-an unusual `axis`, or in a pyramid; or inputs of which one cannot change alone: factors, one a map of size 1, and priors
-that are fed."""
+an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
+cannot be open: of an input of factors, or because it is dropped; or priors that are fed."""
 REFUSED_BY_MXNET = re.compile(r"nms_threshold: 0\.7 .*eta: 0")
 """Settings of what README says that MXNet cannot express."""
 EXACT_TOLERANCE = 1e-6
