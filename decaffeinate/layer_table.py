@@ -50,6 +50,7 @@ NOTES = {
     "Mish": "of a fork, synopsys-caffe",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
+    "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
     "ReLU": "`negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reshape": "0 and -1, `axis`, `num_axes`",

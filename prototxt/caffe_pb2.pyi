@@ -1,4 +1,4 @@
-# sha256 of caffe.proto: 82d23ef0b07510824524a3f0ee16d77f031de459fbb7d0ea3061d779c4dcf673
+# sha256 of caffe.proto: 0f66f396f1321456487b740329fbe8486f96c23ca70eff782be566b360a079fd
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
