@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from converters.mxnet_shape import INSTEAD_OF_INFINITY, ShapeEmitter
 from converters.mxnet_symbol import SELECTION, PowerOfTwo, Setting, Symbol

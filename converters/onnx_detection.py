@@ -119,8 +119,8 @@ class DetectionEmitter(NodeBuilder):
         self, node: Node, op: o.MulticlassNms, low: str, high: str, areas: str, above: str
     ) -> Any:
         """One box of each image and class: kept or not; and what overlap the next may have."""
-        names = {role: self.part(node, f"loop/{role}")
-                 for role in ("rank", "more", "kept", "limit", "more_out", "limit_out")}  # fmt: skip
+        roles = ("rank", "more", "kept", "limit", "more_out", "limit_out")
+        names = {role: self.part(node, f"loop/{role}") for role in roles}
         rank, kept, limit = names["rank"], names["kept"], names["limit"]
         at = self._step(node, "loop/at", "Unsqueeze", rank, self._axes(node, 0))
 

@@ -1,4 +1,4 @@
-# sha256 of caffe.proto: 00c03f000af23842815c4ca7b5e1edad04c240a23b472c466af2fcb4fe2115de
+# sha256 of caffe.proto: c94580517294de2758e3870adf334fe5048dc7b1924fffe20e4c906bc3e33e91
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

@@ -32,8 +32,8 @@ def detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         if not 2 <= len(shape) <= 4 or (shape[0], shape[1], *shape[2:]) != (
             offsets[0], size, *(1,) * (len(shape) - 2)
         ):  # fmt: skip
-            raise fail(layer, f"{what} of shape {shown(shape)}",
-                       shown((*offsets[:1], size)) + f": {counted(count, 'prior')} by {each}")  # fmt: skip
+            expected = f"{shown((*offsets[:1], size))}: {counted(count, 'prior')} by {each}"
+            raise fail(layer, f"{what} of shape {shown(shape)}", expected)
     return LayerShapes(((1, 1, 1, 7),))
 
 

@@ -40,11 +40,12 @@ EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
     "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "DetectionOutput", "Im2col",
-    "InnerProduct", "Mul", "SPP", "Scale", "Squeeze",
+    "InnerProduct", "Mul", "PriorBox", "SPP", "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
-cannot be open: of an input of factors, or because it is dropped; or priors that are fed."""
+cannot be open: of an input of factors, or because it is dropped; or priors, that are fed or follow
+from the sizes."""
 REFUSED_BY_MXNET = re.compile(r"nms_threshold: 0\.7 .*eta: 0")
 """Settings of what README says that MXNet cannot express."""
 EXACT_TOLERANCE = 1e-6

@@ -69,8 +69,12 @@ def decoded(layer: Layer, offsets: Array, priors: Array) -> Array:
 
 def _check_sizes(layer: Layer, size: Array) -> None:
     if not (size > 0).all():
-        raise NetError("a prior has no width or no height", where=layer.where, layer=layer.name,
-                       expected="corners of which the second are greater than the first")  # fmt: skip
+        raise NetError(
+            "a prior has no width or no height",
+            where=layer.where,
+            layer=layer.name,
+            expected="corners of which the second are greater than the first",
+        )
 
 
 def _kept(layer: Layer, boxes: Array, scores: Array) -> list[tuple[int, int]]:
