@@ -35,8 +35,7 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Detec
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Crop of more than 5 axes: MXNet's slices take no more",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
-        "a DetectionOutput with `eta` below 1 and `nms_threshold` above 0.5: MXNet's box_nms has "
-        "one threshold for all boxes",
+        "a DetectionOutput with `eta` below 1 and `nms_threshold` above 0.5: box_nms has but one",
     )
 
     def __init__(

@@ -18,7 +18,7 @@ from prototxt.errors import DecaffeinateError, NetError, UnsupportedError, Usage
 from prototxt.load import with_input_shapes
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
-from prototxt.shapes import COUNTED, NetShapes, infer_shapes
+from prototxt.shapes import NetShapes, counted_axis, infer_shapes
 
 __all__ = ["DYNAMIC", "lower_open", "other_sizes"]
 
@@ -57,7 +57,7 @@ def lower_open(
         UsageError: a name that is none of DYNAMIC, or inputs without such axes.
     """
     graph = lower(net, shapes, parameters)
-    if not dynamic and not any(layer.type in COUNTED for layer in net):
+    if not dynamic and all(counted_axis(layer) is None for layer in net):
         return graph
     axes = _open_axes(net, shapes, dynamic)
     try:
@@ -221,15 +221,13 @@ def _check_parameters(net: Net, shapes: NetShapes, found: NetShapes, label: str)
 
 def _counted(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, Graph]:
     """The net with other numbers of what its data tell."""
-    counters = [layer for layer in net if layer.type in COUNTED]
+    counters = [(layer, axis) for layer in net if (axis := counted_axis(layer)) is not None]
     graphs = {}
     for more in _BATCHES if counters else ():
-        kept = {
-            layer.index: shapes.blobs[layer.tops[0]][COUNTED[layer.type]] + more
-            for layer in counters
-        }
-        what = "samples" if counters[0].type == "Filter" else "boxes"
-        label = f'another number of {what} behind the {counters[0].type} layer "{counters[0].name}"'
+        first, axis = counters[0]
+        what = "samples" if axis == 0 else "boxes"
+        kept = {layer.index: shapes.blobs[layer.tops[0]][axis] + more for layer, axis in counters}
+        label = f'another number of {what} behind the {first.type} layer "{first.name}"'
         try:
             found = infer_shapes(net, kept=kept)
         except NetError as error:
@@ -256,7 +254,9 @@ def _culprit(
 
 
 def _refusal(fixed: SizeFixedError, layer: Layer | None, net: Net) -> UnsupportedError:
-    counter = next((kind for kind in COUNTED if f"{kind} layer" in fixed.why), None)
+    counters = [layer for layer in net if counted_axis(layer) is not None]
+    told = (one.type for one in counters if f'{one.type} layer "{one.name}"' in fixed.why)
+    counter = next(told, None)
     return UnsupportedError(
         f"{layer.type if layer else 'a layer'} fixes the size: {fixed.why}",
         where=layer.where if layer else net.path,

@@ -14,13 +14,13 @@ from prototxt.fields import nearest
 from prototxt.geometry import counted, fail
 from prototxt.net import DATA_LAYERS, Blob, Layer, Net
 from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
-from prototxt.shape_rules.rule import rule_of
+from prototxt.shape_rules.rule import counted_axis, rule_of
 
 __all__ = [
-    "COUNTED",
     "LayerShapes",
     "NetShapes",
     "ParamShape",
+    "counted_axis",
     "in_caffe",
     "infer_shapes",
     "known_types",
@@ -29,10 +29,6 @@ __all__ = [
 
 _MOST_VALUES = 2**31 - 1
 """Caffe counts the values of a blob in a signed 32-bit integer."""
-
-
-COUNTED = {"Filter": 0, "DetectionOutput": 2}
-"""Layers whose data tell a size of their tops, and the axis of that size."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +81,9 @@ def infer_shapes(
         except NetError:
             net.refuse_unread()  # then they are why Caffe would take what is refused here
             raise
-        if kept and layer.index in kept:
-            axis, count = COUNTED[layer.type], kept[layer.index]
+        axis = counted_axis(layer)
+        if kept and layer.index in kept and axis is not None:
+            count = kept[layer.index]
             tops = tuple((*shape[:axis], count, *shape[axis + 1 :]) for shape in found.tops)
             found = replace(found, tops=tops)
         shapes.blobs.update(zip(layer.tops, found.tops, strict=False))

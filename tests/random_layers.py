@@ -281,60 +281,6 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Threshold", "threshold", threshold=limit)
 
 
-def _detection_output(chance: random.Random) -> tuple[list[Shape], str]:
-    count, classes, batch = chance.randint(1, 40), chance.randint(2, 5), chance.randint(1, 3)
-    shared = chance.random() < 0.6
-    threshold = chance.choice([None, 0.05, 0.25, 0.45, 0.7])
-    nms = {
-        "nms_threshold": threshold,
-        "top_k": chance.choice([None, -1, 1, 7, 100]),
-        "eta": chance.choice([None, 0.9, 0.5]) if threshold == 0.7 else chance.choice([None, 0.9]),
-    }
-    inner = " ".join(f"{name}: {value}" for name, value in nms.items() if value is not None)
-    ones = (1,) * chance.choice([0, 0, 2])
-    boxes = 1 if shared else classes
-    shapes = [
-        (batch, count * boxes * 4, *ones), (batch, count * classes, *ones),
-        (1, 2, count * 4, *ones[:1]),
-    ]  # fmt: skip
-    return shapes, layer_text(
-        "DetectionOutput",
-        "detection_output",
-        num_classes=classes,
-        share_location="true" if shared else "false",
-        background_label_id=chance.choice([None, 0, 1, classes - 1, 7] + [-1] * (not shared)),
-        nms_param=f"{{ {inner} }}" if inner else None,
-        code_type=chance.choice([None, "CORNER", "CENTER_SIZE", "CORNER_SIZE"]),
-        variance_encoded_in_target=chance.choice([None, "true"]),
-        keep_top_k=chance.choice([None, -1, 1, 5, 60]),
-        # Above the greatest score nothing is found.
-        confidence_threshold=chance.choice([None, 0, 0.3, 1, 4]),
-    )
-
-
-MAKERS: dict[str, Maker] = random_windows.MAKERS | {
-    "InnerProduct": _inner_product,
-    "Eltwise": _eltwise,
-    "Concat": _concat,
-    "Scale": _scale,
-    "Bias": _bias,
-    "PReLU": _prelu,
-    "BatchNorm": _batch_norm,
-    "LRN": _lrn,
-    "MVN": _mvn,
-    "Normalize": _normalize,
-    "Axpy": _axpy,
-    "Softmax": _softmax,
-    "Reduction": _reduction,
-    "Permute": _permute,
-    "PriorBox": _prior_box,
-    "ArgMax": _arg_max,
-    "Exp": _exp,
-    "Log": _log,
-    "Threshold": _threshold,
-    "elementwise": _elementwise,
-    "DetectionOutput": _detection_output,
-}
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS

@@ -65,7 +65,8 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
         source
         for layer in net
         if layer.type == "DetectionOutput"
-        for source in sources.get(layer.bottoms[2], ())
+        for bottom in layer.bottoms[2:3]
+        for source in sources.get(bottom, ())
     }
     inputs = {}
     for blob in net.inputs:

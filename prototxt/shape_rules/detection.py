@@ -7,7 +7,7 @@ from prototxt.net import Layer
 from prototxt.shape_rules.rule import LayerShapes, Shape, shape_rule, shown
 
 
-@shape_rule("DetectionOutput", bottoms=(3, 4))
+@shape_rule("DetectionOutput", bottoms=(3, 4), counted=2)
 def detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """A row of 7 for each box that is found: Caffe plans with one row.
 

@@ -9,7 +9,7 @@ import pytest
 
 from prototxt import Blob, load_net, parse_net
 from prototxt.errors import DecaffeinateError
-from prototxt.shapes import COUNTED, infer_shapes
+from prototxt.shapes import counted_axis, infer_shapes
 from tests.golden_cases import GOLDENS
 from tests.message_cases import read_cases
 
@@ -36,8 +36,8 @@ def test_shapes_are_those_of_caffes_blobs(path: Path) -> None:
     inferred = {name: shapes.blobs[b] for name, b in net.finals.items() if b in shapes.blobs}
     # How many samples a Filter passes on, its data say; Caffe plans with all of them.
     for layer in net:
-        for top in layer.tops if layer.type in COUNTED else ():
-            axis = COUNTED[layer.type]
+        axis = counted_axis(layer)
+        for top in layer.tops if axis is not None else ():
             sizes = list(inferred[top.name])
             sizes[axis] = recorded[top.name][axis]
             inferred[top.name] = tuple(sizes)

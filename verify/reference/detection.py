@@ -56,19 +56,21 @@ def decoded(layer: Layer, offsets: Array, priors: Array) -> Array:
     if not param.variance_encoded_in_target:
         code = variance * code
     if param.code_type == pb.PriorBoxParameter.CORNER:
-        return corners + code
+        shifted: Array = corners + code
+        return shifted
     low, high = corners[:, :2], corners[:, 2:]
     size = high - low
     _check_sizes(layer, size)
     if param.code_type == pb.PriorBoxParameter.CORNER_SIZE:
-        return corners + code * np.concatenate([size, size], -1)
+        grown: Array = corners + code * np.concatenate([size, size], -1)
+        return grown
     centre = code[..., :2] * size + (low + high) / 2
     half = np.exp(code[..., 2:]) * size / 2
     return np.concatenate([centre - half, centre + half], -1)
 
 
 def _check_sizes(layer: Layer, size: Array) -> None:
-    if not (size > 0).all():
+    if not size.min() > 0:
         raise NetError(
             "a prior has no width or no height",
             where=layer.where,
@@ -106,7 +108,7 @@ def _suppressed(layer: Layer, boxes: Array, scores: Array) -> list[int]:
     order = chosen[np.argsort(-scores[chosen], kind="stable")]
     if param.nms_param.top_k > -1 and param.nms_param.HasField("top_k"):
         order = order[: param.nms_param.top_k]
-    threshold, kept = np.float32(param.nms_param.nms_threshold), []
+    threshold, kept = np.float32(param.nms_param.nms_threshold), list[int]()
     for prior in order.tolist():
         if (_overlaps(boxes[prior], boxes[kept]) <= threshold).all():
             kept.append(prior)
@@ -125,4 +127,4 @@ def _overlaps(box: Array, others: Array) -> Array:
 
 def _area(boxes: Array) -> Array:
     """Width times height; 0 of a box whose corners are in the wrong order."""
-    return np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(-1)
+    return np.asarray(np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(-1))
