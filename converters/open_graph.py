@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from ir import Graph, Node, Op, Parameter, Shape, Value
-from ir.ops import BatchNorm, Compress, Concat, PRelu, Reshape
+from ir.ops import BatchNorm, Compress, Concat, PRelu, Reshape, Transpose
 from ir.ops.elementwise import Nary, Unary
 
 __all__ = ["SizeFixedError", "merge"]
@@ -106,6 +106,12 @@ def _same_data(first: Parameter, second: Parameter) -> bool:
 def _compare_ops(node: Node, other: Node, label: str) -> None:
     if type(node.op) is not type(other.op) or len(node.inputs) != len(other.inputs):
         raise SizeFixedError(f"it is computed in another way at {label}", node.layer)
+    if len(node.output.shape) != len(other.output.shape):
+        # A Squeeze of all axes of size 1, one of which is open.
+        ranks = [len(read.output.shape) for read in (node, other)]
+        raise SizeFixedError(
+            f"the number of its axes is {ranks[0]}, and would be {ranks[1]} at {label}", node.layer
+        )
     if isinstance(node.op, (Reshape, Compress)) or node.op == other.op:
         return
     for field in fields(node.op):
@@ -188,6 +194,10 @@ def _kept(node: Node, value: Value, dims: Mapping[Value, tuple[int | str, ...]])
         for read in node.inputs:
             if len(read.shape) == len(value.shape):
                 kept |= {a: d for a, d in enumerate(dims.get(read, ())) if isinstance(d, str)}
+    if isinstance(node.op, Transpose):
+        known = dims.get(node.inputs[0], node.inputs[0].shape)
+        turned = (known[axis] for axis in node.op.order)
+        kept = {a: d for a, d in enumerate(turned) if isinstance(d, str)}
     if isinstance(node.op, Concat):
         kept.pop(node.op.axis, None)
     return kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from math import prod
 
-from tests import random_windows
+from tests import random_forks, random_windows
 from tests.random_settings import (
     Maker,
     Shape,
@@ -130,6 +130,12 @@ def _reduction(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _permute(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 6), 1, 5)
+    order = chance.sample(range(len(shape)), chance.randint(0, len(shape)))
+    return [shape], layer_text("Permute", "permute", order=order)
+
+
 def _arg_max(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     axis = chance.choice([None, *range(-len(shape), len(shape))])
@@ -151,6 +157,16 @@ def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
         use_global_stats=chance.choice([None, "false", "true"]),
         eps=chance.choice([1e-5, 1e-3, 0.25]),
     ) + chance.choice(["", " phase: TRAIN", " phase: TEST"])
+
+
+def _batch_norm_of_nvidia(chance: random.Random) -> tuple[list[Shape], str]:
+    """With a scale and a bias of its own."""
+    shape = sizes(chance, chance.randint(2, 5), 2, 5)
+    told = chance.choice(["scale_bias: true", "scale_filler { }", "bias_filler { value: 1 }"])
+    eps = chance.choice([1e-3, 1e-6])
+    stats = chance.choice(["", "use_global_stats: false"])
+    fields = f"batch_norm_param {{ {told} eps: {eps} {stats} }}"
+    return [shape], 'type: "BatchNorm" ' + fields + chance.choice(["", " phase: TRAIN"])
 
 
 def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
@@ -205,6 +221,8 @@ def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
         layer_text("Dropout", "dropout", dropout_ratio=chance.choice([0, 0.3])) + " phase: TRAIN",
         layer_text("Mish"),
         layer_text("HardSwish"),
+        layer_text("HardSigmoid", "hard_sigmoid", alpha=chance.choice([None, 0.5, -0.3])),
+        layer_text("ReLU6", "relu6", negative_slope=chance.choice([None, 0.1, -0.5])),
         layer_text("Swish", "swish", beta=chance.choice([None, 0.5, -2, 0])),
         layer_text("Clip", "clip", **chance.choice(_BOUNDS)),
     ]
@@ -255,9 +273,35 @@ MAKERS: dict[str, Maker] = random_windows.MAKERS | {
     "Axpy": _axpy,
     "Softmax": _softmax,
     "Reduction": _reduction,
+    "Permute": _permute,
     "ArgMax": _arg_max,
     "Exp": _exp,
     "Log": _log,
     "Threshold": _threshold,
     "elementwise": _elementwise,
 }
+MAKERS: dict[str, Maker] = (
+    random_windows.MAKERS
+    | random_forks.MAKERS
+    | {
+        "InnerProduct": _inner_product,
+        "Eltwise": _eltwise,
+        "Concat": _concat,
+        "Scale": _scale,
+        "Bias": _bias,
+        "PReLU": _prelu,
+        "BatchNorm": _batch_norm,
+        "BatchNorm of NVIDIA": _batch_norm_of_nvidia,
+        "LRN": _lrn,
+        "MVN": _mvn,
+        "Normalize": _normalize,
+        "Axpy": _axpy,
+        "Softmax": _softmax,
+        "Reduction": _reduction,
+        "ArgMax": _arg_max,
+        "Exp": _exp,
+        "Log": _log,
+        "Threshold": _threshold,
+        "elementwise": _elementwise,
+    }
+)

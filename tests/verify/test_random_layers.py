@@ -38,11 +38,12 @@ SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
-    "Axpy", "Bias", "Convolution", "Deconvolution", "Im2col", "InnerProduct", "SPP", "Scale",
+    "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct", "Mul",
+    "SPP", "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
-an unusual `axis`, or in a pyramid; or an input of factors, one a map, whose maps of size 1 cannot
-be open."""
+an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
+cannot be open: of an input of factors, or because it is dropped."""
 EXACT_TOLERANCE = 1e-6
 """Of the graph in float64: numbers folded in float32 remain."""
 
