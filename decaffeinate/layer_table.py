@@ -23,6 +23,7 @@ NOTES = {
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
+    "BN": "of two forks: SegNet's, LEARN and INFERENCE; PSPNet's, with stored statistics",
     "BatchReindex": "the index as an input",
     "Bias": "the summand as a parameter or as second bottom",
     "ContrastiveLoss": "`legacy_version` too",

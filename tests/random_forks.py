@@ -77,12 +77,26 @@ def _grouped(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _bn(chance: random.Random) -> tuple[list[Shape], str]:
+    if chance.random() < 0.5:
+        mode = chance.choice(["LEARN", "INFERENCE"])
+        return [sizes(chance, 4, 2, 5)], layer_text("BN", "bn", bn_mode=mode)
+    return [sizes(chance, chance.randint(2, 4), 2, 5)], layer_text(
+        "BN",
+        "bn",
+        eps=chance.choice([None, 1e-3, 0.25]),
+        momentum=chance.choice([None, 0.95]),
+        frozen=chance.choice([None, "true"]),
+    ) + chance.choice(["", " phase: TRAIN"])
+
+
 MAKERS: dict[str, Maker] = {
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,
     "ShuffleChannel": _shuffle_channel,
     "CropCenter": _crop_center,
+    "BN": _bn,
     "ConvolutionDepthwise": _depthwise,
     "DepthwiseConvolution": _grouped,
 }
