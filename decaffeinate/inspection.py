@@ -98,7 +98,7 @@ def inspect_net(
         sum(row.parameters or 0 for row in rows),
         sum(row.macs or 0 for row in rows),
         all(row.parameters is not None for row in rows),
-        (*net.warnings, *notes),
+        (*net.warnings, *(f"{line}; not converted" for line in net.unread), *notes),
     )
 
 

@@ -53,6 +53,7 @@ NOTES = {
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
+    "Permute": "of SSD",
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",

@@ -23,14 +23,15 @@ _REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",
 class UnknownField:
     """A field that has no place in the schema.
 
-    `path` is its dotted name from the layer on; `again` says that the schema has the field, but not
-    so often, and that the first is kept.
+    `path` is its dotted name from the layer on, `message` the type of the message around it;
+    `again` says that the schema has the field, but not so often, and that the first is kept.
     """
 
     path: str
     field: Field
     nearest: str | None = None
     again: bool = False
+    message: str = ""
 
 
 UNREAD: dict[str, Callable[[Layer], list[UnknownField] | None]] = {}
@@ -64,7 +65,10 @@ def fill(
     for item in fields:
         kind = known.get(item.name)
         if kind is None:
-            unknown.append(UnknownField(path + item.name, item, nearest(item.name, list(known))))
+            close = nearest(item.name, list(known))
+            unknown.append(
+                UnknownField(path + item.name, item, close, message=message.DESCRIPTOR.name)
+            )
             continue
         repeated = _is_repeated(kind)
         if not repeated:

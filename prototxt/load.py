@@ -9,9 +9,11 @@ from pathlib import Path
 from prototxt import caffe_pb2 as pb
 from prototxt.blobs import Origin, resolve_blobs
 from prototxt.data_layers import DataInputs, inputs_for_data, refuse_data_layers
+from prototxt.dialects import translate
 from prototxt.errors import FileError, NetError, PrototxtError, UsageError, Where
 from prototxt.fields import UNREAD, UnknownField, fill
 from prototxt.files import read_start, what_it_is
+from prototxt.fork_fields import not_handled, unread
 from prototxt.input_layer import declaring
 from prototxt.net import Field, Layer, Net
 from prototxt.rules import included
@@ -89,10 +91,11 @@ def parse_net(
         phase=phase,
         level=level,
         stages=tuple(state.stage),
-        warnings=(*parsed.notes, *_unknown_warnings(unknown), *read.notes),
+        warnings=(*parsed.notes, *_unknown_warnings(not_handled(unknown)), *read.notes),
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),
+        unread=unread(_of_this_net(unknown, layers)),
     )
 
 
@@ -243,6 +246,7 @@ def _add_layer(
             fork_type = item.field.value  # a V1 enum value that only a fork knows
         else:
             kept.append(item)
+    translate(layer, kept)
     unknown += kept
     return field.where, _tree(kept), fork_type
 
@@ -296,6 +300,12 @@ def _unread(
             read |= _ids(origin.unknown)
     rest += [item for item in unknown if id(item.field) not in read]
     return sorted(rest, key=lambda item: (item.field.where.line, item.field.where.column))
+
+
+def _of_this_net(unknown: list[UnknownField], layers: Sequence[Layer]) -> list[UnknownField]:
+    """Those of layers that the net has in its phase, and of the net itself."""
+    kept = set[int]().union(*(_ids(layer.unknown) for layer in layers))
+    return [item for item in unknown if id(item.field) in kept or item.message == "NetParameter"]
 
 
 def _ids(fields: Sequence[Field]) -> set[int]:

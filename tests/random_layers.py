@@ -130,6 +130,12 @@ def _reduction(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _permute(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 6), 1, 5)
+    order = chance.sample(range(len(shape)), chance.randint(0, len(shape)))
+    return [shape], layer_text("Permute", "permute", order=order)
+
+
 def _arg_max(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     axis = chance.choice([None, *range(-len(shape), len(shape))])
@@ -243,6 +249,27 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Threshold", "threshold", threshold=limit)
 
 
+MAKERS: dict[str, Maker] = random_windows.MAKERS | {
+    "InnerProduct": _inner_product,
+    "Eltwise": _eltwise,
+    "Concat": _concat,
+    "Scale": _scale,
+    "Bias": _bias,
+    "PReLU": _prelu,
+    "BatchNorm": _batch_norm,
+    "LRN": _lrn,
+    "MVN": _mvn,
+    "Normalize": _normalize,
+    "Axpy": _axpy,
+    "Softmax": _softmax,
+    "Reduction": _reduction,
+    "Permute": _permute,
+    "ArgMax": _arg_max,
+    "Exp": _exp,
+    "Log": _log,
+    "Threshold": _threshold,
+    "elementwise": _elementwise,
+}
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS

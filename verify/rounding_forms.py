@@ -55,7 +55,7 @@ def is_choice(layer: Layer) -> bool:
         return not layer.message.relu_param.negative_slope
     if layer.type == "Pooling":
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
-    return layer.type in ("Concat", "Flatten", "Reshape", "Slice", "Split")
+    return layer.type in ("Concat", "Flatten", "Permute", "Reshape", "Slice", "Split")
 
 
 def _values(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Array]:

@@ -39,6 +39,7 @@ from ir.ops.shape import (
     Tile,
     TopIndices,
     TopValues,
+    Transpose,
 )
 from ir.ops.window import (
     AveragePool,
@@ -56,7 +57,7 @@ PRIMITIVES: tuple[type[Op], ...] = (
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
     PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
-    Sub, Tanh, Tile, TopIndices, TopValues,
+    Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -67,5 +68,5 @@ __all__ = [
     "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
     "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
     "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices",
-    "TopValues",
+    "TopValues", "Transpose",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from ir.ops import (
     ReduceSum,
     Reshape,
     ShapeError,
+    Transpose,
 )
 
 MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
@@ -48,6 +49,7 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (Flatten(2), [(2, 3, 4, 5)], (6, 20)),
     (Flatten(0), [(2, 3)], (1, 6)),
     (Reshape((3, 8)), [(2, 3, 4)], (3, 8)),
+    (Transpose((2, 0, 3, 1)), [(2, 3, 4, 5)], (4, 2, 5, 3)),
     (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
     (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
     (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
@@ -65,6 +67,8 @@ REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
     (BatchNorm(1e-5), [(2, 3), (3,), (2,)]),
     (Concat(1), [(2, 3), (3, 3)]),
     (Reshape((5,)), [(2, 3)]),
+    (Transpose((0, 2)), [(2, 3, 4)]),
+    (Transpose((0, 2, 2)), [(2, 3, 4)]),
     (Pick(1), [(2, 7), (3,)]),
     (ReduceSum((2,)), [(2, 3)]),
     (Equal(), [(2,), (2,), (2,)]),
