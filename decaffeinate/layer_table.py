@@ -60,6 +60,7 @@ NOTES = {
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
+    "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "RNN": "as LSTM",
     "Scale": "the factor as a parameter or as second bottom",
@@ -70,6 +71,8 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
+    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "UpsampleDarknet": "of a fork, synopsys-caffe",
 }
 """What a user may want to know of a layer's conversion."""
 
