@@ -159,6 +159,16 @@ def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
     ) + chance.choice(["", " phase: TRAIN", " phase: TEST"])
 
 
+def _batch_norm_of_nvidia(chance: random.Random) -> tuple[list[Shape], str]:
+    """With a scale and a bias of its own."""
+    shape = sizes(chance, chance.randint(2, 5), 2, 5)
+    told = chance.choice(["scale_bias: true", "scale_filler { }", "bias_filler { value: 1 }"])
+    eps = chance.choice([1e-3, 1e-6])
+    stats = chance.choice(["", "use_global_stats: false"])
+    fields = f"batch_norm_param {{ {told} eps: {eps} {stats} }}"
+    return [shape], 'type: "BatchNorm" ' + fields + chance.choice(["", " phase: TRAIN"])
+
+
 def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
     size = chance.choice([1, 3, 5, 7])
     shape = (*sizes(chance, 2, 1, 9), *sizes(chance, 2, size, size + 6))
@@ -281,6 +291,7 @@ MAKERS: dict[str, Maker] = (
         "Bias": _bias,
         "PReLU": _prelu,
         "BatchNorm": _batch_norm,
+        "BatchNorm of NVIDIA": _batch_norm_of_nvidia,
         "LRN": _lrn,
         "MVN": _mvn,
         "Normalize": _normalize,
