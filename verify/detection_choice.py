@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.net import Layer
-from verify.compare import BlobComparison, compare, impossible
+from prototxt.errors import DecaffeinateError
+from prototxt.net import Blob, Layer, Net
+from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.precision import UNIT
 from verify.reference.detection import confidences, decoded, detection_output
 from verify.reference.registry import FUNCTIONS
 from verify.rounding_array import Bounded
-from verify.tolerance import Tolerance
+from verify.tolerance import Tolerance, scale_of
 
-__all__ = ["ROW", "Chosen", "choices", "compare_rows", "is_detector"]
+__all__ = ["ROW", "Chosen", "choices", "compare_end", "compare_rows", "detectors", "is_detector"]
 
 Array = NDArray[Any]
 ROW = 7
@@ -38,6 +39,8 @@ _SAME_LIMIT = 2 * UNIT
 """By how much `eta` may lower the threshold otherwise, relative to it."""
 
 
+_DRIFTS = 8
+"""As `verify.harness` has it: how much further off than without fusing something may be."""
 _TOLD = 3
 """Faults that are told, at most."""
 
@@ -45,6 +48,11 @@ _TOLD = 3
 def is_detector(layer: Layer) -> bool:
     """Whether a layer's rows are choices of boxes; a plugin's DetectionOutput may be anything."""
     return layer.type == "DetectionOutput" and FUNCTIONS.get(layer.type) is detection_output
+
+
+def detectors(net: Net) -> dict[Blob, Layer]:
+    """The blobs whose rows are choices of boxes, each with what makes it."""
+    return {layer.tops[0]: layer for layer in net if is_detector(layer)}
 
 
 def compare_rows(
@@ -55,6 +63,7 @@ def compare_rows(
     want: Array,
     tolerance: Tolerance,
     kind: str = "local",
+    slack: float = 1.0,
 ) -> BlobComparison:
     """Compare a detector's rows with what they may be.
 
@@ -66,6 +75,7 @@ def compare_rows(
         want: the reference's, whose number may be another.
         tolerance: what scores and corners may be off by, beside what rounding explains.
         kind: see `BlobComparison`.
+        slack: what the errors of decoded corners are multiplied by.
 
     Raises:
         NetError, UnsupportedError: the bottoms are of no use to the layer.
@@ -73,7 +83,7 @@ def compare_rows(
     if got.ndim != 4 or got.shape[:2] != (1, 1) or got.shape[3] != ROW:
         what = f"shape {got.shape} instead of (1, 1, boxes, {ROW})"
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
-    chosen = choices(layer, bottoms, got)
+    chosen = choices(layer, bottoms, got, slack)
     if chosen.faults:
         count = len(chosen.faults)
         told = "; ".join(chosen.faults[:_TOLD]) + ("; ..." if count > _TOLD else "")
@@ -83,6 +93,38 @@ def compare_rows(
         numbers = chosen.exact[..., 2:]
         chosen.bound[..., 2:] = np.maximum(chosen.bound[..., 2:], tolerance.fixed_bound(numbers))
     return compare(blob, got, chosen.exact, chosen.bound, kind, layer.index)
+
+
+def compare_end(
+    blob: str,
+    layer: Layer,
+    ends: Sequence[tuple[Array, Array]],
+    drift: float,
+    got: Array,
+    want: Array,
+    tolerance: Tolerance,
+) -> BlobComparison:
+    """The same for rows of which only the net's inputs are known.
+
+    Args:
+        blob: see `compare_rows`; so for layer, got, want and tolerance.
+        layer: see there.
+        ends: the reference's bottoms, and what each may be off by as an output.
+        drift: how far the priors were off in a pass in which nothing was fused, as a part of their
+            scale; they follow from sizes alone, so that fusing changes nothing.  NaN is not known.
+        got: see there.
+        want: see there.
+        tolerance: see there.
+    """
+    bottoms = [Bounded(exact, bound) for exact, bound in ends[:3]]
+    if drift == drift:
+        priors = bottoms[2].value
+        least = max(_DRIFTS * drift, ROUNDING) * scale_of(priors)
+        bottoms[2] = Bounded(priors, np.full(priors.shape, least))
+    try:
+        return compare_rows(blob, layer, bottoms, got, want, tolerance, "optimised")
+    except DecaffeinateError as error:
+        return impossible(blob, tuple(want.shape), error.what, "optimised", layer.index)
 
 
 @dataclass
@@ -95,20 +137,21 @@ class Chosen:
     faults: list[str] = field(default_factory=list)
 
 
-def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array) -> Chosen:
+def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array, slack: float = 1.0) -> Chosen:
     """What a backend's rows should be.
 
     Args:
         layer: a DetectionOutput.
         bottoms: offsets, confidences and priors.
         got: the backend's rows, (1, 1, N, 7).
+        slack: see `compare_rows`.
 
     Raises:
         NetError, UnsupportedError: the bottoms are of no use to the layer.
     """
     with np.errstate(all="ignore"):
         given: Any = bottoms[:3]
-        boxes = Bounded.of(decoded(layer, given[0], given[2]))
+        boxes = Bounded.of(decoded(layer, given[0], given[2])).times(slack)
         scores = Bounded.of(confidences(layer, given[1]))
         errors, doubts = boxes.errors(), scores.errors()
         images = [
