@@ -28,7 +28,7 @@ from tests.random_layers import MAKERS, random_net
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.inputs import seeded_inputs
 from verify.runners.runner import read_conversion
 
