@@ -37,7 +37,8 @@ LACKING = {
 }  # fmt: skip
 """Groups of layer types that OpenCV has not, or not as Caffe has them."""
 REFUSED = {
-    "batchnorm/batch_stats", "convolution/conv3d", "lstm/expose_hidden", "lstm/no_reset",
+    "batchnorm/batch_stats", "convolution/conv3d", "interp/crop_shrink", "interp/shrink2",
+    "interp/shrink3", "lstm/expose_hidden", "lstm/no_reset",
     "lstm/plain", "lstm/static", "nets/siamese", "pooling/floor_ave_k3s2p1",
     "pooling/floor_ave_k3s2p1_even", "pooling/floor_max_k3s2", "pooling/floor_max_k3s2_even",
     "reshape/axis_neg", "reshape/insert", "reshape/insert_end", "rules/default_state",
@@ -48,7 +49,10 @@ TRAIN = {case.id for case in CASES if case.phase != "TEST"}
 KNOWN = {
     fault.golden: fault for fault in FAULTS if fault.golden and fault.type != "TanH"
 }  # which only newer releases show
-MORE_OF_THESE = {"innerproduct/transpose_axis2", "log/e"}
+MORE_OF_THESE = {
+    "innerproduct/transpose_axis2", "interp/crop_copy", "interp/crop_zoom", "interp/hw_over_both",
+    "interp/shrink_zoom", "log/e",
+}  # fmt: skip
 
 
 def _judged(
