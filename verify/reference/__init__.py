@@ -27,6 +27,7 @@ from verify.reference import (
     loss,
     normalization,
     pooling,
+    prior_box,
     rearrangement,
     recurrent,
     reduction,
@@ -44,6 +45,7 @@ __all__ = ["ByLayer", "layer_types", "run"]
 FAMILIES = (activation, arithmetic, convolution, interpolation, linear, loss, normalization) + (
     pooling,
     rearrangement,
+    prior_box,
     recurrent,
     reduction,
     shape,
