@@ -46,6 +46,7 @@ NOTES = {
     "InfogainLoss": "the matrix as third bottom, or from its file",
     "InnerProduct": "any axis, `transpose`, legacy 4-D weights",
     "Input": "also the legacy `input`, `input_shape` and `input_dim` fields",
+    "Interp": "of forks, DeepLab and PSPNet; bilinear, the corners on each other",
     "LRN": "across channels, and within a channel",
     "LSTM": "unrolled; static input, `expose_hidden`, resets by `cont`; else it starts from 0 in "
     "each pass",
