@@ -98,7 +98,7 @@ def _without_outputs(net: Net) -> NetError:
     )
 
 
-_SHARE_STORAGE = {"Split", "Flatten", "Reshape"}
+_SHARE_STORAGE = {"Split", "Flatten", "Reshape", "Squeeze"}
 """Layers whose tops are, in Caffe, the very memory of their bottom."""
 _SHARE_STORAGE_ALONE = {"Concat": "bottoms", "Slice": "tops"}
 """Layers that do so where they have a single bottom or top."""

@@ -106,6 +106,12 @@ def _same_data(first: Parameter, second: Parameter) -> bool:
 def _compare_ops(node: Node, other: Node, label: str) -> None:
     if type(node.op) is not type(other.op) or len(node.inputs) != len(other.inputs):
         raise SizeFixedError(f"it is computed in another way at {label}", node.layer)
+    if len(node.output.shape) != len(other.output.shape):
+        # A Squeeze of all axes of size 1, one of which is open.
+        ranks = [len(read.output.shape) for read in (node, other)]
+        raise SizeFixedError(
+            f"the number of its axes is {ranks[0]}, and would be {ranks[1]} at {label}", node.layer
+        )
     if isinstance(node.op, (Reshape, Compress)) or node.op == other.op:
         return
     for field in fields(node.op):

@@ -22,19 +22,23 @@ class Origin:
     unknown: tuple[Field, ...] = ()
 
 
-_IN_PLACE_REFUSED = frozenset(("AbsVal", "Flatten", "Reshape", "Split"))
+_IN_PLACE_REFUSED = frozenset(
+    ("AbsVal", "CReLU", "Flatten", "Mul", "Reorg", "Reshape", "Split", "Squeeze")
+)
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
-    ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution", "Crop",
-     "Deconvolution", "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss",
-     "InnerProduct", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN",
-     "Reduction", "SPP", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile")
+    ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution",
+     "ConvolutionDepthwise", "Crop", "CropCenter", "Deconvolution", "DepthwiseConvolution",
+     "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct",
+     "Interp", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN", "Reduction",
+     "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile",
+     "Upsample", "UpsampleDarknet")
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""
 _HOLDERS = frozenset({"DummyData", "Parameter"})
 """Layers whose tops are filled once: what a layer changes there in place stays changed."""
-_SHARERS = frozenset({"Concat", "Flatten", "Permute", "Reshape", "Slice", "Split"})
+_SHARERS = frozenset({"Concat", "Flatten", "Permute", "Reshape", "Slice", "Split", "Squeeze"})
 """Layers whose top is the very memory of their bottom; Concat and Slice where they have but one,
 Permute where it moves no axis."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from math import prod
 
-from tests import random_windows
+from tests import random_forks, random_windows
 from tests.random_settings import (
     Maker,
     Shape,
@@ -181,6 +181,16 @@ def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
     ) + chance.choice(["", " phase: TRAIN", " phase: TEST"])
 
 
+def _batch_norm_of_nvidia(chance: random.Random) -> tuple[list[Shape], str]:
+    """With a scale and a bias of its own."""
+    shape = sizes(chance, chance.randint(2, 5), 2, 5)
+    told = chance.choice(["scale_bias: true", "scale_filler { }", "bias_filler { value: 1 }"])
+    eps = chance.choice([1e-3, 1e-6])
+    stats = chance.choice(["", "use_global_stats: false"])
+    fields = f"batch_norm_param {{ {told} eps: {eps} {stats} }}"
+    return [shape], 'type: "BatchNorm" ' + fields + chance.choice(["", " phase: TRAIN"])
+
+
 def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
     size = chance.choice([1, 3, 5, 7])
     shape = (*sizes(chance, 2, 1, 9), *sizes(chance, 2, size, size + 6))
@@ -233,6 +243,8 @@ def _elementwise(chance: random.Random) -> tuple[list[Shape], str]:
         layer_text("Dropout", "dropout", dropout_ratio=chance.choice([0, 0.3])) + " phase: TRAIN",
         layer_text("Mish"),
         layer_text("HardSwish"),
+        layer_text("HardSigmoid", "hard_sigmoid", alpha=chance.choice([None, 0.5, -0.3])),
+        layer_text("ReLU6", "relu6", negative_slope=chance.choice([None, 0.1, -0.5])),
         layer_text("Swish", "swish", beta=chance.choice([None, 0.5, -2, 0])),
         layer_text("Clip", "clip", **chance.choice(_BOUNDS)),
     ]
@@ -291,3 +303,28 @@ MAKERS: dict[str, Maker] = random_windows.MAKERS | {
     "Threshold": _threshold,
     "elementwise": _elementwise,
 }
+MAKERS: dict[str, Maker] = (
+    random_windows.MAKERS
+    | random_forks.MAKERS
+    | {
+        "InnerProduct": _inner_product,
+        "Eltwise": _eltwise,
+        "Concat": _concat,
+        "Scale": _scale,
+        "Bias": _bias,
+        "PReLU": _prelu,
+        "BatchNorm": _batch_norm,
+        "BatchNorm of NVIDIA": _batch_norm_of_nvidia,
+        "LRN": _lrn,
+        "MVN": _mvn,
+        "Normalize": _normalize,
+        "Axpy": _axpy,
+        "Softmax": _softmax,
+        "Reduction": _reduction,
+        "ArgMax": _arg_max,
+        "Exp": _exp,
+        "Log": _log,
+        "Threshold": _threshold,
+        "elementwise": _elementwise,
+    }
+)

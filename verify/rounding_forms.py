@@ -63,6 +63,8 @@ def _values(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> 
     return FUNCTIONS[layer.type](layer, [bottom.value for bottom in bottoms], params)
 
 
+@bound_form("ConvolutionDepthwise")
+@bound_form("DepthwiseConvolution")
 @bound_form("Convolution")
 def convolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """What `propagated` makes of exact operands, with the magnitudes' sums in float32 arithmetic,
@@ -101,7 +103,7 @@ def _short_mass(layer: Layer, x: Array, sizes: tuple[Array, ...], terms: int) ->
     if not np.array_equal(small, np.abs(x)):
         return None
     plain = replace(layer, bottoms=layer.bottoms[:1], tops=layer.tops[:1])
-    (sums,) = FUNCTIONS["Convolution"](plain, [small], sizes)
+    (sums,) = FUNCTIONS[layer.type](plain, [small], sizes)
     mass = np.multiply(sums, 1 + 2 * FLOAT32.gamma(terms + 2), dtype=np.float64)
     mass += (terms + 1) * (current().floor + FLOAT32.tiny * (greatest[0] + greatest[1]))
     return mass

@@ -12,6 +12,7 @@ from converters.lowering import Lowering, lowers
 from ir import Value
 from ir.ops import (
     Abs,
+    Add,
     Clamp,
     Dropout,
     Elu,
@@ -36,6 +37,16 @@ from prototxt.geometry import axis_of
 def relu(step: Lowering) -> Sequence[Value]:
     """Caffe: max(x, 0) + negative_slope * min(x, 0)."""
     return [step.add(Relu(step.layer.message.relu_param.negative_slope), step.inputs[0])]
+
+
+@lowers("ReLU6")
+def relu6(step: Lowering) -> Sequence[Value]:
+    """eric612: min(max(x, 0), 6) + negative_slope * min(x, 0)."""
+    x, slope = step.inputs[0], step.layer.message.relu6_param.negative_slope
+    y = step.add(Clamp(0.0, 6.0), x)
+    if slope == 0:
+        return [y]
+    return [step.add(Add(), y, step.affine(step.add(Clamp(high=0.0), x), slope))]
 
 
 @lowers("Sigmoid")
@@ -73,6 +84,13 @@ def mish(step: Lowering) -> Sequence[Value]:
     """synopsys-caffe: x * tanh(log(1 + exp(x)))."""
     x = step.inputs[0]
     return [step.add(Mul(), x, step.add(Tanh(), step.add(Softplus(), x)))]
+
+
+@lowers("HardSigmoid")
+def hard_sigmoid(step: Lowering) -> Sequence[Value]:
+    """synopsys-caffe: max(0, min(1, alpha * x + beta))."""
+    param = step.layer.message.hard_sigmoid_param
+    return [step.add(Clamp(0.0, 1.0), step.affine(step.inputs[0], param.alpha, param.beta))]
 
 
 @lowers("HardSwish")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from converters.lowering import Lowering, lowers
 from ir import Op, Value
-from ir.ops import Add, Concat, Maximum, Mul
+from ir.ops import Add, Concat, Maximum, Mul, Relu
 from prototxt import caffe_pb2 as pb
 from prototxt.geometry import axis_of
 
@@ -25,6 +25,22 @@ def eltwise(step: Lowering) -> Sequence[Value]:
     if param.coeff and param.operation == pb.EltwiseParameter.SUM:
         inputs = [step.affine(x, c) for x, c in zip(inputs, param.coeff, strict=True)]
     return [step.add(_ELTWISE[param.operation], *inputs)]
+
+
+@lowers("Mul")
+def mul(step: Lowering) -> Sequence[Value]:
+    """synopsys-caffe: the product with the second bottom or with a stored factor, broadcast as in
+    NumPy."""
+    return [step.add(Mul(), *step.inputs, *step.params)]
+
+
+@lowers("CReLU")
+def crelu(step: Lowering) -> Sequence[Value]:
+    """Cambricon: the ReLU of x, then that of -x, along `concat_axis`."""
+    param = step.layer.message.crelu_param
+    x, relu = step.inputs[0], Relu(param.negative_slope)
+    halves = step.add(relu, x), step.add(relu, step.affine(x, -1.0))
+    return [step.add(Concat(axis_of(step.layer, param.concat_axis, len(x.shape))), *halves)]
 
 
 @lowers("Concat")

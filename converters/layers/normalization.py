@@ -22,6 +22,7 @@ from ir.ops import (
     Sub,
 )
 from prototxt import caffe_pb2 as pb
+from prototxt.batch_norm import has_scale_bias
 from prototxt.geometry import axis_of
 
 
@@ -57,23 +58,41 @@ def batch_norm(step: Lowering) -> Sequence[Value]:
     """Caffe: (x - mean / f) / sqrt(variance / f + eps), f the third blob, 0 standing for no
     statistics.
 
-    Without global statistics, mean and variance are the batch's own.
+    Without global statistics, mean and variance are the batch's own.  NVIDIA with scale_bias:
+    (x - mean) / sqrt(variance + eps) * scale + bias, with global statistics at TEST and nowhere
+    else, and an eps of at least 1e-5.
     """
     param = step.layer.message.batch_norm_param
-    x = step.inputs[0]
-    use_global = (
-        param.use_global_stats if param.HasField("use_global_stats") else step.phase == "TEST"
-    )
-    if not use_global:
-        for index, unused in enumerate(step.params):
+    x, affine = step.inputs[0], has_scale_bias(param)
+    use_global = step.phase == "TEST"
+    if param.HasField("use_global_stats") and not affine:
+        use_global = param.use_global_stats
+    eps = max(param.eps, _LEAST_EPS) if affine else param.eps
+    if use_global:
+        op = BatchNorm(eps, param.moving_average_fraction, param.use_global_stats)
+        y = step.add(op, x, *_statistics(step, affine))
+    else:
+        for index, unused in enumerate(step.params[:3]):
             if isinstance(unused, Parameter):  # else it is another layer's, which accounts for it
                 step.fold(index, "batch statistics are used")
-        return [_batch_statistics(step, x, param.eps)]
-    step.fold(2, "divides mean and variance")
+        y = _batch_statistics(step, x, eps)
+    if affine:
+        y = step.add(Mul(), y, _aligned(step, step.params[3], 1))
+        y = step.add(Add(), y, _aligned(step, step.params[4], 1))
+    return [y]
+
+
+_LEAST_EPS = float(np.float32(1e-5))
+"""Of NVIDIA's fork."""
+
+
+def _statistics(step: Lowering, as_they_are: bool) -> list[Parameter]:
+    """Mean and variance as stored, or divided by the third blob."""
+    step.fold(2, "is not read" if as_they_are else "divides mean and variance")
     mean, variance, factor = (step.param(i) for i in range(3))
-    statistics = [_divided(step, mean, factor), _divided(step, variance, factor)]
-    op = BatchNorm(param.eps, param.moving_average_fraction, param.use_global_stats)
-    return [step.add(op, x, *statistics)]
+    if as_they_are:
+        return [mean, variance]
+    return [_divided(step, mean, factor), _divided(step, variance, factor)]
 
 
 def _divided(step: Lowering, sums: Parameter, factor: Parameter) -> Parameter:

@@ -12,6 +12,7 @@ from prototxt.shape_rules import (
     normalization,
     pooling,
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
     source,
@@ -24,6 +25,7 @@ __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (elementwise, linear, loss, movement, normalization, pooling) + (
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
     source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from prototxt import caffe_pb2 as pb
-from prototxt.geometry import counted, fail
+from prototxt.geometry import axis_of, counted, fail
 from prototxt.net import Layer
 from prototxt.shape_rules.rule import (
     LayerShapes,
@@ -20,8 +20,8 @@ from prototxt.shape_rules.rule import (
 
 
 @shape_rule(
-    "AbsVal", "BNLL", "Dropout", "ELU", "HardSwish", "Mish", "Power", "ReLU", "Sigmoid", "Swish",
-    "TanH", "Threshold",
+    "AbsVal", "BNLL", "Dropout", "ELU", "HardSigmoid", "HardSwish", "Mish", "Power", "ReLU",
+    "ReLU6", "Sigmoid", "Swish", "TanH", "Threshold",
 )  # fmt: skip
 def elementwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottom."""
@@ -87,3 +87,36 @@ def axpy(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         expected = f"one factor a map: {shown(x[:2])}, perhaps with ones behind"
         raise fail(layer, f"factors of shape {shown(factor)} for {shown(x)}", expected)
     return LayerShapes((x,))
+
+
+@shape_rule("Mul", bottoms=(1, 2))
+def mul(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """The common shape of the bottoms, or of the bottom and a stored factor of `mul_shape`, by
+    NumPy's broadcasting (synopsys-caffe)."""
+    if len(bottoms) == 2:
+        return LayerShapes((_broadcast(layer, *bottoms),))
+    factor = tuple(layer.message.mul_param.mul_shape)
+    if 0 in factor:
+        raise fail(layer, f"mul_shape {shown(factor)} cannot be used", "sizes of at least 1")
+    param = ParamShape("factor", factor, constant_filler())
+    return LayerShapes((_broadcast(layer, bottoms[0], factor),), (param,))
+
+
+def _broadcast(layer: Layer, x: Shape, factor: Shape) -> Shape:
+    rank = max(len(x), len(factor))
+    pairs = zip(*((1,) * (rank - len(s)) + s for s in (x, factor)), strict=True)
+    top = []
+    for one, other in pairs:
+        if one != other and 1 not in (one, other):
+            raise fail(layer, f"a product of shapes {shown(x)} and {shown(factor)}",
+                       "sizes that are equal or 1, counted from the last axis")  # fmt: skip
+        top.append(max(one, other))
+    return tuple(top)
+
+
+@shape_rule("CReLU")
+def crelu(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """Twice as large on one axis (Cambricon)."""
+    shape = bottoms[0]
+    axis = axis_of(layer, layer.message.crelu_param.concat_axis, len(shape), "concat_axis")
+    return LayerShapes(((*shape[:axis], 2 * shape[axis], *shape[axis + 1 :]),))

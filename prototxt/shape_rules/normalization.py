@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prototxt.batch_norm import has_scale_bias
 from prototxt.geometry import axis_of, fail
 from prototxt.net import Layer
 from prototxt.shape_rules.rule import (
@@ -35,14 +36,22 @@ def lrn(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
 
 @shape_rule("BatchNorm")
 def batch_norm(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
-    """As the bottom; mean (C,), variance (C,), scale_factor (1,)."""
+    """As the bottom; mean (C,), variance (C,), scale_factor (1,); with scale_bias also scale (C,)
+    and bias (C,)."""
+    param = layer.message.batch_norm_param
     need_axes(layer, bottoms[0], 2)
     channels = bottoms[0][1]
-    params = (
+    params: tuple[ParamShape, ...] = (
         ParamShape("mean", (channels,), constant_filler()),
         ParamShape("variance", (channels,), constant_filler()),
         ParamShape("scale_factor", (1,), constant_filler()),
     )
+    if has_scale_bias(param):
+        scale = param.scale_filler if param.HasField("scale_filler") else constant_filler(1.0)
+        params += (
+            ParamShape("scale", (channels,), scale),
+            ParamShape("bias", (channels,), param.bias_filler),
+        )
     return LayerShapes((bottoms[0],), params)
 
 

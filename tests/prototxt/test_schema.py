@@ -22,8 +22,10 @@ from prototxt import generate
 
 TABLES = Path(__file__).parent.parent / "schema"
 PACKAGE = "decaffeinate.caffe"
-# SSD reuses two numbers of BVLC; every other number is the table's.
+# SSD reuses two numbers of BVLC; every other number is the table's.  The numbers of the settings of
+# further forks' layers, which reuse each other's, are our own, from OWN on.
 MOVED = {("SolverParameter", "eval_type"): 10041, ("SolverParameter", "ap_version"): 10042}
+OWN = 10000
 
 
 class Fact(NamedTuple):
@@ -169,7 +171,9 @@ def test_the_tables_are_whole() -> None:
 
 @pytest.mark.parametrize("message", sorted(table_fields()))
 def test_fields(message: str) -> None:
-    assert module_fields()[message] == table_fields()[message]
+    forks = {row["field"] for row in table("fork_fields.tsv") if row["message"] == message}
+    found = {name: fact for name, fact in module_fields()[message].items() if name not in forks}
+    assert found == table_fields()[message]
 
 
 @pytest.mark.parametrize("enum", sorted(table_enums()))
@@ -177,9 +181,36 @@ def test_enums(enum: str) -> None:
     assert module_enums()[enum] == table_enums()[enum]
 
 
+@pytest.mark.parametrize(
+    "row", table("fork_fields.tsv"), ids=lambda row: f"{row['message']}.{row['field']}"
+)
+def test_fields_of_forks(row: dict[str, str]) -> None:
+    """As some fork has them; forks differ in numbers and defaults."""
+    fact = module_fields()[row["message"]][row["field"]]
+    assert (fact.label, fact.type) == (row["label"], row["type"])
+    assert fact.default in {comparable(row["type"], one) for one in row["defaults"].split("|")}
+    if row["message"] in table_fields():
+        assert fact.number > OWN  # where forks meet
+    else:
+        assert str(fact.number) in row["numbers"].split(",") or fact.number > OWN
+
+
+@pytest.mark.parametrize(
+    "row", table("fork_enums.tsv"), ids=lambda row: f"{row['enum']}.{row['value']}"
+)
+def test_enums_of_forks(row: dict[str, str]) -> None:
+    assert str(module_enums()[row["enum"]][row["value"]]) in row["numbers"].split(",")
+
+
 def test_nothing_but_the_tables() -> None:
-    assert module_fields().keys() == table_fields().keys()
-    assert module_enums().keys() == table_enums().keys()
+    forks: dict[str, set[str]] = defaultdict(set)
+    for row in [*table("fork_fields.tsv"), *table("fork_enums.tsv")]:
+        forks[row.get("message") or row["enum"]].add(row.get("field") or row["value"])
+    known = {name: set(facts) for name, facts in (table_fields() | table_enums()).items()}
+    found = {name: set(facts) for name, facts in (module_fields() | module_enums()).items()}
+    assert found == {
+        name: known.get(name, set()) | forks.get(name, set()) for name in known.keys() | forks
+    }
 
 
 def test_enums_without_a_default_begin_with_the_least() -> None:

@@ -27,6 +27,7 @@ from verify.reference import (
     normalization,
     pooling,
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
     shape,
@@ -42,6 +43,7 @@ __all__ = ["ByLayer", "layer_types", "run"]
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (activation, arithmetic, convolution, linear, loss, normalization, pooling) + (
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
     shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from prototxt.net import Layer
-from verify.reference.registry import Array, caffe_layer
+from verify.reference.registry import Array, caffe_layer, canonical_axis
 
 
 @caffe_layer("ReLU")
@@ -13,6 +13,23 @@ def relu(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[
     """max(x, 0) + negative_slope * min(x, 0) (relu_layer.cpp)."""
     slope = layer.message.relu_param.negative_slope
     return [np.maximum(x, 0) + slope * np.minimum(x, 0) for x in bottoms]
+
+
+@caffe_layer("ReLU6")
+def relu6(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """min(max(x, 0), 6) + negative_slope * min(x, 0) (eric612/MobileNet-YOLO, relu6_layer.cpp)."""
+    slope = layer.message.relu6_param.negative_slope
+    return [np.minimum(np.maximum(x, 0), 6) + slope * np.minimum(x, 0) for x in bottoms]
+
+
+@caffe_layer("CReLU")
+def crelu(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """The leaky ReLU of x, and then that of -x, along `concat_axis` (Cambricon/caffe,
+    crelu_layer.cpp)."""
+    (x,) = bottoms
+    param = layer.message.crelu_param
+    halves = [np.maximum(y, 0) + param.negative_slope * np.minimum(y, 0) for y in (x, -x)]
+    return [np.concatenate(halves, canonical_axis(param.concat_axis, x.ndim, layer))]
 
 
 @caffe_layer("PReLU")
@@ -93,6 +110,13 @@ def power(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list
 def mish(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """x * tanh(log(1 + exp(x))) (synopsys-caffe, mish_layer.cpp)."""
     return [x * np.tanh(np.logaddexp(0, x)) for x in bottoms]
+
+
+@caffe_layer("HardSigmoid")
+def hard_sigmoid(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """max(0, min(1, alpha * x + beta)) (synopsys-caffe, hard_sigmoid_layer.cpp)."""
+    param = layer.message.hard_sigmoid_param
+    return [np.maximum(0, np.minimum(1, param.alpha * x + param.beta)) for x in bottoms]
 
 
 @caffe_layer("HardSwish")

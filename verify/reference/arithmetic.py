@@ -40,6 +40,14 @@ def eltwise(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
     return [top]
 
 
+@caffe_layer("Mul")
+def mul(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """The product of the bottoms, or of the bottom and the parameter, in NumPy's broadcasting
+    (synopsys-caffe, mul_layer.cpp)."""
+    x, factor = (*bottoms, *params)
+    return [x * factor]
+
+
 def broadcast(factor: Array, x: Array, axis: int, layer: Layer) -> Array:
     """`factor`, whose axes are those of x from `axis` on, shaped to broadcast over x; a scalar
     needs no axis."""

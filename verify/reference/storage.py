@@ -1,12 +1,12 @@
 """Blobs that are one piece of memory in Caffe, so that an in-place layer rewrites them all.
 
-Split, Flatten, Reshape, a Concat of one bottom, a Slice with one top and a Permute that leaves the
-axes where they are copy nothing: their tops share the bottom's memory (`ShareData` in
-split_layer.cpp, flatten_layer.cpp, reshape_layer.cpp, concat_layer.cpp, slice_layer.cpp, and SSD's
-permute_layer.cpp).  So do the first two tops of an LSTM of one step that exposes
-its states: all hidden states and the last one (recurrent_layer.cpp).  An in-place layer on any of
-these blobs changes what later layers read from the others, and what the net holds in them at the
-end.
+Split, Flatten, Reshape, Squeeze, a Concat of one bottom, a Slice with one top and a Permute that
+leaves the axes where they are copy nothing: their tops share the bottom's memory (`ShareData` in
+split_layer.cpp, flatten_layer.cpp, reshape_layer.cpp, squeeze_layer.cpp, concat_layer.cpp,
+slice_layer.cpp, and SSD's permute_layer.cpp).  So do the first two tops of an LSTM of one step that
+exposes its states: all hidden states and the last one (recurrent_layer.cpp).  An in-place layer on
+any of these blobs changes what later layers read from the others, and what the net holds in them at
+the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from verify.reference.registry import Array
 
 __all__ = ["Storage"]
 
-SHARING = {"Split", "Flatten", "Reshape", "Concat", "Slice", "Permute"}
+SHARING = {"Split", "Flatten", "Reshape", "Squeeze", "Concat", "Slice", "Permute"}
 
 
 def _moves(permute: Layer) -> bool:

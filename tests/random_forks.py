@@ -1,0 +1,88 @@
+"""Seeded random layers of types that forks of Caffe add."""
+
+from __future__ import annotations
+
+import random
+
+from tests.random_settings import Maker, Shape, filler, layer_text, sizes, yes_or_no
+from tests.random_windows import fitting, window_of
+
+__all__ = ["MAKERS"]
+
+
+def _mul(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 2, 5)
+    behind = shape[chance.randrange(len(shape)) :]
+    factor = tuple(chance.choice([1, size]) for size in behind)
+    if chance.random() < 0.5:
+        return [shape], layer_text("Mul", "mul", mul_shape=list(factor))
+    return chance.sample([shape, factor], 2), layer_text("Mul")
+
+
+def _crelu(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 5)
+    return [shape], layer_text(
+        "CReLU",
+        "crelu",
+        concat_axis=chance.randrange(-len(shape), len(shape)),
+        negative_slope=chance.choice([None, 0.1, -0.5]),
+    )
+
+
+def _squeeze(chance: random.Random) -> tuple[list[Shape], str]:
+    rank = chance.randint(2, 5)
+    ones = [axis for axis in range(rank) if axis and chance.random() < 0.5]
+    shape = tuple(1 if axis in ones else chance.randint(2, 5) for axis in range(rank))
+    named = [chance.choice([axis, axis - rank]) for axis in ones if chance.random() < 0.7]
+    return [shape], layer_text("Squeeze", "squeeze", axis=named)
+
+
+def _shuffle_channel(chance: random.Random) -> tuple[list[Shape], str]:
+    group = chance.randint(1, 4)
+    shape = (chance.randint(1, 4), group * chance.randint(1, 4), *sizes(chance, 2, 1, 6))
+    return [shape[: chance.choice([2, 3, 4, 4])]], layer_text(
+        "ShuffleChannel", "shuffle_channel", group=group if group > 1 else None
+    )
+
+
+def _crop_center(chance: random.Random) -> tuple[list[Shape], str]:
+    crops = [chance.choice([0, 0, 1, 2]) for _ in range(chance.randint(1, 5))]
+    shape = tuple(2 * crop + chance.randint(1, 4) for crop in crops)
+    return [shape], layer_text("CropCenter", "crop_center", crop_size=crops)
+
+
+def _depthwise(chance: random.Random) -> tuple[list[Shape], str]:
+    window = window_of(chance, 2)
+    return [(chance.randint(1, 3), chance.randint(1, 6), *fitting(chance, window))], layer_text(
+        "ConvolutionDepthwise",
+        "convolution",
+        num_output=chance.choice([None, 5]),
+        group=chance.choice([None, 2]),
+        bias_term=yes_or_no(chance),
+        weight_filler=filler(chance),
+        **window,
+    )
+
+
+def _grouped(chance: random.Random) -> tuple[list[Shape], str]:
+    window, channels = window_of(chance, 2), chance.randint(1, 6)
+    return [(chance.randint(1, 3), channels, *fitting(chance, window))], layer_text(
+        "DepthwiseConvolution",
+        "convolution",
+        num_output=channels * chance.choice([1, 1, 2]),
+        group=chance.choice([None, channels, channels]),
+        bias_term=yes_or_no(chance),
+        weight_filler=filler(chance),
+        **window,
+    )
+
+
+MAKERS: dict[str, Maker] = {
+    "Mul": _mul,
+    "CReLU": _crelu,
+    "Squeeze": _squeeze,
+    "ShuffleChannel": _shuffle_channel,
+    "CropCenter": _crop_center,
+    "ConvolutionDepthwise": _depthwise,
+    "DepthwiseConvolution": _grouped,
+}
