@@ -23,6 +23,7 @@ NOTES = {
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
+    "BN": "of two forks: SegNet's, LEARN and INFERENCE; PSPNet's, with stored statistics",
     "BatchReindex": "the index as an input",
     "Bias": "the summand as a parameter or as second bottom",
     "ContrastiveLoss": "`legacy_version` too",
@@ -60,6 +61,7 @@ NOTES = {
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
+    "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "RNN": "as LSTM",
     "Scale": "the factor as a parameter or as second bottom",
@@ -70,6 +72,8 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
+    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "UpsampleDarknet": "of a fork, synopsys-caffe",
 }
 """What a user may want to know of a layer's conversion."""
 

@@ -77,12 +77,47 @@ def _grouped(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _bn(chance: random.Random) -> tuple[list[Shape], str]:
+    if chance.random() < 0.5:
+        mode = chance.choice(["LEARN", "INFERENCE"])
+        return [sizes(chance, 4, 2, 5)], layer_text("BN", "bn", bn_mode=mode)
+    return [sizes(chance, chance.randint(2, 4), 2, 5)], layer_text(
+        "BN",
+        "bn",
+        eps=chance.choice([None, 1e-3, 0.25]),
+        momentum=chance.choice([None, 0.95]),
+        frozen=chance.choice([None, "true"]),
+    ) + chance.choice(["", " phase: TRAIN"])
+
+
+def _upsample(chance: random.Random) -> tuple[list[Shape], str]:
+    scale = chance.choice([None, 1, 2, 3])
+    return [sizes(chance, 4, 1, 5)], layer_text("Upsample", "upsample", scale=scale)
+
+
+def _upsample_darknet(chance: random.Random) -> tuple[list[Shape], str]:
+    stride = chance.choice([None, 1, 2, 4])
+    text = layer_text("UpsampleDarknet", "upsample_darknet", stride=stride)
+    return [sizes(chance, 4, 1, 5)], text
+
+
+def _reorg(chance: random.Random) -> tuple[list[Shape], str]:
+    stride, reverse = chance.randint(1, 3), chance.choice([None, "true"])
+    maps = tuple(size * (1 if reverse else stride) for size in sizes(chance, 2, 1, 4))
+    shape = (chance.randint(1, 3), stride**2 * chance.randint(1, 3), *maps)
+    return [shape], layer_text("Reorg", "reorg", stride=stride, reverse=reverse)
+
+
 MAKERS: dict[str, Maker] = {
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,
     "ShuffleChannel": _shuffle_channel,
     "CropCenter": _crop_center,
+    "Upsample": _upsample,
+    "UpsampleDarknet": _upsample_darknet,
+    "Reorg": _reorg,
+    "BN": _bn,
     "ConvolutionDepthwise": _depthwise,
     "DepthwiseConvolution": _grouped,
 }

@@ -24,8 +24,8 @@ __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", 
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (elementwise, linear, loss, movement, normalization, pooling) + (
-    prior_box,
     rearrangement,
+    prior_box,
     recurrent,
     reduction,
     source,

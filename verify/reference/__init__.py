@@ -42,8 +42,8 @@ __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (activation, arithmetic, convolution, linear, loss, normalization, pooling) + (
-    prior_box,
     rearrangement,
+    prior_box,
     recurrent,
     reduction,
     shape,
