@@ -39,7 +39,7 @@ EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
     "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct", "Mul",
-    "PriorBox", "Reorg", "SPP", "Scale", "Squeeze",
+    "PriorBox", "PriorBoxClustered", "Reorg", "SPP", "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, as boxes that follow from the sizes, or where an axis is cut at
