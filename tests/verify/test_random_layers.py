@@ -38,9 +38,22 @@ SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
-    "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct",
-    "Interp", "Mul", "PriorBox", "Reorg", "SPP", "Scale", "Squeeze",
-}  # fmt: skip
+    "Axpy",
+    "Bias",
+    "Convolution",
+    "CropCenter",
+    "Deconvolution",
+    "Im2col",
+    "InnerProduct",
+    "Interp",
+    "Mul",
+    "PriorBox",
+    "PriorBoxClustered",
+    "Reorg",
+    "SPP",
+    "Scale",
+    "Squeeze",
+}
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, as boxes that follow from the sizes, to a stated size, or where an
 axis is cut at both ends; or an axis whose size of 1 cannot be open: of an input of factors, or
