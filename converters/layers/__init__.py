@@ -11,6 +11,7 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     source,
     window,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "ristretto",
     "source",
     "window",
 ]

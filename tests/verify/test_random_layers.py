@@ -38,8 +38,9 @@ SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
-    "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct", "Mul",
-    "Reorg", "SPP", "Scale", "Squeeze",
+    "Axpy", "Bias", "Convolution", "ConvolutionRistretto", "CropCenter", "Deconvolution",
+    "DeconvolutionRistretto", "FcRistretto", "Im2col", "InnerProduct", "Mul", "Reorg", "SPP",
+    "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
