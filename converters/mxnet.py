@@ -19,6 +19,7 @@ from converters.mxnet_elementwise import ElementwiseEmitter
 from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
+from converters.mxnet_roi import RoiEmitter
 from converters.mxnet_shape import ShapeEmitter
 from converters.mxnet_symbol import OUTPUT, to_json
 from ir import Graph, Node, Parameter
@@ -27,7 +28,9 @@ from ir import ops as o
 __all__ = ["MXNetEmitter"]
 
 
-class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, ShapeEmitter):
+class MXNetEmitter(
+    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, RoiEmitter, ShapeEmitter
+):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""
 
     target = "mxnet"

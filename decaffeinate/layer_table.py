@@ -58,6 +58,7 @@ NOTES = {
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "RNN": "as LSTM",
+    "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",

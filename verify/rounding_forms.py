@@ -55,7 +55,7 @@ def is_choice(layer: Layer) -> bool:
         return not layer.message.relu_param.negative_slope
     if layer.type == "Pooling":
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
-    return layer.type in ("Concat", "Flatten", "Reshape", "Slice", "Split")
+    return layer.type in ("Concat", "Flatten", "ROIPooling", "Reshape", "Slice", "Split")
 
 
 def _values(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Array]:
@@ -189,3 +189,13 @@ def pooling(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> 
     errors = FUNCTIONS[layer.type](layer, [bottoms[0].errors()], params)[0]
     tops = [Bounded(value, np.maximum(errors, 0))]
     return tops + [Bounded(place, np.full(place.shape, np.inf)) for place in mask]
+
+
+@bound_form("ROIPooling")
+def roi_pooling(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """As MAX pooling; the boxes must be exact, since they decide what is looked at."""
+    x, boxes = bottoms[0], bottoms[1].exact("a choice of pixels by boxes")
+    pool = FUNCTIONS[layer.type]
+    (value,) = pool(layer, [x.value, boxes], params)
+    error = None if x.is_exact else np.maximum(pool(layer, [x.errors(), boxes], params)[0], 0)
+    return [Bounded(value, error)]

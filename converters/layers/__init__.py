@@ -11,6 +11,7 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    roi,
     source,
     window,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "roi",
     "source",
     "window",
 ]

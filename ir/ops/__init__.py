@@ -27,6 +27,7 @@ from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
 from ir.ops.reduction import ReduceMean, ReduceSum
+from ir.ops.roi import RoiMaxPool
 from ir.ops.shape import (
     Compress,
     Concat,
@@ -55,8 +56,8 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
-    Sub, Tanh, Tile, TopIndices, TopValues,
+    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, Sigmoid, Slice, Softmax,
+    Softplus, Sub, Tanh, Tile, TopIndices, TopValues,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -65,7 +66,7 @@ __all__ = [
     "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
     "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
     "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
-    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
-    "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices",
-    "TopValues",
+    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "RoiMaxPool",
+    "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile",
+    "TopIndices", "TopValues",
 ]  # fmt: skip

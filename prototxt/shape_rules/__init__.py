@@ -14,6 +14,7 @@ from prototxt.shape_rules import (
     rearrangement,
     recurrent,
     reduction,
+    roi,
     source,
     window,
 )
@@ -26,6 +27,7 @@ FAMILIES = (elementwise, linear, loss, movement, normalization, pooling) + (
     rearrangement,
     recurrent,
     reduction,
+    roi,
     source,
     window,
 )

@@ -170,6 +170,27 @@ def _top(op: Any, x: Array) -> Array:
     return np.asarray(np.take(order, range(op.k), op.axis))
 
 
+def _roi_max_pool(op: o.RoiMaxPool, x: Array, boxes: Array) -> Array:
+    corners = boxes[:, 1:].astype(np.float32) * np.float32(op.scale)
+    whole = np.trunc(corners)
+    whole += np.sign(corners) * (np.abs(corners - whole) >= 0.5)
+    sizes = (op.columns, x.shape[3]), (op.rows, x.shape[2])
+    y = np.zeros((len(boxes), x.shape[1], op.rows, op.columns))
+    for place in np.ndindex(len(boxes), op.rows, op.columns):
+        box, *part = place
+        window = []
+        for (count, limit), first, last, p in zip(
+            sizes, whole[box, :2], whole[box, 2:], part[::-1], strict=True
+        ):
+            step = np.maximum(last - first + 1, np.float32(1)) / np.float32(count)
+            edges = np.floor(np.float32(p) * step), np.ceil(np.float32(p + 1) * step)
+            window.append(slice(*(int(np.clip(first + edge, 0, limit)) for edge in edges)))
+        seen = x[int(boxes[box, 0]), :, window[1], window[0]]
+        if seen.size:
+            y[box, :, part[0], part[1]] = seen.max((1, 2))
+    return y
+
+
 def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     places = np.expand_dims(indices.astype(np.int64), op.axis)
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
@@ -221,4 +242,5 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),
     o.TopIndices: lambda op, x: _top(op, x).astype(float),
     o.Pick: _pick,
+    o.RoiMaxPool: _roi_max_pool,
 }

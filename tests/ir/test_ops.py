@@ -24,6 +24,7 @@ from ir.ops import (
     ReduceMean,
     ReduceSum,
     Reshape,
+    RoiMaxPool,
     ShapeError,
 )
 
@@ -48,6 +49,7 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (Flatten(2), [(2, 3, 4, 5)], (6, 20)),
     (Flatten(0), [(2, 3)], (1, 6)),
     (Reshape((3, 8)), [(2, 3, 4)], (3, 8)),
+    (RoiMaxPool(7, 6, 0.0625), [(2, 3, 4, 5), (9, 5)], (9, 3, 7, 6)),
     (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
     (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
     (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
@@ -65,6 +67,9 @@ REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
     (BatchNorm(1e-5), [(2, 3), (3,), (2,)]),
     (Concat(1), [(2, 3), (3, 3)]),
     (Reshape((5,)), [(2, 3)]),
+    (RoiMaxPool(7, 6), [(2, 3, 4, 5), (9, 4)]),
+    (RoiMaxPool(7, 0), [(2, 3, 4, 5), (9, 5)]),
+    (RoiMaxPool(7, 6), [(3, 4, 5), (9, 5)]),
     (Pick(1), [(2, 7), (3,)]),
     (ReduceSum((2,)), [(2, 3)]),
     (Equal(), [(2,), (2,), (2,)]),

@@ -66,6 +66,10 @@ def _clear_beta(message: pb.LayerParameter) -> None:
     message.ClearField("swish_param")
 
 
+def _clear_pad_ratio(message: pb.LayerParameter) -> None:
+    message.roi_pooling_param.ClearField("pad_ratio")
+
+
 def _clear_dilation(message: pb.LayerParameter) -> None:
     message.convolution_param.ClearField("dilation")
 
@@ -169,6 +173,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "Pooling", "a MAX window wholly outside the map holds 0 instead of -FLT_MAX",
         lambda layer: layer.message.pooling_param.pool == pb.PoolingParameter.MAX,
         _zero_in_empty_windows, "pooling/max_k1s2_even",
+    ),
+    KnownFault(
+        "ROIPooling", "pad_ratio is ignored",
+        lambda layer: layer.message.roi_pooling_param.pad_ratio != 0,
+        _as(_clear_pad_ratio), "roipooling_mscnn/pad_quarter",
     ),
     KnownFault(
         "Scale", "of two bottoms with bias_term the second is ignored: the bias alone is added",
