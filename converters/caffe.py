@@ -104,6 +104,16 @@ _SHARE_STORAGE_ALONE = {"Concat": "bottoms", "Slice": "tops"}
 """Layers that do so where they have a single bottom or top."""
 
 
+def _shares_storage(layer: Layer) -> bool:
+    """Whether a layer's tops are, in Caffe, the very memory of its bottom."""
+    alone = _SHARE_STORAGE_ALONE.get(layer.type)
+    if layer.type == "Permute":  # SSD: where it moves nothing
+        order = list(layer.message.permute_param.order)
+        in_place = layer.bottoms[0].name == layer.tops[0].name
+        return order == list(range(len(order))) and not in_place
+    return layer.type in _SHARE_STORAGE or bool(alone and len(getattr(layer, alone)) == 1)
+
+
 class _Storage:
     """Which blobs share memory, so that a layer that rewrites one in place rewrites the others
     too."""
@@ -115,8 +125,7 @@ class _Storage:
         """Take in one lowered layer; later readers of a rewritten blob's companions see the new
         values."""
         layer = step.layer
-        alone = _SHARE_STORAGE_ALONE.get(layer.type)
-        if layer.type in _SHARE_STORAGE or (alone and len(getattr(layer, alone)) == 1):
+        if _shares_storage(layer):
             self._share(layer.bottoms[0], layer.tops)
             return
         if layer.type == "LSTM" and len(layer.tops) > 1 and step.tops[0][0] == 1:

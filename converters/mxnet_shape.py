@@ -82,6 +82,10 @@ class ShapeEmitter(SymbolEmitter):
         reps[op.axis] = op.count
         self.same(node, "tile", reps=tuple(reps))
 
+    def transpose(self, node: Node, op: o.Transpose) -> None:
+        """transpose."""
+        self.same(node, "transpose", axes=op.order)
+
     def gather(self, node: Node, op: o.Gather) -> None:
         """take, which cuts an index down to a whole number as a C cast does, and clips it."""
         settings: Mapping[str, Setting] = {"axis": op.axis, "mode": "clip"}

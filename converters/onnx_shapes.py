@@ -70,6 +70,10 @@ class ShapeEmitter(NodeBuilder):
         repeats = self.store(node, "repeats", counts, np.int64)
         self.node("Tile", [*self.arguments(node), repeats], [node.output.name])
 
+    def transpose(self, node: Node, op: o.Transpose) -> None:
+        """Transpose."""
+        self.same(node, "Transpose", perm=op.order)
+
     def gather(self, node: Node, op: o.Gather) -> None:
         """Gather, by whole-number indices: Cast cuts off towards 0, too."""
         x, floats = self.arguments(node)

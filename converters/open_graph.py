@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from ir import Graph, Node, Op, Parameter, Shape, Value
-from ir.ops import BatchNorm, Compress, Concat, PRelu, Reshape
+from ir.ops import BatchNorm, Compress, Concat, PRelu, Reshape, Transpose
 from ir.ops.elementwise import Nary, Unary
 
 __all__ = ["SizeFixedError", "merge"]
@@ -194,6 +194,10 @@ def _kept(node: Node, value: Value, dims: Mapping[Value, tuple[int | str, ...]])
         for read in node.inputs:
             if len(read.shape) == len(value.shape):
                 kept |= {a: d for a, d in enumerate(dims.get(read, ())) if isinstance(d, str)}
+    if isinstance(node.op, Transpose):
+        known = dims.get(node.inputs[0], node.inputs[0].shape)
+        turned = (known[axis] for axis in node.op.order)
+        kept = {a: d for a, d in enumerate(turned) if isinstance(d, str)}
     if isinstance(node.op, Concat):
         kept.pop(node.op.axis, None)
     return kept

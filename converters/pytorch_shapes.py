@@ -73,6 +73,10 @@ class ShapeOps(Forward):
         counts = [op.count if axis == op.axis else 1 for axis in range(len(node.output.shape))]
         self.assign(node, Call(f"{self.arguments(node)[0]}.repeat", tuple(map(str, counts))))
 
+    def transpose(self, node: Node, op: o.Transpose) -> None:
+        """Tensor.permute."""
+        self.assign(node, Call(f"{self.arguments(node)[0]}.permute", tuple(map(str, op.order))))
+
     def flatten(self, node: Node, op: o.Flatten) -> None:
         """torch.flatten from axis 1, which works for any batch, else a reshape."""
         x, axis = node.inputs[0], op.axis

@@ -22,20 +22,25 @@ class Origin:
     unknown: tuple[Field, ...] = ()
 
 
-_IN_PLACE_REFUSED = frozenset(("AbsVal", "Flatten", "Reshape", "Split"))
+_IN_PLACE_REFUSED = frozenset(
+    ("AbsVal", "CReLU", "Flatten", "Mul", "Reorg", "Reshape", "Split", "Squeeze")
+)
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
-    ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution", "Crop",
-     "Deconvolution", "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss",
-     "InnerProduct", "LRN", "LSTM", "MultinomialLogisticLoss", "Pooling", "RNN", "Reduction", "SPP",
-     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile")
+    ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution",
+     "ConvolutionDepthwise", "Crop", "CropCenter", "Deconvolution", "DepthwiseConvolution",
+     "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct",
+     "Interp", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN", "Reduction",
+     "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile",
+     "Upsample", "UpsampleDarknet")
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
-it all; Eltwise but for PROD, LRN across channels."""
+it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""
 _HOLDERS = frozenset({"DummyData", "Parameter"})
 """Layers whose tops are filled once: what a layer changes there in place stays changed."""
-_SHARERS = frozenset({"Concat", "Flatten", "Reshape", "Slice", "Split"})
-"""Layers whose top is the very memory of their bottom; Concat and Slice where they have but one."""
+_SHARERS = frozenset({"Concat", "Flatten", "Permute", "Reshape", "Slice", "Split", "Squeeze"})
+"""Layers whose top is the very memory of their bottom; Concat and Slice where they have but one,
+Permute where it moves no axis."""
 
 
 def resolve_blobs(
@@ -105,8 +110,14 @@ def _note_held(message: pb.LayerParameter, held: dict[str, str]) -> None:
     if message.type in _HOLDERS:
         held.update(dict.fromkeys(message.top, message.name))
     alone = len(message.bottom) == 1 and (message.type != "Slice" or len(message.top) == 1)
+    alone = alone and not (message.type == "Permute" and _moves(message))
     if message.type in _SHARERS and alone and message.bottom[0] in held:
         held.update(dict.fromkeys(message.top, held[message.bottom[0]]))
+
+
+def _moves(permute: pb.LayerParameter) -> bool:
+    """Whether a Permute has any axis in another place."""
+    return any(axis != place for place, axis in enumerate(permute.permute_param.order))
 
 
 def _check_held(origin: Origin, name: str, held: dict[str, str]) -> None:
@@ -127,6 +138,8 @@ def _check_in_place(origin: Origin, name: str) -> None:
     product = message.eltwise_param.operation == pb.EltwiseParameter.PROD
     within = message.lrn_param.norm_region == pb.LRNParameter.WITHIN_CHANNEL
     if (message.type == "Eltwise" and product) or (message.type == "LRN" and within):
+        return
+    if message.type == "Permute" and not _moves(message):
         return
     if message.type in _IN_PLACE_REFUSED:
         what = "which Caffe refuses for this layer"

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from prototxt import caffe_pb2 as pb
 from prototxt.errors import PrototxtError
 from prototxt.net import Field, Layer
 
-__all__ = ["UNREAD", "UnknownField", "check_single", "fill", "nearest", "scalar"]
+__all__ = ["UNREAD", "UnknownField", "check_single", "fill", "is_solver", "nearest", "scalar"]
 
 _REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",)
 """Single in the schema, but repeated in a fork: augmentation only, which no conversion looks at."""
@@ -23,19 +24,26 @@ _REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",
 class UnknownField:
     """A field that has no place in the schema.
 
-    `path` is its dotted name from the layer on; `again` says that the schema has the field, but not
-    so often, and that the first is kept.
+    `path` is its dotted name from the layer on, `message` the type of the message around it;
+    `again` says that the schema has the field, but not so often, and that the first is kept.
     """
 
     path: str
     field: Field
     nearest: str | None = None
     again: bool = False
+    message: str = ""
 
 
 UNREAD: dict[str, Callable[[Layer], list[UnknownField] | None]] = {}
 """By the type of layers that a plugin brings: which of a layer's unknown fields it does not read;
 None for a layer that is none of its own."""
+
+
+def is_solver(fields: tuple[Field, ...]) -> bool:
+    """Whether the fields of a text are those of a solver's definition, and not of a net's."""
+    names = {field.name for field in fields}
+    return bool(names) and names <= set(pb.SolverParameter.DESCRIPTOR.fields_by_name)
 
 
 class _Convert(Protocol):
@@ -64,7 +72,10 @@ def fill(
     for item in fields:
         kind = known.get(item.name)
         if kind is None:
-            unknown.append(UnknownField(path + item.name, item, nearest(item.name, list(known))))
+            close = nearest(item.name, list(known))
+            unknown.append(
+                UnknownField(path + item.name, item, close, message=message.DESCRIPTOR.name)
+            )
             continue
         repeated = _is_repeated(kind)
         if not repeated:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from prototxt import caffe_pb2 as pb
-from prototxt.errors import Where
+from prototxt.errors import UnsupportedError, Where
 
 __all__ = ["DATA_LAYERS", "Blob", "Field", "Layer", "Net", "Preprocessing", "Unsized"]
 
@@ -132,6 +132,25 @@ class Net:
     """One a data layer that has become an input, in layer order."""
     unsized: tuple[Unsized, ...] = ()
     """The data layers of unknown shape; such a net can be inspected, but not converted."""
+    unread: tuple[str, ...] = ()
+    """Fields of forks that change what layers compute, and that nothing reads: the same holds."""
+
+    def refuse_unread(self) -> None:
+        """Stop before anything is computed without fields that would change it.
+
+        Raises:
+            UnsupportedError: all such fields, with where they stand and the forks that have them.
+        """
+        if self.unread:
+            raise UnsupportedError(
+                "fields of Caffe's forks that change what is computed, and are not converted",
+                where=self.path,
+                details=self.unread,
+                expected="fields that docs/fork_fields.md has as honoured or ignored, or with "
+                "values that are as good as none",
+                hint="remove them if this net does not depend on them, or bring the layer type as "
+                "a plugin (--plugin)",
+            )
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)

@@ -157,8 +157,12 @@ def _written_note(net: Net, shapes: NetShapes) -> list[str]:
     own = [one.name for one in net if written_blobs(one, shapes.params.get(one.index, ()))]
     if not own:
         return []
-    shown = ", ".join(own[:5]) + (", ..." if len(own) > 5 else "")
-    return [f"not drawn, but taken from blobs in the prototxt: {shown}"]
+    return [f"not drawn, but taken from blobs in the prototxt: {_some(own)}"]
+
+
+def _some(names: list[str]) -> str:
+    """The first few of a list of names."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _draw(layer: Layer, index: int, param: ParamShape, seed: int) -> Array:
@@ -201,11 +205,16 @@ def _matched(
     match.check_lacking()
     if match.problems:
         raise _do_not_fit(net, weights, match.stored, match.problems)
+    if match.rounded:
+        match.notes.append(
+            "float64 weights are rounded to float32, as by a Caffe built for it: "
+            + _some(list(match.rounded))
+        )
     spare = match.spare
     if spare:
-        shown = ", ".join(spare[:5]) + (", ..." if len(spare) > 5 else "")
         match.notes.append(
-            f"{counted(len(spare), 'layer')} of the weights not in the net, left out: {shown}"
+            f"{counted(len(spare), 'layer')} of the weights not in the net, left out: "
+            + _some(spare)
         )
     return match.values, match.notes
 
@@ -223,6 +232,8 @@ class _Match:
     problems: list[str] = field(default_factory=list)
     lacking: list[Layer] = field(default_factory=list)
     first_of: dict[str, Layer] = field(default_factory=dict)
+    rounded: dict[str, None] = field(default_factory=dict)
+    """Names of layers whose values float32 does not hold exactly."""
 
     @property
     def spare(self) -> list[str]:
@@ -270,6 +281,9 @@ class _Match:
                     self.problems.append(f'layer "{layer.name}": {name} is not in the weights')
                 continue
             value = _float32(blob)
+            narrower = value.dtype.itemsize < blob.dtype.itemsize
+            if narrower and not np.array_equal(value, blob, equal_nan=True):
+                self.rounded[layer.name] = None
             known = self.values.get(owner)
             if known is not None and not np.array_equal(known.ravel(), value.ravel()):
                 self.notes.append(
@@ -307,9 +321,14 @@ def _misfit(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str |
     wrong = [
         f"{param.name} is {blob.shape} in the weights, {param.shape} in the net"
         for param, blob in zip(params, blobs, strict=True)
-        if not _is_hole(blob) and _stripped(blob.shape) != _stripped(param.shape)
+        if not _is_hole(blob) and not _fits(blob, param)
     ]
     return f'layer "{layer.name}": ' + "; ".join(wrong) if wrong else None
+
+
+def _fits(blob: NDArray[Any], param: ParamShape) -> bool:
+    shapes = (param.shape,) if param.also is None else (param.shape, param.also)
+    return _stripped(blob.shape) in map(_stripped, shapes)
 
 
 def _wrong_count(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str:
@@ -333,7 +352,8 @@ def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _float32(blob: NDArray[Any]) -> Array:
-    return blob if blob.dtype == np.float32 else blob.astype(np.float32)
+    with np.errstate(over="ignore"):  # to infinity, as a cast in C does; the note tells of it
+        return blob if blob.dtype == np.float32 else blob.astype(np.float32)
 
 
 def _do_not_fit(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from prototxt.errors import UnsupportedError
+from prototxt.errors import NetError, UnsupportedError
 from prototxt.fields import nearest
 from prototxt.geometry import counted, fail
 from prototxt.net import DATA_LAYERS, Blob, Layer, Net
@@ -62,10 +62,11 @@ def infer_shapes(
 
     Raises:
         UnsupportedError: layer types without a rule; all of them, each with the nearest known name.
-            Or data layers whose shapes cannot be known.
+            Or data layers whose shapes cannot be known, or fields of forks that nothing reads.
         NetError: shapes that Caffe would refuse, at the layer that would.
     """
     if not partial:
+        net.refuse_unread()
         _refuse_unknown(net)
         _refuse_unsized(net)
     shapes = NetShapes()
@@ -73,7 +74,11 @@ def infer_shapes(
         bottoms = [shapes.blobs.get(blob) for blob in layer.bottoms]
         if partial and (rule_of(layer) is None or None in bottoms or _lacks_shape(layer)):
             continue
-        found = layer_shapes(layer, [shape for shape in bottoms if shape is not None])
+        try:
+            found = layer_shapes(layer, [shape for shape in bottoms if shape is not None])
+        except NetError:
+            net.refuse_unread()  # then they are why Caffe would take what is refused here
+            raise
         if kept and layer.index in kept:
             count = kept[layer.index]
             found = replace(found, tops=tuple((count, *shape[1:]) for shape in found.tops))

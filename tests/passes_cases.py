@@ -58,6 +58,14 @@ layer { name: "power" type: "Power" bottom: "bias" top: "out" power_param { scal
 """,
         ['folded "bias", "power" into "ip"'],
     ),
+    "NVIDIA's BatchNorm": (
+        _DATA + _CONV % ("false", 1) + """
+layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "norm"
+        batch_norm_param { scale_bias: true eps: 1e-6 } }
+layer { name: "relu" type: "ReLU" bottom: "norm" top: "relu" }
+""",
+        ['folded "norm" into "conv"'],
+    ),
     "numbers, and a shift of its own": (
         _DATA + _CONV % ("false", 1) + """
 layer { name: "scale" type: "Scale" bottom: "conv" top: "scale" scale_param { num_axes: 0 } }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from tests.random_settings import Maker, Shape, image, layer_text, sizes
+from tests.random_settings import Maker, Shape, filler, layer_text, sizes, yes_or_no
+from tests.random_windows import fitting, window_of
 
 __all__ = ["MAKERS"]
 
@@ -50,27 +51,73 @@ def _crop_center(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("CropCenter", "crop_center", crop_size=crops)
 
 
-def _boxes(chance: random.Random) -> Shape:
-    """The shape of a few boxes."""
-    return (chance.randint(1, 9), 5, *chance.choice([(), (1, 1)]))
-
-
-def _roi_pooling(chance: random.Random) -> tuple[list[Shape], str]:
-    return [image(chance), _boxes(chance)], layer_text(
-        "ROIPooling",
-        "roi_pooling",
-        pooled_h=chance.randint(1, 8),
-        pooled_w=chance.randint(1, 8),
-        spatial_scale=chance.choice([None, 0.5, 0.0625, 0.3, 2]),
-        pad_ratio=chance.choice([None, None, 0.25, 0.1, 1]),
+def _depthwise(chance: random.Random) -> tuple[list[Shape], str]:
+    window = window_of(chance, 2)
+    return [(chance.randint(1, 3), chance.randint(1, 6), *fitting(chance, window))], layer_text(
+        "ConvolutionDepthwise",
+        "convolution",
+        num_output=chance.choice([None, 5]),
+        group=chance.choice([None, 2]),
+        bias_term=yes_or_no(chance),
+        weight_filler=filler(chance),
+        **window,
     )
 
 
+def _grouped(chance: random.Random) -> tuple[list[Shape], str]:
+    window, channels = window_of(chance, 2), chance.randint(1, 6)
+    return [(chance.randint(1, 3), channels, *fitting(chance, window))], layer_text(
+        "DepthwiseConvolution",
+        "convolution",
+        num_output=channels * chance.choice([1, 1, 2]),
+        group=chance.choice([None, channels, channels]),
+        bias_term=yes_or_no(chance),
+        weight_filler=filler(chance),
+        **window,
+    )
+
+
+def _bn(chance: random.Random) -> tuple[list[Shape], str]:
+    if chance.random() < 0.5:
+        mode = chance.choice(["LEARN", "INFERENCE"])
+        return [sizes(chance, 4, 2, 5)], layer_text("BN", "bn", bn_mode=mode)
+    return [sizes(chance, chance.randint(2, 4), 2, 5)], layer_text(
+        "BN",
+        "bn",
+        eps=chance.choice([None, 1e-3, 0.25]),
+        momentum=chance.choice([None, 0.95]),
+        frozen=chance.choice([None, "true"]),
+    ) + chance.choice(["", " phase: TRAIN"])
+
+
+def _upsample(chance: random.Random) -> tuple[list[Shape], str]:
+    scale = chance.choice([None, 1, 2, 3])
+    return [sizes(chance, 4, 1, 5)], layer_text("Upsample", "upsample", scale=scale)
+
+
+def _upsample_darknet(chance: random.Random) -> tuple[list[Shape], str]:
+    stride = chance.choice([None, 1, 2, 4])
+    text = layer_text("UpsampleDarknet", "upsample_darknet", stride=stride)
+    return [sizes(chance, 4, 1, 5)], text
+
+
+def _reorg(chance: random.Random) -> tuple[list[Shape], str]:
+    stride, reverse = chance.randint(1, 3), chance.choice([None, "true"])
+    maps = tuple(size * (1 if reverse else stride) for size in sizes(chance, 2, 1, 4))
+    shape = (chance.randint(1, 3), stride**2 * chance.randint(1, 3), *maps)
+    return [shape], layer_text("Reorg", "reorg", stride=stride, reverse=reverse)
+
+
 MAKERS: dict[str, Maker] = {
-    "ROIPooling": _roi_pooling,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,
     "ShuffleChannel": _shuffle_channel,
     "CropCenter": _crop_center,
+    "Upsample": _upsample,
+    "UpsampleDarknet": _upsample_darknet,
+    "Reorg": _reorg,
+    "BN": _bn,
+    "ConvolutionDepthwise": _depthwise,
+    "DepthwiseConvolution": _grouped,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from math import prod
 
-from tests import random_forks, random_windows
+from tests import random_forks, random_roi, random_windows
 from tests.random_settings import (
     Maker,
     Shape,
@@ -130,6 +130,12 @@ def _reduction(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _permute(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 6), 1, 5)
+    order = chance.sample(range(len(shape)), chance.randint(0, len(shape)))
+    return [shape], layer_text("Permute", "permute", order=order)
+
+
 def _arg_max(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     axis = chance.choice([None, *range(-len(shape), len(shape))])
@@ -151,6 +157,16 @@ def _batch_norm(chance: random.Random) -> tuple[list[Shape], str]:
         use_global_stats=chance.choice([None, "false", "true"]),
         eps=chance.choice([1e-5, 1e-3, 0.25]),
     ) + chance.choice(["", " phase: TRAIN", " phase: TEST"])
+
+
+def _batch_norm_of_nvidia(chance: random.Random) -> tuple[list[Shape], str]:
+    """With a scale and a bias of its own."""
+    shape = sizes(chance, chance.randint(2, 5), 2, 5)
+    told = chance.choice(["scale_bias: true", "scale_filler { }", "bias_filler { value: 1 }"])
+    eps = chance.choice([1e-3, 1e-6])
+    stats = chance.choice(["", "use_global_stats: false"])
+    fields = f"batch_norm_param {{ {told} eps: {eps} {stats} }}"
+    return [shape], 'type: "BatchNorm" ' + fields + chance.choice(["", " phase: TRAIN"])
 
 
 def _lrn(chance: random.Random) -> tuple[list[Shape], str]:
@@ -243,9 +259,31 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Threshold", "threshold", threshold=limit)
 
 
+MAKERS: dict[str, Maker] = random_windows.MAKERS | {
+    "InnerProduct": _inner_product,
+    "Eltwise": _eltwise,
+    "Concat": _concat,
+    "Scale": _scale,
+    "Bias": _bias,
+    "PReLU": _prelu,
+    "BatchNorm": _batch_norm,
+    "LRN": _lrn,
+    "MVN": _mvn,
+    "Normalize": _normalize,
+    "Axpy": _axpy,
+    "Softmax": _softmax,
+    "Reduction": _reduction,
+    "Permute": _permute,
+    "ArgMax": _arg_max,
+    "Exp": _exp,
+    "Log": _log,
+    "Threshold": _threshold,
+    "elementwise": _elementwise,
+}
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS
+    | random_roi.MAKERS
     | {
         "InnerProduct": _inner_product,
         "Eltwise": _eltwise,
@@ -254,6 +292,7 @@ MAKERS: dict[str, Maker] = (
         "Bias": _bias,
         "PReLU": _prelu,
         "BatchNorm": _batch_norm,
+        "BatchNorm of NVIDIA": _batch_norm_of_nvidia,
         "LRN": _lrn,
         "MVN": _mvn,
         "Normalize": _normalize,

@@ -6,10 +6,11 @@ import random
 
 from tests.random_settings import Maker, Shape, filler, image, layer_text, sizes, yes_or_no
 
-__all__ = ["MAKERS"]
+__all__ = ["MAKERS", "fitting", "window_of"]
 
 
-def _window(chance: random.Random, rank: int) -> dict[str, list[int]]:
+def window_of(chance: random.Random, rank: int) -> dict[str, list[int]]:
+    """Kernel, padding, stride and dilation on so many axes."""
     return {
         "kernel_size": [chance.randint(1, 4) for _ in range(rank)],
         "pad": [chance.randint(0, 4) for _ in range(rank)],
@@ -23,7 +24,7 @@ def _before(chance: random.Random, rank: int) -> Shape:
     return sizes(chance, chance.choice([1, 1, 1, 2]) if rank < 3 else 1, 1, 3)
 
 
-def _fitting(chance: random.Random, window: dict[str, list[int]]) -> list[int]:
+def fitting(chance: random.Random, window: dict[str, list[int]]) -> list[int]:
     """Sizes that the window fits."""
     taps = zip(window["dilation"], window["kernel_size"], window["pad"], strict=True)
     return [max(1, d * (k - 1) + 1 - 2 * p) + chance.randint(0, 6) for d, k, p in taps]
@@ -31,9 +32,9 @@ def _fitting(chance: random.Random, window: dict[str, list[int]]) -> list[int]:
 
 def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
     rank = chance.choice([1, 2, 2, 2, 3])
-    window, before = _window(chance, rank), _before(chance, rank)
+    window, before = window_of(chance, rank), _before(chance, rank)
     group = chance.choice([1, 1, 2, 3])
-    shape = (*before, group * chance.randint(1, 3), *_fitting(chance, window))
+    shape = (*before, group * chance.randint(1, 3), *fitting(chance, window))
     text = layer_text(
         "Convolution",
         "convolution",
@@ -51,7 +52,7 @@ def _convolution(chance: random.Random) -> tuple[list[Shape], str]:
 
 def _deconvolution(chance: random.Random) -> tuple[list[Shape], str]:
     rank = chance.choice([1, 2, 2, 2, 3])
-    window, before = _window(chance, rank), _before(chance, rank)
+    window, before = window_of(chance, rank), _before(chance, rank)
     if rank == 3:
         window["dilation"] = [1, 1, 1]  # MXNet has no other, and refuses it by name
     group = chance.choice([1, 1, 2, 3])
@@ -75,8 +76,8 @@ def _deconvolution(chance: random.Random) -> tuple[list[Shape], str]:
 
 def _im2col(chance: random.Random) -> tuple[list[Shape], str]:
     rank = chance.choice([1, 2, 2, 2, 3])
-    window, before = _window(chance, rank), _before(chance, rank)
-    shape = (*before, chance.randint(1, 4), *_fitting(chance, window))
+    window, before = window_of(chance, rank), _before(chance, rank)
+    shape = (*before, chance.randint(1, 4), *fitting(chance, window))
     axis = chance.choice([len(before), len(before) - len(shape)])
     return [shape], layer_text("Im2col", "convolution", axis=axis, **window)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prototxt.batch_norm import has_scale_bias
 from prototxt.net import Blob, Net
 from prototxt.parameters import Parameters
 from verify.compare import impossible
@@ -136,7 +137,7 @@ def _stored(net: Net, parameters: Parameters, form: Form) -> ByLayer:
         if layer.index in fused:
             found[layer.index] = tuple(given)
             continue
-        if layer.type == "BatchNorm":
+        if layer.type == "BatchNorm" and not has_scale_bias(layer.message.batch_norm_param):
             total = given[2].reshape(-1)[0]
             factor = np.float32(0) if total == 0 else np.float32(1) / total
             given = [given[0] * factor, given[1] * factor, np.ones_like(given[2])]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prototxt.batch_norm import has_scale_bias
 from prototxt.errors import FileError
 from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
@@ -39,7 +40,8 @@ __all__ = [
 Wide = NDArray[np.float64]
 Key = tuple[int, int]
 
-_PRODUCTS = frozenset({"Convolution", "Deconvolution", "InnerProduct"})
+_CONVOLUTIONS = frozenset({"Convolution", "ConvolutionDepthwise", "DepthwiseConvolution"})
+_PRODUCTS = _CONVOLUTIONS | {"Deconvolution", "InnerProduct"}
 _AFFINE = frozenset({"BatchNorm", "Scale", "Bias", "Power"})
 _FLOAT64 = 2.0**-45
 """What float64 leaves of the terms' magnitudes, whatever the order of the steps."""
@@ -272,13 +274,7 @@ def _take(affine: _Affine, layer: Layer, parameters: ByLayer) -> None:
         param = layer.message.power_param
         affine.then(np.asarray(param.scale, np.float64), np.asarray(param.shift, np.float64))
     elif layer.type == "BatchNorm":
-        # Caffe multiplies the sums by a reciprocal in float32, and by 0 for a factor of 0.
-        factor = np.float32(0) if own[2][0] == 0 else np.float32(1) / own[2][0]
-        mean, variance = ((own[i] * factor).astype(np.float64) for i in (0, 1))
-        a = 1 / np.sqrt(variance + layer.message.batch_norm_param.eps)
-        affine.then(a, -mean * a)
-        affine.terms.append((index, 0))
-        affine.factors.append((index, 1))
+        _take_statistics(affine, layer, own)
     else:
         if layer.type == "Scale":
             affine.then(_number_or_channels(own[0]), none)
@@ -286,6 +282,24 @@ def _take(affine: _Affine, layer: Layer, parameters: ByLayer) -> None:
         if layer.type == "Bias" or len(own) == 2:
             affine.then(one, _number_or_channels(own[-1]))
             affine.terms.append((index, len(own) - 1))
+
+
+def _take_statistics(affine: _Affine, layer: Layer, own: Sequence[NDArray[np.float32]]) -> None:
+    """A BatchNorm; Caffe multiplies its sums by a reciprocal in float32, and by 0 for a factor of
+    0, NVIDIA's by nothing where it has a scale and a bias of its own."""
+    param, index = layer.message.batch_norm_param, layer.index
+    eps, factor = param.eps, np.float32(0) if own[2][0] == 0 else np.float32(1) / own[2][0]
+    if has_scale_bias(param):
+        eps, factor = max(eps, float(np.float32(1e-5))), np.float32(1)
+    mean, variance = ((own[i] * factor).astype(np.float64) for i in (0, 1))
+    a = 1 / np.sqrt(variance + eps)
+    affine.then(a, -mean * a)
+    affine.terms.append((index, 0))
+    affine.factors.append((index, 1))
+    if has_scale_bias(param):
+        affine.then(own[3].astype(np.float64), own[4].astype(np.float64))
+        affine.factors.append((index, 3))
+        affine.terms.append((index, 4))
 
 
 def _number_or_channels(array: NDArray[np.float32]) -> Wide:
@@ -301,7 +315,7 @@ def _scaled(product: Layer, weight: Wide, a: Wide) -> tuple[Wide, int]:
         outputs = matrix.shape[1] if transposed else matrix.shape[0]
         factor = np.broadcast_to(a, (outputs,))
         return (matrix * (factor if transposed else factor[:, None])).reshape(weight.shape), outputs
-    if product.type == "Convolution":
+    if product.type in _CONVOLUTIONS:
         outputs = weight.shape[0]
         factor = np.broadcast_to(a, (outputs,))
         return weight * factor.reshape(-1, *[1] * (weight.ndim - 1)), outputs

@@ -45,7 +45,7 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
 different ones there are, given the layer and the shape of its first bottom."""
-_PASSING = frozenset({"Concat", "Dropout", "Flatten", "Reshape", "Slice", "Split"})
+_PASSING = frozenset({"Concat", "Dropout", "Flatten", "Permute", "Reshape", "Slice", "Split"})
 """Layers whose tops hold the values of their bottoms."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt import caffe_pb2 as pb
+from prototxt.batch_norm import has_scale_bias
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
@@ -169,10 +170,12 @@ def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[np.float32]]:
     for (index, i), owner in parameters.owners.items():
         found = forms.setdefault(owner, [])
         layer = net.layers[index]
-        if layer.type != "BatchNorm":
+        if layer.type != "BatchNorm" or i > 2:
             factor = _UNCHANGED
         elif i == 2 or not _uses_global_stats(layer, net):
             continue
+        elif has_scale_bias(layer.message.batch_norm_param):
+            factor = _UNCHANGED  # NVIDIA's statistics are divided by nothing
         else:
             divisor = np.float32(parameters[index][2].reshape(-1)[0])
             factor = np.float32(0) if divisor == 0 else np.float32(1) / divisor
@@ -183,7 +186,7 @@ def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[np.float32]]:
 
 def _uses_global_stats(layer: Layer, net: Net) -> bool:
     param = layer.message.batch_norm_param
-    if param.HasField("use_global_stats"):
+    if param.HasField("use_global_stats") and not has_scale_bias(param):
         return bool(param.use_global_stats)
     # A layer may state a phase of its own, which Caffe then takes.
     return bool(with_phase(layer, net.phase).message.phase == pb.TEST)

@@ -55,13 +55,17 @@ def is_choice(layer: Layer) -> bool:
         return not layer.message.relu_param.negative_slope
     if layer.type == "Pooling":
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
-    return layer.type in ("Concat", "Flatten", "ROIPooling", "Reshape", "Slice", "Split")
+    return layer.type in (
+        "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Slice", "Split",
+    )  # fmt: skip
 
 
 def _values(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Array]:
     return FUNCTIONS[layer.type](layer, [bottom.value for bottom in bottoms], params)
 
 
+@bound_form("ConvolutionDepthwise")
+@bound_form("DepthwiseConvolution")
 @bound_form("Convolution")
 def convolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """What `propagated` makes of exact operands, with the magnitudes' sums in float32 arithmetic,
@@ -100,7 +104,7 @@ def _short_mass(layer: Layer, x: Array, sizes: tuple[Array, ...], terms: int) ->
     if not np.array_equal(small, np.abs(x)):
         return None
     plain = replace(layer, bottoms=layer.bottoms[:1], tops=layer.tops[:1])
-    (sums,) = FUNCTIONS["Convolution"](plain, [small], sizes)
+    (sums,) = FUNCTIONS[layer.type](plain, [small], sizes)
     mass = np.multiply(sums, 1 + 2 * FLOAT32.gamma(terms + 2), dtype=np.float64)
     mass += (terms + 1) * (current().floor + FLOAT32.tiny * (greatest[0] + greatest[1]))
     return mass

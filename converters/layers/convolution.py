@@ -12,21 +12,29 @@ from ir.ops import Conv, ConvTranspose, Flatten, Linear, Slice
 from prototxt.geometry import Window, axis_of, convolution_window, within_map
 
 
-@lowers("Convolution")
+@lowers("Convolution", "DepthwiseConvolution")
 def convolution(step: Lowering) -> Sequence[Value]:
     """Caffe: axes before `axis` are a batch, `axis` are channels, the others spatial; all bottoms
     share the weight.  A window may reach past a small map, where it meets zeros."""
-    return _windowed(step, Conv)
+    return _windowed(step, Conv, step.layer.message.convolution_param.group)
+
+
+@lowers("ConvolutionDepthwise")
+def convolution_depthwise(step: Lowering) -> Sequence[Value]:
+    """caffe-mobilenet: as many groups as channels, whatever `group` and num_output say."""
+    return _windowed(step, Conv, step.inputs[0].shape[1])
 
 
 @lowers("Deconvolution")
 def deconvolution(step: Lowering) -> Sequence[Value]:
     """Caffe: the transpose of Convolution, with the same settings and a weight (C, O / group,
     ...)."""
-    return _windowed(step, ConvTranspose)
+    return _windowed(step, ConvTranspose, step.layer.message.convolution_param.group)
 
 
-def _windowed(step: Lowering, kind: type[Conv] | type[ConvTranspose]) -> Sequence[Value]:
+def _windowed(
+    step: Lowering, kind: type[Conv] | type[ConvTranspose], group: int
+) -> Sequence[Value]:
     param = step.layer.message.convolution_param
     shape = step.inputs[0].shape
     axis = axis_of(step.layer, param.axis, len(shape))
@@ -36,10 +44,10 @@ def _windowed(step: Lowering, kind: type[Conv] | type[ConvTranspose]) -> Sequenc
     if kind is Conv:
         window, whole = within_map(shape[axis + 1 :], window), window
         weight = _less_taps(step, weight, window, whole)
-    op = kind(window.stride, window.pad, window.dilation, param.group)
+    op = kind(window.stride, window.pad, window.dilation, group)
     if len(maps) == 2:
         # Without spatial axes, which Caffe takes and frameworks do not: a map of one position.
-        op, maps = kind((1,), (0,), (1,), param.group), (*maps, 1)
+        op, maps = kind((1,), (0,), (1,), group), (*maps, 1)
         weight = shaped(step, weight, (*weight.shape, 1))
     tops = []
     for x, top in zip(step.inputs, step.tops, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Add, Compress, CropLike, Flatten, Gather, Slice, Tile
+from ir.ops import Add, Compress, CropLike, Flatten, Gather, Slice, Tile, Transpose
 from prototxt.geometry import axis_of
 
 
@@ -72,6 +72,15 @@ def tile(step: Lowering) -> Sequence[Value]:
     x = step.inputs[0]
     axis = axis_of(step.layer, param.axis, len(x.shape))
     return [x if param.tiles == 1 else step.add(Tile(axis, param.tiles), x)]
+
+
+@lowers("Permute")
+def permute(step: Lowering) -> Sequence[Value]:
+    """SSD: the axes that `order` names come first, the others behind as they stood; in their own
+    order the bottom itself."""
+    x, first = step.inputs[0], list(step.layer.message.permute_param.order)
+    order = (*first, *(axis for axis in range(len(x.shape)) if axis not in first))
+    return [x if order == tuple(range(len(order))) else step.add(Transpose(order), x)]
 
 
 @lowers("BatchReindex")

@@ -101,6 +101,18 @@ class Tile(Op):
 
 
 @dataclass(frozen=True)
+class Transpose(Op):
+    """The axes in another order: axis i of the output is axis `order[i]` of the input."""
+
+    order: Shape
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1, shapes)
+        self.need(sorted(self.order) == list(range(len(shapes[0]))), shapes)
+        return [tuple(shapes[0][axis] for axis in self.order)]
+
+
+@dataclass(frozen=True)
 class Gather(Op):
     """Entries of the first input along an axis, by indices (whole numbers held as floats, cut off
     towards 0): the indices' shape takes the place of that axis."""

@@ -14,10 +14,17 @@ from prototxt.geometry import (
     fail,
 )
 from prototxt.net import Layer
-from prototxt.shape_rules.rule import LayerShapes, ParamShape, Shape, need_equal, shape_rule
+from prototxt.shape_rules.rule import (
+    LayerShapes,
+    ParamShape,
+    Shape,
+    need_equal,
+    need_rank,
+    shape_rule,
+)
 
 
-@shape_rule("Convolution", bottoms=(1, None), tops=(1, None))
+@shape_rule("Convolution", "DepthwiseConvolution", bottoms=(1, None), tops=(1, None))
 def convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """Channels at `axis`, windows on the axes behind it; weight (O, C / group, ...), bias (O,)."""
     param = layer.message.convolution_param
@@ -27,6 +34,22 @@ def convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     weight = (param.num_output, channels // param.group, *window.kernel)
     macs = prod(top) * prod(weight[1:]) * len(bottoms)
     return LayerShapes((top,) * len(bottoms), _weight_and_bias(layer, weight), macs)
+
+
+@shape_rule("ConvolutionDepthwise")
+def convolution_depthwise(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """Each channel by itself, whatever num_output and group say; weight (C, 1, ...), bias (C,)
+    (farmingyard/caffe-mobilenet)."""
+    param, shape = layer.message.convolution_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    if axis_of(layer, param.axis, 4) != 1:
+        raise fail(layer, f"axis {param.axis}, which ConvolutionDepthwise does not read", "axis 1")
+    window = convolution_window(layer, 2)
+    top = (*shape[:2], *convolved_size(layer, shape[2:], window))
+    params = [ParamShape("weight", (shape[1], 1, *window.kernel), param.weight_filler)]
+    if param.bias_term:
+        params.append(ParamShape("bias", (shape[1],), param.bias_filler))
+    return LayerShapes((top,), tuple(params), prod(top) * prod(window.kernel))
 
 
 @shape_rule("Deconvolution", bottoms=(1, None), tops=(1, None))

@@ -145,6 +145,20 @@ def tile(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes(((*shape[:axis], shape[axis] * param.tiles, *shape[axis + 1 :]),))
 
 
+@shape_rule("Permute")
+def permute(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """The sizes of the axes that `order` names, then those of the others (SSD)."""
+    order, shape = list(layer.message.permute_param.order), bottoms[0]
+    for place, axis in enumerate(order):
+        if axis >= len(shape):
+            raise fail(layer, f"order: {axis} does not exist for a bottom of shape {shown(shape)}",
+                       f"less than {len(shape)}")  # fmt: skip
+        if axis in order[:place]:
+            raise fail(layer, f"order: {axis} is given twice", "each axis once")
+    order += [axis for axis in range(len(shape)) if axis not in order]
+    return LayerShapes((tuple(shape[axis] for axis in order),))
+
+
 @shape_rule("BatchReindex", bottoms=(2, 2))
 def batch_reindex(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """The first bottom's shape with as many samples as there are indices."""

@@ -34,6 +34,8 @@ class ParamShape:
     name: str
     shape: Shape
     filler: pb.FillerParameter
+    also: Shape | None = None
+    """Another shape in which weights may store it, where forks differ."""
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Slice: _slice,
     o.CropLike: _crop_like,
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
+    o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
     o.Compress: lambda op, x, selector: x[selector != 0],
     o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),

@@ -100,6 +100,28 @@ def test_blobs_that_share_memory_follow_an_in_place_rewrite() -> None:
     assert graph.blobs["data"] is relu.output
 
 
+@pytest.mark.parametrize(("order", "shares"), [("order: 0 order: 1", True), ("order: 1", False)])
+def test_a_permute_that_moves_nothing_shares_its_bottoms_memory(order: str, shares: bool) -> None:
+    graph = graph_of(
+        f"""
+        layer {{ name: "p" type: "Permute" bottom: "data" top: "a" permute_param {{ {order} }} }}
+        layer {{ name: "r" type: "ReLU" bottom: "a" top: "a" }}
+        layer {{ name: "after" type: "Sigmoid" bottom: "data" top: "after" }}
+        """
+    )
+    assert graph.nodes[-1].inputs == ((graph.nodes[-2].output,) if shares else (graph.inputs[0],))
+
+
+def test_a_permute_that_moves_nothing_may_be_in_place() -> None:
+    graph = graph_of(
+        """
+        layer { name: "p" type: "Permute" bottom: "data" top: "data" permute_param { order: 0 } }
+        layer { name: "r" type: "ReLU" bottom: "data" top: "r" }
+        """
+    )
+    assert [node.inputs for node in graph.nodes] == [(graph.inputs[0],)]
+
+
 def test_shared_parameters_are_one_value() -> None:
     layer = (
         'layer {{ name: "{0}" type: "Convolution" bottom: "data" top: "{0}" '

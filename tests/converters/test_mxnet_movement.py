@@ -116,6 +116,12 @@ def test_tile(axis: int, count: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(apply(o.Tile(axis, count), tmp_path, x), want)
 
 
+@pytest.mark.parametrize("order", [(1, 0), (2, 0, 1), (0, 2, 3, 1), (4, 1, 3, 0, 2)], ids=str)
+def test_transpose(order: tuple[int, ...], tmp_path: Path) -> None:
+    x = random(*(4, 6, 9, 2, 3)[: len(order)])
+    np.testing.assert_array_equal(apply(o.Transpose(order), tmp_path, x), x.transpose(order))
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 1, 2), ()], ids=str)
 def test_gather(axis: int, shape: tuple[int, ...], tmp_path: Path) -> None:

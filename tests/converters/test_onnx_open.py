@@ -145,6 +145,7 @@ MOVES: list[tuple[Op, Dims, Any]] = [
     (o.Slice(1, 1, 3), ("batch", 2, "height", 5), lambda x, _: x[:, 1:3]),
     (o.ReduceMean((2, 3)), ("batch", 3), lambda x, _: x.mean((2, 3))),
     (o.ReduceSum((0,)), (3, "height", 5), lambda x, _: x.sum(0)),
+    (o.Transpose((3, 0, 2, 1)), (5, "batch", "height", 3), lambda x, _: x.transpose(3, 0, 2, 1)),
     (o.CropLike(2, (1, 2)), ("batch", 3, "h", 2),
      lambda x, like: x[:, :, 1 : 1 + like.shape[2], 2:4]),
     (o.CropLike(3, (3,)), ("batch", 3, "height", 2), lambda x, _: x[..., 3:5]),

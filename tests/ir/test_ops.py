@@ -26,6 +26,7 @@ from ir.ops import (
     Reshape,
     RoiMaxPool,
     ShapeError,
+    Transpose,
 )
 
 MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
@@ -50,6 +51,7 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (Flatten(0), [(2, 3)], (1, 6)),
     (Reshape((3, 8)), [(2, 3, 4)], (3, 8)),
     (RoiMaxPool(7, 6, 0.0625), [(2, 3, 4, 5), (9, 5)], (9, 3, 7, 6)),
+    (Transpose((2, 0, 3, 1)), [(2, 3, 4, 5)], (4, 2, 5, 3)),
     (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
     (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
     (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
@@ -70,6 +72,8 @@ REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
     (RoiMaxPool(7, 6), [(2, 3, 4, 5), (9, 4)]),
     (RoiMaxPool(7, 0), [(2, 3, 4, 5), (9, 5)]),
     (RoiMaxPool(7, 6), [(3, 4, 5), (9, 5)]),
+    (Transpose((0, 2)), [(2, 3, 4)]),
+    (Transpose((0, 2, 2)), [(2, 3, 4)]),
     (Pick(1), [(2, 7), (3,)]),
     (ReduceSum((2,)), [(2, 3)]),
     (Equal(), [(2,), (2,), (2,)]),

@@ -249,7 +249,7 @@ def test_a_loaded_net_takes_no_shapes_that_cannot_be_used(
 
 def test_unknown_fields_are_grouped_with_the_nearest_name() -> None:
     text = INPUT + "".join(
-        layer(f"r{i}", "data", f"r{i}", "relu_param { negativ_slope: 0.1 } engine: 2")
+        layer(f"r{i}", "data", f"r{i}", "relu_param { negativ_slope: 0.1 } motor: 2")
         for i in range(3)
     )
     assert parse_net(text, "net").warnings == (
@@ -257,7 +257,7 @@ def test_unknown_fields_are_grouped_with_the_nearest_name() -> None:
             'net:2:71: unknown field "relu_param.negativ_slope" is ignored (3 times)'
             '; the nearest known is "negative_slope"'
         ),
-        'net:2:92: unknown field "engine" is ignored (3 times)',
+        'net:2:92: unknown field "motor" is ignored (3 times)',
     )
 
 

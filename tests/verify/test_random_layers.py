@@ -39,7 +39,7 @@ EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
     "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct", "Mul",
-    "ROIPooling", "SPP", "Scale", "Squeeze",
+    "Reorg", "ROIPooling", "SPP", "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
@@ -51,13 +51,13 @@ EXACT_TOLERANCE = 1e-6
 
 
 def random_weights(path: Path, seed: int) -> Path | None:
-    """Weights of the net's shapes; positive for BatchNorm, whose variance and factor must be."""
+    """Weights of the net's shapes; positive for BatchNorm and BN, whose variance must be."""
     net = load_net(path)
     shapes = infer_shapes(net)
     generator = np.random.default_rng(seed)
     layers = []
     for layer in net:
-        draw = generator.gamma if layer.type == "BatchNorm" else generator.normal
+        draw = generator.gamma if layer.type in ("BatchNorm", "BN") else generator.normal
         drawn = (np.asarray(draw(0.5, 1, p.shape)) for p in shapes.params[layer.index])
         values = tuple(blob.astype(np.float32) for blob in drawn)
         layers.append(LayerWeights(layer.name, layer.type, values))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import decaffeinate
@@ -15,6 +16,7 @@ from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import NET_TOLERANCE, assert_matches
 from tests.real_models import FILES, HDF5_CIFAR, MODELS, definitions, existing, paths, recorded
+from tests.stored_forms import FORMS, in_form, raw_halves
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
@@ -102,6 +104,51 @@ def test_hdf5_weights_of_a_training_net_convert_and_verify() -> None:
     )
     assert report.passed
     assert not report.drawn
+
+
+HALF = MODELS / "mtcnn_variants" / "det1_half.caffemodel"
+
+
+def test_half_precision_weights_arrive_exactly(tmp_path: Path) -> None:
+    """NVCaffe's raw blobs.  The file is det1's net trained anew, so that no values of det1 are its
+    own: what was stored is found by google.protobuf, and what arrives by ONNX."""
+    for package in PACKAGES.values():
+        require(package)
+    net, _ = paths("mtcnn_det1")
+    done = decaffeinate.convert(net, existing(HALF), to=list(BACKENDS), output=tmp_path)
+    report = decaffeinate.verify(done.loaded, backends=list(BACKENDS), manifest=done.manifest)
+    assert report.passed
+    assert report.parameters == 6632
+    stored = raw_halves(HALF.read_bytes())
+    assert len(stored) == 10  # weights and biases of five convolutions
+    import onnx
+
+    (path,) = (path for path in done.files if path.suffix == ".onnx")
+    model = onnx.load(path)
+    arrays = [onnx.numpy_helper.to_array(one).ravel() for one in model.graph.initializer]
+    for halves in stored:
+        assert any(np.array_equal(array, halves.astype(np.float32)) for array in arrays)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("feed", ["noise", "cat"])
+def test_det1_in_other_forms_is_what_caffe_computed(form: str, feed: str, tmp_path: Path) -> None:
+    """det1's own values, stored as NVCaffe's raw data and as doubles."""
+    net, weights = paths("mtcnn_det1")
+    other = tmp_path / "other.caffemodel"
+    other.write_bytes(in_form(weights.read_bytes(), form))
+    loaded = decaffeinate.load(net, other)
+    half = form == "raw half"
+    exact = decaffeinate.load(net, weights).parameters
+    for (_, got), (_, want) in zip(loaded.parameters.owned(), exact.owned(), strict=True):
+        np.testing.assert_array_equal(got, want.astype(np.float16) if half else want)
+    inputs, expected = recorded("mtcnn_det1", feed)
+    blobs = reference.run(loaded.net, loaded.parameters, inputs)
+    # Half's unit roundoff, 2^-11, for each of the five layers with weights on the way.
+    tolerance = 5 * 2.0**-11 if half else NET_TOLERANCE
+    assert expected
+    for name, value in expected.items():
+        assert_matches(blobs[loaded.net.finals[name]], value, tolerance, f"{form} {feed} {name}")
 
 
 TRAIN_VALS = ["dsd", "residual", "v1.0", "v1.1"]

@@ -432,6 +432,20 @@ def test_a_layer_in_place_on_a_reshaped_blob_rewrites_the_bottom_too() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("order", "after"), [("order: 0 order: 1", [1, 0]), ("order: 1 order: 0", [1, -2])]
+)
+def test_a_permute_that_moves_nothing_shares_its_bottoms_memory(
+    order: str, after: list[float]
+) -> None:
+    text = (
+        layer("Permute", f"permute_param {{ {order} }}", "x", "p")
+        + layer("ReLU", "", "p", "p")
+        + layer("Power", "", "x", "after")
+    )
+    assert finals(text, {"x": [[1.0, -2.0]]})["after"].tolist() == [after]
+
+
 def test_blobs_that_caffe_copies_are_not_rewritten() -> None:
     text = (
         layer("Concat", "concat_param { axis: 0 }", "x z", "c")

@@ -87,10 +87,11 @@ def run(
 
     Raises:
         UsageError: inputs are missing, unknown or of another shape than declared; all are listed.
-        UnsupportedError: layer types that the reference does not know, all listed; or a layer
-            that is random in this phase.
+        UnsupportedError: layer types that the reference does not know, all listed; a layer that is
+            random in this phase; or fields of forks that change what is computed.
         NetError: a layer that Caffe would refuse, or a label that names no class.
     """
+    net.refuse_unread()
     sources = set(net.inputs)
     layers = [layer for layer in net if not (layer.tops and sources.issuperset(layer.tops))]
     check_types(net, layers)

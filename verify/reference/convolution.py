@@ -73,15 +73,32 @@ def columns(sample: Array, where: Geometry) -> Array:
     return np.moveaxis(windows, range(1, spatial + 1), range(-spatial, 0))
 
 
+@caffe_layer("DepthwiseConvolution")
 @caffe_layer("Convolution")
 def convolution(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """y[m, p] = b[m] + sum over c, k of w[m, c, k] * x[c, p * stride - pad + k * dilation], in each
     group of channels; each bottom has its top, and axes before `axis` are all batch
     (base_conv_layer.cpp).
 
-    weight (M, C / group, *kernel), bias (M).
+    weight (M, C / group, *kernel), bias (M).  So does DepthwiseConvolution (yonghenglh6): `group`
+    counts, be it the number of channels or not (depthwise_conv_layer.cpp).
     """
-    group = layer.message.convolution_param.group
+    return convolved(layer, bottoms, params, layer.message.convolution_param.group)
+
+
+@caffe_layer("ConvolutionDepthwise")
+def convolution_depthwise(
+    layer: Layer, bottoms: list[Array], params: tuple[Array, ...]
+) -> list[Array]:
+    """Each channel by itself; num_output and group are not read (farmingyard/caffe-mobilenet,
+    conv_dw_layer.cpp).  weight (C, 1, *kernel), bias (C)."""
+    return convolved(layer, bottoms, params, bottoms[0].shape[1])
+
+
+def convolved(
+    layer: Layer, bottoms: list[Array], params: tuple[Array, ...], group: int
+) -> list[Array]:
+    """The convolution of each bottom, in so many groups of channels."""
     weight = params[0].reshape(group, params[0].shape[0] // group, -1)
     tops = []
     for bottom in bottoms:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from prototxt import caffe_pb2 as pb
+from prototxt.batch_norm import has_scale_bias
 from prototxt.net import Layer
 from verify.reference.pooling import Windows, average_pool
 from verify.reference.registry import Array, caffe_layer
@@ -38,10 +39,16 @@ def batch_norm(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) ->
     mean (C) and variance (C) are stored as sums: both are divided by the scale factor (1), and a
     factor of 0 makes them 0.  Without global stats (the default of phase TRAIN) they are the
     batch's own, the variance being the mean of (x - mean)^2.
+
+    With scale_bias (NVIDIA, batch_norm_layer.cpp) the result times scale (C) plus bias (C); global
+    stats are taken at TEST whatever is said of them, the factor is not read, and eps is at least
+    1e-5.
     """
     (x,) = bottoms
     param = layer.message.batch_norm_param
     use_global = layer.message.phase == pb.TEST
+    if has_scale_bias(param):
+        return [_with_scale_bias(x, param, params, use_global)]
     if param.HasField("use_global_stats"):
         use_global = param.use_global_stats
     if use_global:
@@ -53,6 +60,43 @@ def batch_norm(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) ->
         mean, variance = x.mean(others), x.var(others)
     spread = (-1, *[1] * (x.ndim - 2))
     return [(x - mean.reshape(spread)) / np.sqrt(variance.reshape(spread) + param.eps)]
+
+
+def _with_scale_bias(
+    x: Array, param: pb.BatchNormParameter, params: tuple[Array, ...], use_global: bool
+) -> Array:
+    mean, variance = params[0], params[1]
+    if not use_global:
+        others = (0, *range(2, x.ndim))
+        mean, variance = x.mean(others), x.var(others)
+    spread = (-1, *[1] * (x.ndim - 2))
+    eps = max(param.eps, float(np.float32(1e-5)))
+    normal = (x - mean.reshape(spread)) / np.sqrt(variance.reshape(spread) + eps)
+    scaled: Array = normal * params[3].reshape(spread) + params[4].reshape(spread)
+    return scaled
+
+
+@caffe_layer("BN")
+def bn(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Two layers of one name (bn_layer.cpp of alexgkendall/caffe-segnet and of hszhao/PSPNet).
+
+    SegNet's, with scale and shift (1, C, 1, 1): INFERENCE is x * scale + shift; LEARN normalizes
+    x first by the batch's mean and variance, at TEST too, and may have them as tops.  PSPNet's,
+    with slope, bias, mean and variance: by the stored ones at TEST or if frozen.
+    """
+    (x,) = bottoms
+    param = layer.message.bn_param
+    factor, term, *stored = (p.reshape(-1, *[1] * (x.ndim - 2)) for p in params)
+    if not stored and param.bn_mode == pb.BNParameter.INFERENCE:
+        return [x * factor + term]
+    others = (0, *range(2, x.ndim))
+    if stored and (param.frozen or layer.message.phase == pb.TEST):
+        mean, variance = stored
+    else:
+        mean, variance = x.mean(others, keepdims=True), x.var(others, keepdims=True)
+    eps = param.eps if stored else 1e-9
+    top = (x - mean) / np.sqrt(variance + eps) * factor + term
+    return [top, mean, variance][: len(layer.tops)]
 
 
 @caffe_layer("Normalize")

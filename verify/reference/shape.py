@@ -72,6 +72,16 @@ def reshape(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
     return [x.reshape((*x.shape[:start], *dims, *x.shape[end:]))]
 
 
+@caffe_layer("Permute")
+def permute(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Axis i of the top is axis order[i] of the bottom; axes that `order` leaves out follow in
+    their own order (SSD, permute_layer.cpp)."""
+    (x,) = bottoms
+    order = list(layer.message.permute_param.order)
+    rest = [axis for axis in range(x.ndim) if axis not in order]
+    return [np.transpose(x, order + rest)]
+
+
 @caffe_layer("Crop")
 def crop(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """The first bottom cut to the second's sizes from `axis` on, beginning at `offset` (none: 0;

@@ -1,11 +1,12 @@
 """Blobs that are one piece of memory in Caffe, so that an in-place layer rewrites them all.
 
-Split, Flatten, Reshape, Squeeze, a Concat of one bottom and a Slice with one top copy nothing:
-their tops share the bottom's memory (`ShareData` in split_layer.cpp, flatten_layer.cpp,
-reshape_layer.cpp, squeeze_layer.cpp, concat_layer.cpp, slice_layer.cpp).  So do the first two tops
-of an LSTM of one step that exposes its states: all hidden states and the last one
-(recurrent_layer.cpp).  An in-place layer on any of these blobs changes what later layers read from
-the others, and what the net holds in them at the end.
+Split, Flatten, Reshape, Squeeze, a Concat of one bottom, a Slice with one top and a Permute that
+leaves the axes where they are copy nothing: their tops share the bottom's memory (`ShareData` in
+split_layer.cpp, flatten_layer.cpp, reshape_layer.cpp, squeeze_layer.cpp, concat_layer.cpp,
+slice_layer.cpp, and SSD's permute_layer.cpp).  So do the first two tops of an LSTM of one step that
+exposes its states: all hidden states and the last one (recurrent_layer.cpp).  An in-place layer on
+any of these blobs changes what later layers read from the others, and what the net holds in them at
+the end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from verify.reference.registry import Array
 
 __all__ = ["Storage"]
 
-SHARING = {"Split", "Flatten", "Reshape", "Squeeze", "Concat", "Slice"}
+SHARING = {"Split", "Flatten", "Reshape", "Squeeze", "Concat", "Slice", "Permute"}
+
+
+def _moves(permute: Layer) -> bool:
+    """Whether any axis of a Permute's top is not the bottom's at the same place."""
+    return any(axis != place for place, axis in enumerate(permute.message.permute_param.order))
 
 
 class Storage:
@@ -35,6 +41,8 @@ class Storage:
             if bottom.name == top.name:
                 self._rewrite(top, blobs)
         single = len(layer.bottoms) == 1 and (layer.type != "Slice" or len(layer.tops) == 1)
+        if layer.type == "Permute":
+            single = not _moves(layer)
         if layer.type in SHARING and single:
             self._join([layer.bottoms[0].name, *(top.name for top in layer.tops)])
         if layer.type == "LSTM" and len(layer.tops) > 1 and len(blobs[layer.tops[0]]) == 1:
