@@ -38,6 +38,7 @@ class MXNetEmitter(
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Crop of more than 5 axes: MXNet's slices take no more",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
+        "a PSROIPooling with `spatial_scale` above 1: MXNet's takes none",
     )
 
     def __init__(

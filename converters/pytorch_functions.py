@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from converters.pytorch_roi_functions import ROI_FUNCTIONS
+
 __all__ = ["FUNCTIONS"]
 
 _MAX_POOL_MASK = '''\
@@ -52,40 +54,6 @@ def top_indices(x: torch.Tensor, k: int, dim: int) -> torch.Tensor:
     return (x.shape[dim] - 1 - order.narrow(dim, 0, k)).float()
 '''
 
-_ROI_MAX_POOL = '''\
-def roi_max_pool(
-    x: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], scale: float
-) -> torch.Tensor:
-    """Greatest value of each of size[0] x size[1] parts of every box, 0 in a part outside the map.
-
-    A box is the index of its image and x1, y1, x2, y2, which are scaled and then rounded, halves
-    away from 0; it holds the pixels from one corner to the other.
-    """
-    corners = boxes[:, 1:] * scale
-    corners = corners.trunc() + corners.sign() * (corners.frac().abs() >= 0.5)
-
-    def edges(axis: int, count: int, limit: int) -> tuple[list[list[int]], list[list[int]]]:
-        start = corners[:, axis, None]
-        length = (corners[:, axis + 2, None] - start + 1).clamp(min=1)
-        step = length / length.new_tensor(count)
-        part = torch.arange(count, dtype=x.dtype, device=x.device)
-        first = (part * step).floor() + start
-        last = ((part + 1) * step).ceil() + start
-        return first.clamp(0, limit).int().tolist(), last.clamp(0, limit).int().tolist()
-
-    left, right = edges(0, size[1], x.shape[3])
-    top, bottom = edges(1, size[0], x.shape[2])
-    pooled = x.new_zeros(len(boxes), x.shape[1], *size)
-    for box, image in enumerate(boxes[:, 0].long().tolist()):
-        for i in range(size[0]):
-            rows = x[image, :, top[box][i] : bottom[box][i]]
-            for j in range(size[1]):
-                part = rows[:, :, left[box][j] : right[box][j]]
-                if part.shape[1] and part.shape[2]:
-                    pooled[box, :, i, j] = part.amax((1, 2))
-    return pooled
-'''
-
 _FROZEN = '''\
 class Frozen{name}(nn.{name}):
     """Keeps to its stored statistics in training too: Caffe's use_global_stats."""
@@ -103,6 +71,6 @@ FUNCTIONS = {
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,
-    "roi_max_pool": _ROI_MAX_POOL,
+    **ROI_FUNCTIONS,
 }
 """By name; in the order in which a file has them."""

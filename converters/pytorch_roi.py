@@ -17,3 +17,13 @@ class RoiOps(Forward):
         """The file's own roi_max_pool."""
         settings = (str((op.rows, op.columns)), number(op.scale))
         self.assign(node, Call("roi_max_pool", (*self.arguments(node), *settings)))
+
+    def roi_mean_pool(self, node: Node, op: o.RoiMeanPool) -> None:
+        """The file's own roi_mean_pool."""
+        settings = (str(op.channels), str(op.parts), number(op.scale))
+        self.assign(node, Call("roi_mean_pool", (*self.arguments(node), *settings)))
+
+    def roi_sample(self, node: Node, op: o.RoiSample) -> None:
+        """The file's own roi_sample."""
+        settings = (str((op.rows, op.columns)), number(op.scale))
+        self.assign(node, Call("roi_sample", (*self.arguments(node), *settings)))

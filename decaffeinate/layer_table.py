@@ -63,6 +63,8 @@ NOTES = {
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "RNN": "as LSTM",
+    "PSROIPooling": "of a fork, R-FCN",
+    "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
     "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",

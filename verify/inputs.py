@@ -50,7 +50,9 @@ _PASSING = frozenset({"Concat", "Dropout", "Flatten", "Permute", "Reshape", "Sli
 
 
 _BOXES: Mapping[str, Callable[[Layer], float]] = {
+    "ROIAlign": lambda layer: layer.message.roi_pooling_param.spatial_scale,
     "ROIPooling": lambda layer: layer.message.roi_pooling_param.spatial_scale,
+    "PSROIPooling": lambda layer: layer.message.psroi_pooling_param.spatial_scale,
 }
 """Layers whose second bottom holds boxes (the index of an image, x1, y1, x2, y2): the scale from
 the boxes' pixels to those of the first bottom's maps."""

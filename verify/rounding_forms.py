@@ -195,6 +195,14 @@ def pooling(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> 
     return tops + [Bounded(place, np.full(place.shape, np.inf)) for place in mask]
 
 
+@bound_form("PSROIPooling")
+@bound_form("ROIAlign")
+def of_boxes(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """The boxes must be exact, since they decide what is looked at."""
+    boxes = bottoms[1].exact("a choice of pixels by boxes")
+    return list(FUNCTIONS[layer.type](layer, [bottoms[0], boxes], params))  # type: ignore[list-item]
+
+
 @bound_form("ROIPooling")
 def roi_pooling(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """As MAX pooling; the boxes must be exact, since they decide what is looked at."""

@@ -27,7 +27,7 @@ from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
 from ir.ops.reduction import ReduceMean, ReduceSum
-from ir.ops.roi import RoiMaxPool
+from ir.ops.roi import RoiMaxPool, RoiMeanPool, RoiSample
 from ir.ops.shape import (
     Compress,
     Concat,
@@ -57,8 +57,8 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, Sigmoid, Slice, Softmax,
-    Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample,
+    Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -68,6 +68,6 @@ __all__ = [
     "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
     "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
     "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "RoiMaxPool",
-    "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile",
-    "TopIndices", "TopValues", "Transpose",
+    "RoiMeanPool", "RoiSample", "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus",
+    "Sub", "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ Which pixels belong to a box is decided by float32 arithmetic in Caffe, and so i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,92 @@ def roi_pooling(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
                     part = x[image, :, first:end, start:stop]
                     pooled[box, :, i, j] = np.fmax.reduce(part, (1, 2), initial=-FLT_MAX)
     return [pooled]
+
+
+@caffe_layer("ROIAlign")
+def roi_align(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Samples at the corners of pooled_h x pooled_w parts of each box, between pixels by linear
+    interpolation: 0 more than half a pixel outside the map, and of a box without width or height
+    (Cascade R-CNN, roi_align_layer.cpp)."""
+    x, boxes = bottoms
+    param = layer.message.roi_pooling_param
+    images = integers(boxes.reshape(-1, 5)[:, 0], x.shape[0], layer, "image")
+    (left, top), (right, bottom) = corners(boxes, param.spatial_scale, param.pad_ratio)
+    half = np.float32(0.5)
+    y = _points(top - half, bottom - half, param.pooled_h, x.shape[2])
+    x_ = _points(left - half, right - half, param.pooled_w, x.shape[3])
+    sound = ((y.length > 0) & (x_.length > 0))[:, None, None]
+    seen = (sound & y.inside[:, :, None] & x_.inside[:, None])[:, None]
+    value: Any = 0.0
+    for row, row_share in y.neighbours():
+        for column, column_share in x_.neighbours():
+            pixels = x[images[:, None, None], :, row[:, :, None], column[:, None]]
+            weighed = pixels * row_share[:, :, None, None] * column_share[:, None, :, None]
+            value = value + weighed
+    return [np.where(seen, np.moveaxis(value, 3, 1), 0.0)]
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Where samples lie along an axis of a map of `limit` pixels, (R, count); the `length` of boxes
+    (R,)."""
+
+    place: Single
+    length: Single
+    limit: int
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Whether a sample is up to half a pixel outside at most."""
+        return np.asarray((self.place >= -0.5) & (self.place <= self.limit - 0.5))
+
+    def neighbours(self) -> list[tuple[Whole, npt.NDArray[np.float64]]]:
+        """The pixel before each sample and the one behind, and the share of each."""
+        first = np.floor(self.place)
+        pixels = [np.clip(i, 0, self.limit - 1).astype(np.int64) for i in (first, first + 1)]
+        behind = np.clip(self.place, 0, self.limit - 1).astype(np.float64) - pixels[0]
+        behind = np.where(self.inside, behind, 0.0)
+        return [(pixels[0], 1 - behind), (pixels[1], behind)]
+
+
+def _points(start: Single, end: Single, parts: int, limit: int) -> _Points:
+    """The corners of `parts` parts from `start` to `end`."""
+    length = end - start
+    steps: Any = np.arange(parts + 1, dtype=np.float32) * (length / np.float32(parts))[:, None]
+    return _Points(start[:, None] + steps, length, limit)
+
+
+@caffe_layer("PSROIPooling")
+def psroi_pooling(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """The mean of each of group_size x group_size parts of each box, of what of it lies within the
+    map, each part of maps of its own; 0 where that is nothing (R-FCN, psroi_pooling_layer.cu)."""
+    x, boxes = bottoms
+    param = layer.message.psroi_pooling_param
+    group, scale = param.group_size, np.float32(param.spatial_scale)
+    images = integers(boxes.reshape(-1, 5)[:, 0], x.shape[0], layer, "image")
+    sides = _rounded(boxes.reshape(-1, 5)[:, 1:].astype(np.float32).T)
+    start, end = sides[:2] * scale, (sides[2:] + np.float32(1)) * scale
+    columns, rows = (_shares(start[axis], end[axis], group, x.shape[3 - axis]) for axis in (0, 1))
+    maps = x.reshape(x.shape[0], param.output_dim, group, group, *x.shape[2:])
+    parts = []
+    for box, image in enumerate(images):
+        for i, j in np.ndindex(group, group):
+            (first, last), (left, right) = rows[box, i], columns[box, j]
+            if first < last and left < right:
+                parts.append(maps[image, :, i, j, first:last, left:right].mean((1, 2)))
+            else:
+                parts.append(np.zeros(param.output_dim))
+    pooled = np.stack(parts).reshape(len(images), group, group, param.output_dim)
+    return [np.moveaxis(pooled, 3, 1)]
+
+
+def _shares(start: Single, end: Single, count: int, limit: int) -> Whole:
+    """First pixel, and the one behind the last, of each of `count` parts, (R, count, 2), within 0
+    to `limit`."""
+    size = np.maximum(end - start, np.float32(0.1)) / np.float32(count)
+    edges: Any = np.arange(count + 1, dtype=np.float32) * size[:, None] + start[:, None]
+    both = np.stack([np.floor(edges[:, :-1]), np.ceil(edges[:, 1:])], 2)
+    return np.asarray(np.clip(both, 0, limit), np.int64)
 
 
 def corners(boxes: Array, scale: float, pad_ratio: float) -> tuple[Single, Single]:
