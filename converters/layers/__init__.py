@@ -14,6 +14,7 @@ from converters.layers import (
     recurrent,
     reduction,
     ristretto,
+    roi,
     source,
     window,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "ristretto",
+    "roi",
     "source",
     "window",
 ]

@@ -17,6 +17,7 @@ from prototxt.shape_rules import (
     recurrent,
     reduction,
     ristretto,
+    roi,
     source,
     window,
 )
@@ -32,6 +33,7 @@ FAMILIES = (elementwise, interpolation, linear, loss, movement, normalization) +
     recurrent,
     reduction,
     ristretto,
+    roi,
     source,
     window,
 )

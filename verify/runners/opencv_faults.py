@@ -71,6 +71,10 @@ def _only_zooms(message: pb.LayerParameter) -> None:
         message.interp_param.ClearField(name)
 
 
+def _clear_pad_ratio(message: pb.LayerParameter) -> None:
+    message.roi_pooling_param.ClearField("pad_ratio")
+
+
 def _clear_slope(message: pb.LayerParameter) -> None:
     message.relu6_param.ClearField("negative_slope")
 
@@ -201,6 +205,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "ReLU6", "negative_slope is ignored",
         lambda layer: layer.message.relu6_param.negative_slope != 0,
         _as(_clear_slope), "relu6/leaky",
+    ),
+    KnownFault(
+        "ROIPooling", "pad_ratio is ignored",
+        lambda layer: layer.message.roi_pooling_param.pad_ratio != 0,
+        _as(_clear_pad_ratio), "roipooling_mscnn/pad_quarter",
     ),
     KnownFault(
         "Scale", "of two bottoms with bias_term the second is ignored: the bias alone is added",
