@@ -1,5 +1,6 @@
 """The primitive ops, a family a file."""
 
+from ir.ops.detection import MulticlassNms
 from ir.ops.elementwise import (
     Abs,
     Add,
@@ -58,8 +59,9 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample,
-    Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    MulticlassNms, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool,
+    RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile,
+    TopIndices, TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -94,6 +96,7 @@ __all__ = [
     "MaxPoolMask",
     "Maximum",
     "Mul",
+    "MulticlassNms",
     "Op",
     "PRelu",
     "Pick",
