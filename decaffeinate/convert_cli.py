@@ -92,8 +92,8 @@ def convert(
     Without WEIGHTS, parameters are drawn from the fillers that NET states, and every output says
     so.
 
-    A .caffemodel alone is the net inside it, mostly the one that was trained: what reads data becomes
-    an input.
+    A .caffemodel alone is the net inside it, mostly the one that was trained: what reads data
+    becomes an input.
 
     Several nets, each perhaps followed by its weights, and folders are converted in parallel; one
     that fails does not stop the others, and a summary ends it. In a folder, and the folders below

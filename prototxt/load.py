@@ -105,7 +105,7 @@ def _net(
     state.MergeFrom(wanted)
     kept, left_out, notes = _filtered(parsed, state, path)
     read = _with_inputs(kept, input_shapes, path, input_layers)
-    layers, outputs, finals = resolve_blobs(read.layers, left_out)
+    layers, outputs, finals = resolve_blobs(read.layers, left_out, phase)
     if parsed.stored:
         from prototxt.stored_net import about_outputs
 

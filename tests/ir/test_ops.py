@@ -24,6 +24,7 @@ from ir.ops import (
     ReduceMean,
     ReduceSum,
     Reshape,
+    Round,
     ShapeError,
     Transpose,
 )
@@ -51,6 +52,7 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (Reshape((3, 8)), [(2, 3, 4)], (3, 8)),
     (Transpose((2, 0, 3, 1)), [(2, 3, 4, 5)], (4, 2, 5, 3)),
     (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
+    (Round(), [(2, 3, 5)], (2, 3, 5)),
     (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
     (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
     (ReduceSum((0, 2)), [(2, 3, 4)], (3,)),

@@ -56,12 +56,12 @@ def test_the_data_of_training_is_an_input_at_test_too(tmp_path: Path, phase: str
 
 def test_rules_leave_out_what_nothing_needs(tmp_path: Path) -> None:
     """And of several makers the one that they keep."""
-    rule = "include { phase: TRAIN } "
+    rule = "include { phase: TRAIN }"
     text = (
-        DATA.replace(rule, "include { phase: TEST } ").replace('"d"', '"test"')
+        DATA.replace(rule, "include { phase: TEST }").replace('"d"', '"test"')
         + DATA
         + IP % "data"
-        + LOSS.replace("top:", rule + "top:")
+        + LOSS.replace("top:", rule + " top:")
     )
     net = stored(tmp_path, text)
     assert names(net) == ["test", "ip"]

@@ -28,7 +28,7 @@ from tests.random_layers import MAKERS, random_net
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.inputs import seeded_inputs
 from verify.runners.runner import read_conversion
 
@@ -38,24 +38,41 @@ SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
-    "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct", "Mul",
-    "SPP", "Scale", "Squeeze",
-}  # fmt: skip
+    "Axpy",
+    "Bias",
+    "Convolution",
+    "ConvolutionRistretto",
+    "CropCenter",
+    "Deconvolution",
+    "DeconvolutionRistretto",
+    "FcRistretto",
+    "Im2col",
+    "InnerProduct",
+    "Interp",
+    "Mul",
+    "PriorBox",
+    "PriorBoxClustered",
+    "Reorg",
+    "SPP",
+    "Scale",
+    "Squeeze",
+}
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
-an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
-cannot be open: of an input of factors, or because it is dropped."""
+an unusual `axis`, in a pyramid, as boxes that follow from the sizes, to a stated size, or where an
+axis is cut at both ends; or an axis whose size of 1 cannot be open: of an input of factors, or
+because it is dropped."""
 EXACT_TOLERANCE = 1e-6
 """Of the graph in float64: numbers folded in float32 remain."""
 
 
 def random_weights(path: Path, seed: int) -> Path | None:
-    """Weights of the net's shapes; positive for BatchNorm, whose variance and factor must be."""
+    """Weights of the net's shapes; positive for BatchNorm and BN, whose variance must be."""
     net = load_net(path)
     shapes = infer_shapes(net)
     generator = np.random.default_rng(seed)
     layers = []
     for layer in net:
-        draw = generator.gamma if layer.type == "BatchNorm" else generator.normal
+        draw = generator.gamma if layer.type in ("BatchNorm", "BN") else generator.normal
         drawn = (np.asarray(draw(0.5, 1, p.shape)) for p in shapes.params[layer.index])
         values = tuple(blob.astype(np.float32) for blob in drawn)
         layers.append(LayerWeights(layer.name, layer.type, values))

@@ -22,13 +22,16 @@ from verify.reference import (
     activation,
     arithmetic,
     convolution,
+    interpolation,
     linear,
     loss,
     normalization,
     pooling,
+    prior_box,
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     shape,
     softmax,
     source,
@@ -40,10 +43,13 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, linear, loss, normalization, pooling) + (
+FAMILIES = (activation, arithmetic, convolution, interpolation, linear, loss, normalization) + (
+    pooling,
     rearrangement,
+    prior_box,
     recurrent,
     reduction,
+    ristretto,
     shape,
     softmax,
     source,

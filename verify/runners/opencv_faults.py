@@ -66,6 +66,15 @@ def _clear_beta(message: pb.LayerParameter) -> None:
     message.ClearField("swish_param")
 
 
+def _only_zooms(message: pb.LayerParameter) -> None:
+    for name in ("pad_beg", "pad_end", "shrink_factor"):
+        message.interp_param.ClearField(name)
+
+
+def _clear_slope(message: pb.LayerParameter) -> None:
+    message.relu6_param.ClearField("negative_slope")
+
+
 def _clear_dilation(message: pb.LayerParameter) -> None:
     message.convolution_param.ClearField("dilation")
 
@@ -94,6 +103,14 @@ def _eps_in_root(
     made = (x - x.mean(axes, keepdims=True)) / np.sqrt(variance + message.eps)
     ratio = (np.sqrt(variance) + message.eps) / np.sqrt(variance + message.eps)
     return [(made, bound * np.maximum(1.0, ratio))]
+
+
+def _gate_of_sixths(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """x * clip(x / 6 + 1 / 2), whose sum is rounded where it is next to 0, unlike Caffe's x + 3."""
+    ((exact, bound),) = bounded(layer, phase, bottoms, params)
+    return [(exact, bound + np.abs(np.asarray(bottoms[0], np.float64)) * 2.0**-24)]
 
 
 def _zero_in_empty_windows(
@@ -141,9 +158,19 @@ FAULTS: tuple[KnownFault, ...] = (
         _overflowing_exp, "",
     ),
     KnownFault(
+        "HardSwish", "the gate is x / 6 + 1 / 2, off by the half's rounding next to -3",
+        lambda layer: True,
+        _gate_of_sixths, "hardswish/plain",
+    ),
+    KnownFault(
         "InnerProduct", "transpose is ignored: the weights are read in the other order",
         lambda layer: layer.message.inner_product_param.transpose,
         _untransposed, "innerproduct/transpose",
+    ),
+    KnownFault(
+        "Interp", "crops are ignored, and shrink_factor beside zoom_factor",
+        lambda layer: True,
+        _as(_only_zooms), "interp/crop_hw",
     ),
     KnownFault(
         "LRN", "k is ignored across channels: 1 is used",
@@ -169,6 +196,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "Pooling", "a MAX window wholly outside the map holds 0 instead of -FLT_MAX",
         lambda layer: layer.message.pooling_param.pool == pb.PoolingParameter.MAX,
         _zero_in_empty_windows, "pooling/max_k1s2_even",
+    ),
+    KnownFault(
+        "ReLU6", "negative_slope is ignored",
+        lambda layer: layer.message.relu6_param.negative_slope != 0,
+        _as(_clear_slope), "relu6/leaky",
     ),
     KnownFault(
         "Scale", "of two bottoms with bias_term the second is ignored: the bias alone is added",
