@@ -50,6 +50,7 @@ from ir.ops.window import (
     MaxPool,
     MaxPoolMask,
     Pool,
+    Unpool,
 )
 
 PRIMITIVES: tuple[type[Op], ...] = (
@@ -57,7 +58,7 @@ PRIMITIVES: tuple[type[Op], ...] = (
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
     PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
-    Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    Sub, Tanh, Tile, TopIndices, TopValues, Transpose, Unpool,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -68,5 +69,5 @@ __all__ = [
     "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
     "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
     "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices",
-    "TopValues", "Transpose",
+    "TopValues", "Transpose", "Unpool",
 ]  # fmt: skip

@@ -40,6 +40,7 @@ EXACT_KINDS = {"ArgMax", "Threshold"}
 SIZE_FIXED = {
     "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct",
     "Interp", "Mul", "PriorBox", "Reorg", "SPP", "Scale", "Squeeze",
+    "Unpool",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, as boxes that follow from the sizes, to a stated size, or where an
