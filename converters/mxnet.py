@@ -35,6 +35,7 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Shape
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Crop of more than 5 axes: MXNet's slices take no more",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
+        "a Permute of more than 6 axes: MXNet's transpose takes no more",
     )
 
     def __init__(

@@ -139,7 +139,26 @@ def _interp(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _prior_box_clustered(chance: random.Random) -> tuple[list[Shape], str]:
+    maps, picture = sizes(chance, chance.randint(2, 4), 1, 5), sizes(chance, 4, 20, 90)
+    boxes = [(chance.uniform(1, 90), chance.uniform(1, 90)) for _ in range(chance.randint(1, 4))]
+    image = chance.choice([{}, {"img_size": 70}, {"img_h": 50, "img_w": 81}])
+    text = layer_text(
+        "PriorBoxClustered",
+        "prior_box",
+        width=[width for width, _ in boxes],
+        height=[height for _, height in boxes],
+        clip=yes_or_no(chance),
+        variance=chance.choice([[], [0.2], [0.1, 0.1, 0.2, 0.25]]),
+        offset=chance.choice([None, 0, 0.3]),
+        **image,
+        **chance.choice([{}, {"step": 8}, {"step_h": 7.5, "step_w": 11}]),
+    )
+    return [maps] if image else [maps, (*maps[:1], *picture[1:])], text
+
+
 MAKERS: dict[str, Maker] = {
+    "PriorBoxClustered": _prior_box_clustered,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,

@@ -137,6 +137,7 @@ def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...
 
 
 @bound_form("PriorBox")
+@bound_form("PriorBoxClustered")
 def prior_box(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """A corner sums the centre of a place and half a box, over the size of the image.
 

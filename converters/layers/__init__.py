@@ -13,6 +13,7 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     source,
     window,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "ristretto",
     "source",
     "window",
 ]

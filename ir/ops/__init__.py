@@ -18,6 +18,7 @@ from ir.ops.elementwise import (
     Pow,
     PRelu,
     Relu,
+    Round,
     Sigmoid,
     Softplus,
     Sub,
@@ -57,8 +58,8 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
-    Sub, Tanh, Tile, TopIndices, TopValues, Transpose, Unpool,
+    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Round, Sigmoid, Slice, Softmax,
+    Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose, Unpool,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -67,7 +68,7 @@ __all__ = [
     "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
     "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
     "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
-    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
-    "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices",
-    "TopValues", "Transpose", "Unpool",
+    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round",
+    "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile",
+    "TopIndices", "TopValues", "Transpose", "Unpool",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from prototxt.shape_rules import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     source,
     window,
 )
@@ -30,6 +31,7 @@ FAMILIES = (elementwise, interpolation, linear, loss, movement, normalization) +
     prior_box,
     recurrent,
     reduction,
+    ristretto,
     source,
     window,
 )
