@@ -26,6 +26,22 @@ def max_pool_mask(
     return torch.where(inside, row * width + column, -1).float()
 '''
 
+_UNPOOL = '''\
+def unpool(
+    x: torch.Tensor,
+    mask: torch.Tensor,
+    height: int,
+    width: int,
+) -> torch.Tensor:
+    """Zeros, but for each value at its place in the mask; the last of several there."""
+    places = mask.long().flatten(2)
+    order = torch.arange(places.shape[2], device=x.device).expand_as(places)
+    last = torch.full((*x.shape[:2], height * width), -1, device=x.device)
+    last = last.scatter_reduce(2, places, order, "amax")
+    values = x.flatten(2).gather(2, last.clamp(min=0))
+    return torch.where(last >= 0, values, 0.0).unflatten(2, (height, width))
+'''
+
 _AVERAGE_POOL = '''\
 def average_pool(
     x: torch.Tensor,
@@ -119,6 +135,7 @@ FUNCTIONS = {
         for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
     },
     "max_pool_mask": _MAX_POOL_MASK,
+    "unpool": _UNPOOL,
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,

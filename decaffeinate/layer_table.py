@@ -86,7 +86,7 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
-    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
 }
 """What a user may want to know of a layer's conversion."""

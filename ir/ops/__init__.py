@@ -53,6 +53,7 @@ from ir.ops.window import (
     MaxPool,
     MaxPoolMask,
     Pool,
+    Unpool,
 )
 
 PRIMITIVES: tuple[type[Op], ...] = (
@@ -61,7 +62,7 @@ PRIMITIVES: tuple[type[Op], ...] = (
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
     MulticlassNms, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool,
     RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile,
-    TopIndices, TopValues, Transpose,
+    TopIndices, TopValues, Transpose, Unpool,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -122,4 +123,5 @@ __all__ = [
     "TopIndices",
     "TopValues",
     "Transpose",
+    "Unpool",
 ]  # fmt: skip

@@ -266,6 +266,14 @@ def _multiclass_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
     return np.array(rows, np.float64)[None, None]
 
 
+def _unpool(op: o.Unpool, x: Array, mask: Array) -> Array:
+    ((n, channels, height, width),) = op.infer([x.shape, mask.shape])
+    y = np.zeros((n, channels, height * width))
+    for place in np.ndindex(*x.shape):
+        y[(*place[:2], int(mask[place]))] = x[place]
+    return y.reshape(n, channels, height, width)
+
+
 MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Identity: lambda op, x: x,
     o.Dropout: lambda op, x: x,
@@ -300,6 +308,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.MaxPool: _max_pool,
     o.MaxPoolMask: _max_pool_mask,
     o.AveragePool: _average_pool,
+    o.Unpool: _unpool,
     o.GlobalMaxPool: lambda op, x: x.max(_spatial(x), keepdims=True),
     o.GlobalAveragePool: lambda op, x: x.mean(_spatial(x), keepdims=True),
     o.Concat: lambda op, *xs: np.concatenate(xs, op.axis),

@@ -61,6 +61,7 @@ SIZE_FIXED = {
     "SPP",
     "Scale",
     "Squeeze",
+    "Unpool",
 }
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, as boxes that follow from the sizes, to a stated size, or where an
