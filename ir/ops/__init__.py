@@ -12,6 +12,7 @@ from ir.ops.elementwise import (
     Exp,
     GreaterEqual,
     Identity,
+    LeadingBit,
     Log,
     Maximum,
     Mul,
@@ -56,8 +57,8 @@ from ir.ops.window import (
 PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
-    GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Round, Sigmoid, Slice, Softmax,
+    GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask,
+    Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Round, Sigmoid, Slice, Softmax,
     Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
@@ -66,8 +67,8 @@ __all__ = [
     "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Compress",
     "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
     "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
-    "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
-    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round",
+    "LeadingBit", "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum",
+    "Mul", "Op", "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round",
     "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile",
     "TopIndices", "TopValues", "Transpose",
 ]  # fmt: skip
