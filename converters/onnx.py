@@ -16,6 +16,7 @@ from converters.manifest import INPUT_CONTRACT
 from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
+from converters.onnx_roi import RoiEmitter, newest_opset
 from converters.onnx_rounding import RoundingEmitter
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
@@ -36,7 +37,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(WindowEmitter, ShapeEmitter, RoundingEmitter):
+class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, RoundingEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
@@ -53,7 +54,8 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter, RoundingEmitter):
     ) -> None:
         super().__init__(graph, name, provenance)
         newest = onnx.defs.onnx_opset_version()
-        self.opset = min(DEFAULT_OPSET, newest) if opset is None else opset
+        usual = newest_opset(graph, min(DEFAULT_OPSET, newest))
+        self.opset = usual if opset is None else opset
         if not OLDEST_OPSET <= self.opset <= newest:
             raise UsageError(
                 f"opset {opset} cannot be written",

@@ -4,6 +4,7 @@ from converters.layers import (
     activation,
     combination,
     convolution,
+    interpolation,
     loss,
     movement,
     normalization,
@@ -13,6 +14,7 @@ from converters.layers import (
     recurrent,
     reduction,
     ristretto,
+    roi,
     source,
     window,
 )
@@ -21,6 +23,7 @@ __all__ = [
     "activation",
     "combination",
     "convolution",
+    "interpolation",
     "loss",
     "movement",
     "normalization",
@@ -30,6 +33,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "ristretto",
+    "roi",
     "source",
     "window",
 ]

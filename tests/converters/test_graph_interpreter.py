@@ -35,7 +35,7 @@ def test_goldens(case: Case) -> None:
     assert_blobs_match(got, case.expected(), case)
     want = reference.run(net, parameters, inputs)
     folded = any(p.change for p in graph.parameters())
-    folded = folded or any(layer.type in ("Exp", "Log", "HardSwish") for layer in net)
+    folded = folded or any(layer.type in ("Exp", "Log", "HardSwish", "Interp") for layer in net)
     tolerance = FOLDED if folded else ROUNDING
     for name, blob in net.finals.items():
         assert_matches(got[name], want[blob].astype(np.float64), tolerance, name)

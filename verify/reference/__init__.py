@@ -22,6 +22,7 @@ from verify.reference import (
     activation,
     arithmetic,
     convolution,
+    interpolation,
     linear,
     loss,
     normalization,
@@ -31,6 +32,7 @@ from verify.reference import (
     recurrent,
     reduction,
     ristretto,
+    roi,
     shape,
     softmax,
     source,
@@ -42,12 +44,14 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, linear, loss, normalization, pooling) + (
+FAMILIES = (activation, arithmetic, convolution, interpolation, linear, loss, normalization) + (
+    pooling,
     rearrangement,
     prior_box,
     recurrent,
     reduction,
     ristretto,
+    roi,
     shape,
     softmax,
     source,
