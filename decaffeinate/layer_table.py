@@ -19,7 +19,7 @@ from verify.reference import layer_types
 __all__ = ["TableRow", "layer_rows", "markdown"]
 
 _RISTRETTO = (
-    "of a fork, Ristretto; fixed point, and powers of 2 as weights: see "
+    "of a fork, Ristretto; fixed point, minifloats, powers of 2 as weights: see "
     "[docs/ristretto.md](docs/ristretto.md)"
 )
 NOTES = {

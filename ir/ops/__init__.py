@@ -13,6 +13,7 @@ from ir.ops.elementwise import (
     Exp,
     GreaterEqual,
     Identity,
+    LeadingBit,
     Log,
     Maximum,
     Mul,
@@ -59,10 +60,10 @@ from ir.ops.window import (
 PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
-    GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    MulticlassNms, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool,
-    RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile,
-    TopIndices, TopValues, Transpose, Unpool,
+    GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask,
+    Maximum, Mul, MulticlassNms, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape,
+    RoiMaxPool, RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh,
+    Tile, TopIndices, TopValues, Transpose, Unpool,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -90,6 +91,7 @@ __all__ = [
     "GlobalMaxPool",
     "GreaterEqual",
     "Identity",
+    "LeadingBit",
     "Linear",
     "LocalResponseNorm",
     "Log",

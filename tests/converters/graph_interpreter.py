@@ -290,6 +290,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
     o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    o.LeadingBit: lambda op, x: np.ldexp(1.0, np.frexp(np.abs(x))[1] - 1),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
     o.Maximum: lambda op, *xs: reduce(np.maximum, xs),
