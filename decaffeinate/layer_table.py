@@ -20,6 +20,7 @@ __all__ = ["TableRow", "layer_rows", "markdown"]
 
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
+    "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",

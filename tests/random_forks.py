@@ -108,7 +108,18 @@ def _reorg(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Reorg", "reorg", stride=stride, reverse=reverse)
 
 
+def _active_shift(chance: random.Random) -> tuple[list[Shape], str]:
+    pad, stride = (lambda: chance.choice([None, 0, 1, 3])), (lambda: chance.choice([None, 1, 2, 3]))
+    if chance.random() < 0.5:
+        fields = {"pad": pad(), "stride": stride()}
+    else:
+        fields = {"pad_h": pad(), "pad_w": pad(), "stride_h": stride(), "stride_w": stride()}
+    shape = (*sizes(chance, 2, 1, 6), *sizes(chance, 2, 1, 7))
+    return [shape], layer_text("ActiveShift", "asl", base_radius=chance.choice([None, 0]), **fields)
+
+
 MAKERS: dict[str, Maker] = {
+    "ActiveShift": _active_shift,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,

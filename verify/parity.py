@@ -164,12 +164,15 @@ def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[np.float32]]:
 
     There is none where it has no values of its own in the artifact: the scale_factor of a BatchNorm
     divides its mean and variance (1 / factor, rounded to float32; 0 for a factor of 0), and a layer
-    that takes the batch's own statistics reads none of the three.
+    that takes the batch's own statistics reads none of the three; the shifts of an ActiveShift are
+    the places of a kernel's taps.
     """
     forms: dict[Key, list[np.float32]] = {}
     for (index, i), owner in parameters.owners.items():
         found = forms.setdefault(owner, [])
         layer = net.layers[index]
+        if layer.type == "ActiveShift":
+            continue
         if layer.type != "BatchNorm" or i > 2:
             factor = _UNCHANGED
         elif i == 2 or not _uses_global_stats(layer, net):

@@ -6,6 +6,7 @@ A family of layers a file; importing this registers them all.
 
 from prototxt.shape_rules import (
     elementwise,
+    flow,
     linear,
     loss,
     movement,
@@ -22,7 +23,7 @@ from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shap
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (elementwise, linear, loss, movement, normalization, pooling) + (
+FAMILIES = (elementwise, flow, linear, loss, movement, normalization, pooling) + (
     rearrangement,
     recurrent,
     reduction,

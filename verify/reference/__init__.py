@@ -22,6 +22,7 @@ from verify.reference import (
     activation,
     arithmetic,
     convolution,
+    flow,
     linear,
     loss,
     normalization,
@@ -40,7 +41,7 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, linear, loss, normalization, pooling) + (
+FAMILIES = (activation, arithmetic, convolution, flow, linear, loss, normalization, pooling) + (
     rearrangement,
     recurrent,
     reduction,
