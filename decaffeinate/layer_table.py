@@ -58,6 +58,7 @@ NOTES = {
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
+    "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",

@@ -1,4 +1,4 @@
-# sha256 of caffe.proto: 39d3755408d82e7fc23eb220a046455008da7344fd4f3872ed9ab599567d5546
+# sha256 of caffe.proto: 15b6b6c3d945c24e9096f92bd1b832cb0b88495c2570c15c16098a8eb5294d0e
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

@@ -12,6 +12,7 @@ from prototxt.shape_rules import (
     movement,
     normalization,
     pooling,
+    prior_box,
     rearrangement,
     recurrent,
     reduction,
@@ -25,6 +26,7 @@ __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (elementwise, flow, linear, loss, movement, normalization, pooling) + (
     rearrangement,
+    prior_box,
     recurrent,
     reduction,
     source,

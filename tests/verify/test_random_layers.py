@@ -28,7 +28,7 @@ from tests.random_layers import MAKERS, random_net
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.inputs import seeded_inputs
 from verify.runners.runner import read_conversion
 
@@ -39,11 +39,12 @@ EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
     "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct", "Mul",
-    "Reorg", "SPP", "Scale", "Squeeze",
+    "PriorBox", "Reorg", "SPP", "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
-an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
-cannot be open: of an input of factors, or because it is dropped."""
+an unusual `axis`, in a pyramid, as boxes that follow from the sizes, or where an axis is cut at
+both ends; or an axis whose size of 1 cannot be open: of an input of factors, or because it is
+dropped."""
 EXACT_TOLERANCE = 1e-6
 """Of the graph in float64: numbers folded in float32 remain."""
 

@@ -27,6 +27,7 @@ from verify.reference import (
     loss,
     normalization,
     pooling,
+    prior_box,
     rearrangement,
     recurrent,
     reduction,
@@ -43,6 +44,7 @@ __all__ = ["ByLayer", "layer_types", "run"]
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (activation, arithmetic, convolution, flow, linear, loss, normalization, pooling) + (
     rearrangement,
+    prior_box,
     recurrent,
     reduction,
     shape,
