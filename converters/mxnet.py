@@ -16,6 +16,7 @@ from converters.gluon import gluon_source
 from converters.gluon_modules import gluon_modules
 from converters.mxnet_convolution import ConvolutionEmitter
 from converters.mxnet_elementwise import ElementwiseEmitter
+from converters.mxnet_flow import FlowEmitter
 from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
@@ -27,7 +28,9 @@ from ir import ops as o
 __all__ = ["MXNetEmitter"]
 
 
-class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, ShapeEmitter):
+class MXNetEmitter(
+    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, FlowEmitter, ShapeEmitter
+):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""
 
     target = "mxnet"

@@ -30,6 +30,7 @@ NOTES = {
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
+    "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
     "Crop": "any axis; the sizes of the second bottom may be open",
     "CropCenter": "of a fork, lltcggie/caffe",

@@ -118,8 +118,29 @@ def _active_shift(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("ActiveShift", "asl", base_radius=chance.choice([None, 0]), **fields)
 
 
+def _correlation(chance: random.Random) -> tuple[list[Shape], str]:
+    kernel, displacement, pad = (
+        chance.choice([1, 1, 3, 5]),
+        chance.randint(0, 4),
+        chance.randint(0, 5),
+    )
+    least = max(1, kernel + 2 * displacement - 2 * pad)
+    shape = (*sizes(chance, 2, 1, 4), *(least + n for n in sizes(chance, 2, 0, 5)))
+    return [shape, shape], layer_text(
+        "Correlation",
+        "correlation",
+        kernel_size=kernel,
+        max_displacement=displacement,
+        pad=pad or None,
+        stride_1=chance.choice([None, 1, 2, 3]),
+        stride_2=chance.choice([None, 1, 2, 3]),
+        correlation_type=chance.choice([None, None, "SUBTRACT"]),
+    )
+
+
 MAKERS: dict[str, Maker] = {
     "ActiveShift": _active_shift,
+    "Correlation": _correlation,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Conv
+from ir.ops import Conv, Correlation
+from prototxt import caffe_pb2 as pb
 
 
 @lowers("ActiveShift")
@@ -62,3 +63,18 @@ def _taps(step: Lowering, shifts: NDArray[np.float32], reach: int) -> NDArray[np
 
 _LIMIT = 32768
 _UNCUT = 32
+
+
+@lowers("Correlation")
+def correlation(step: Lowering) -> Sequence[Value]:
+    """FlowNet: windows of all channels compared with displaced ones."""
+    param = step.layer.message.correlation_param
+    op = Correlation(
+        param.kernel_size,
+        param.max_displacement,
+        param.stride_1,
+        param.stride_2,
+        param.pad,
+        param.correlation_type == pb.CorrelationParameter.SUBTRACT,
+    )
+    return [step.add(op, *step.inputs)]

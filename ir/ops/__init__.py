@@ -23,6 +23,7 @@ from ir.ops.elementwise import (
     Sub,
     Tanh,
 )
+from ir.ops.flow import Correlation
 from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
@@ -54,19 +55,18 @@ from ir.ops.window import (
 
 PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
-    CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
-    GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
-    Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool,
+    GlobalMaxPool, GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask,
+    Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax,
+    Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
 __all__ = [
-    "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Compress",
-    "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
-    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
-    "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
-    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
-    "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices",
-    "TopValues", "Transpose",
+    "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Compress", "Concat",
+    "Conv", "ConvTranspose", "Correlation", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
+    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity", "Linear",
+    "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op", "PRelu", "Pick",
+    "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "ShapeError", "Sigmoid",
+    "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
 ]  # fmt: skip

@@ -12,8 +12,10 @@ from prototxt.shape_rules.rule import (
     ParamShape,
     Shape,
     constant_filler,
+    need_equal,
     need_rank,
     shape_rule,
+    shown,
 )
 
 
@@ -65,3 +67,33 @@ def _check_training(layer: Layer) -> None:
         raise fail(layer, f"lattice_decay {param.lattice_decay:g}", "0 or more")
     if param.normalize and param.clip_gradient:
         raise fail(layer, "normalize with clip_gradient", "one of the two")
+
+
+@shape_rule("Correlation", bottoms=(2, 2))
+def correlation(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """A channel for each displacement; maps less what `max_displacement` and the kernel keep off
+    the padded edges (FlowNet, synopsys-caffe)."""
+    param, shape = layer.message.correlation_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    need_equal(layer, bottoms)
+    missing = [n for n in ("kernel_size", "max_displacement") if not param.HasField(n)]
+    if missing:
+        raise fail(layer, f"correlation_param has no {' and no '.join(missing)}",
+                   "both kernel_size and max_displacement")  # fmt: skip
+    if param.kernel_size % 2 == 0:
+        raise fail(layer, f"kernel_size {param.kernel_size}", "an odd number")
+    if not (param.stride_1 and param.stride_2):
+        name = "stride_2" if param.stride_1 else "stride_1"
+        raise fail(layer, f"{name} is 0", "at least 1")
+    border = param.max_displacement + param.kernel_size // 2
+    inner = [size + 2 * param.pad - 2 * border for size in shape[2:]]
+    if min(inner) < 1:
+        raise fail(
+            layer,
+            f"max_displacement {param.max_displacement} and kernel_size {param.kernel_size} leave "
+            f"nothing of {shown(shape[2:])} with pad {param.pad}",
+            f"sizes of at least {2 * border + 1} with their padding",
+        )
+    count = (2 * (param.max_displacement // param.stride_2) + 1) ** 2
+    top = (shape[0], count, *(-(-size // param.stride_1) for size in inner))
+    return LayerShapes((top,), macs=prod(top) * shape[1] * param.kernel_size**2)

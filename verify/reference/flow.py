@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from prototxt import caffe_pb2 as pb
 from prototxt.errors import NetError
 from prototxt.net import Layer
 from verify.reference.registry import Array, caffe_layer
@@ -60,3 +61,33 @@ def _floor(shift: Array, layer: Layer) -> Whole:
 def _inside(places: Whole, size: int) -> Whole:
     """The places, with `size` for those outside the map."""
     return np.where((places >= 0) & (places < size), places, size)
+
+
+@caffe_layer("Correlation")
+def correlation(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """For each displacement (rows first, from -r to r times stride_2) the mean, over a window of
+    all channels, of the first bottom's values times those of the displaced second; or of how far
+    they are apart (synopsys-caffe, correlation_layer.cpp)."""
+    param = layer.message.correlation_param
+    kernel, border, stride = param.kernel_size, param.max_displacement, param.stride_1
+    first, second = (np.pad(x, [(0, 0), (0, 0), *[(param.pad, param.pad)] * 2]) for x in bottoms)
+    # Windows begin every `stride`, the last where it still ends `border` from the edge.
+    rows, columns = ((size - 2 * border - kernel) // stride * stride for size in first.shape[2:])
+    reach = border // param.stride_2
+    shifts = [param.stride_2 * i for i in range(-reach, reach + 1)]
+
+    def seen(x: Array, y: int, left: int) -> Array:
+        return x[:, :, y : y + rows + 1 : stride, left : left + columns + 1 : stride]
+
+    maps = []
+    for down in shifts:
+        for right in shifts:
+            total: Array = np.zeros(())
+            for y in range(border, border + kernel):
+                for x in range(border, border + kernel):
+                    a, b = seen(first, y, x), seen(second, y + down, x + right)
+                    apart = param.correlation_type == pb.CorrelationParameter.SUBTRACT
+                    alike = np.abs(a - b) if apart else a * b
+                    total = total + alike.sum(1)
+            maps.append(total)
+    return [np.stack(maps, 1) / (kernel * kernel * first.shape[1])]
