@@ -20,6 +20,7 @@ from converters.mxnet_flow import FlowEmitter
 from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
+from converters.mxnet_roi import RoiEmitter
 from converters.mxnet_shape import ShapeEmitter
 from converters.mxnet_symbol import OUTPUT, to_json
 from ir import Graph, Node, Parameter
@@ -29,7 +30,7 @@ __all__ = ["MXNetEmitter"]
 
 
 class MXNetEmitter(
-    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, FlowEmitter, ShapeEmitter
+    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, FlowEmitter, RoiEmitter, ShapeEmitter
 ):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""
 
@@ -38,6 +39,8 @@ class MXNetEmitter(
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Crop of more than 5 axes: MXNet's slices take no more",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
+        "a Permute of more than 6 axes: MXNet's transpose takes no more",
+        "a PSROIPooling with `spatial_scale` above 1: MXNet's takes none",
     )
 
     def __init__(

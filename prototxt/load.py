@@ -80,7 +80,7 @@ def parse_net(
     state.MergeFrom(wanted)
     kept, left_out = _filtered(parsed.layers, state, path)
     read = _with_inputs(kept, input_shapes or {}, path, input_layers)
-    layers, outputs, finals = resolve_blobs(read.layers, left_out)
+    layers, outputs, finals = resolve_blobs(read.layers, left_out, phase)
     unknown = _unread(parsed.unknown, layers, left_out)
     return Net(
         name=parsed.message.name,

@@ -64,6 +64,14 @@ class Layer:
     where: Where
     unknown: tuple[Field, ...] = ()
     """Fields that the schema does not know (forks add them), as parsed, in order."""
+    rewritten: int = 0
+    """How many of the tops, the last ones, are bottoms that the layer overwrites without naming
+    them as tops: Ristretto's layers quantise what they read in its place."""
+
+    @property
+    def named_tops(self) -> tuple[Blob, ...]:
+        """The tops that the definition names."""
+        return self.tops[: len(self.tops) - self.rewritten]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from converters.layers import (
     combination,
     convolution,
     flow,
+    interpolation,
     loss,
     movement,
     normalization,
@@ -13,6 +14,8 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     source,
     window,
 )
@@ -22,6 +25,7 @@ __all__ = [
     "combination",
     "convolution",
     "flow",
+    "interpolation",
     "loss",
     "movement",
     "normalization",
@@ -30,6 +34,8 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "ristretto",
+    "roi",
     "source",
     "window",
 ]

@@ -18,6 +18,7 @@ from ir.ops.elementwise import (
     Pow,
     PRelu,
     Relu,
+    Round,
     Sigmoid,
     Softplus,
     Sub,
@@ -28,6 +29,7 @@ from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
 from ir.ops.reduction import ReduceMean, ReduceSum
+from ir.ops.roi import RoiMaxPool, RoiMeanPool, RoiSample
 from ir.ops.shape import (
     Compress,
     Concat,
@@ -57,8 +59,9 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool,
     GlobalMaxPool, GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask,
-    Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax,
-    Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool,
+    RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues,
+    Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -67,6 +70,7 @@ __all__ = [
     "Conv", "ConvTranspose", "Correlation", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
     "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity", "Linear",
     "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op", "PRelu", "Pick",
-    "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "ShapeError", "Sigmoid",
-    "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
+    "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "RoiMaxPool", "RoiMeanPool",
+    "RoiSample", "Round", "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub",
+    "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ A family of layers a file; importing this registers them all.
 from prototxt.shape_rules import (
     elementwise,
     flow,
+    interpolation,
     linear,
     loss,
     movement,
@@ -16,6 +17,8 @@ from prototxt.shape_rules import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     source,
     window,
 )
@@ -24,11 +27,14 @@ from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shap
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (elementwise, flow, linear, loss, movement, normalization, pooling) + (
+FAMILIES = (elementwise, flow, interpolation, linear, loss, movement, normalization) + (
+    pooling,
     rearrangement,
     prior_box,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     source,
     window,
 )

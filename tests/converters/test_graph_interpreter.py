@@ -15,7 +15,7 @@ from verify import reference
 
 ROUNDING = 1e-9
 """What float64 leaves on both sides."""
-FOLDING = {"ActiveShift", "Exp", "HardSwish", "Log"}
+FOLDING = {"ActiveShift", "Exp", "HardSwish", "Interp", "Log"}
 FOLDED = 1e-6
 """Where the lowering computes a number in float32: a base's logarithm as Caffe does, a sixth for
 HardSwish, as no target divides, what ActiveShift's four places count for."""

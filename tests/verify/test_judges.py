@@ -40,9 +40,18 @@ KNOWN = {
     fault.golden: fault for fault in FAULTS if fault.golden and fault.type != "TanH"
 }  # which only newer releases show
 MORE_OF_THESE = {
-    "hardswish/inplace", "hardswish/two_d", "innerproduct/transpose_axis2", "log/e",
-    "swish_fork/half", "swish_fork/neg",
-}  # fmt: skip
+    "hardswish/inplace",
+    "hardswish/two_d",
+    "innerproduct/transpose_axis2",
+    "interp/crop_copy",
+    "interp/crop_zoom",
+    "interp/hw_over_both",
+    "interp/shrink_zoom",
+    "log/e",
+    "roipooling_mscnn/pad_half",
+    "swish_fork/half",
+    "swish_fork/neg",
+}
 
 
 def _judged(

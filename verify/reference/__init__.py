@@ -23,6 +23,7 @@ from verify.reference import (
     arithmetic,
     convolution,
     flow,
+    interpolation,
     linear,
     loss,
     normalization,
@@ -31,6 +32,8 @@ from verify.reference import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     shape,
     softmax,
     source,
@@ -42,11 +45,15 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, flow, linear, loss, normalization, pooling) + (
+FAMILIES = (activation, arithmetic, convolution, flow, interpolation, linear, loss) + (
+    normalization,
+    pooling,
     rearrangement,
     prior_box,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     shape,
     softmax,
     source,
