@@ -24,6 +24,7 @@ _RISTRETTO = (
 )
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
+    "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -33,6 +34,7 @@ NOTES = {
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
+    "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
     "ConvolutionRistretto": _RISTRETTO,
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
     "Crop": "any axis; the sizes of the second bottom may be open",

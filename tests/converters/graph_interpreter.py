@@ -274,6 +274,21 @@ def _unpool(op: o.Unpool, x: Array, mask: Array) -> Array:
     return y.reshape(n, channels, height, width)
 
 
+def _correlation(op: o.Correlation, first: Array, second: Array) -> Array:
+    (shape,) = o.Correlation.infer(op, [first.shape, second.shape])
+    side = 2 * op.reach + 1
+    a, b = (np.pad(x, [(0, 0), (0, 0), *[(op.pad, op.pad)] * 2]) for x in (first, second))
+    made = np.zeros(shape)
+    for i, j, y, x in product(range(side), range(side), *map(range, shape[2:])):
+        top, left = y * op.stride + op.displacement, x * op.stride + op.displacement
+        down, right = (i - op.reach) * op.step, (j - op.reach) * op.step
+        window = a[:, :, top : top + op.kernel, left : left + op.kernel]
+        other = b[:, :, top + down :, left + right :][:, :, : op.kernel, : op.kernel]
+        alike = np.abs(window - other) if op.subtract else window * other
+        made[:, i * side + j, y, x] = alike.mean((1, 2, 3))
+    return made
+
+
 MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Identity: lambda op, x: x,
     o.Dropout: lambda op, x: x,
@@ -317,6 +332,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Reshape: _reshape,
     o.Slice: _slice,
     o.CropLike: _crop_like,
+    o.Correlation: _correlation,
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
     o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),

@@ -235,6 +235,8 @@ EVERY: list[tuple[Op, list[Any]]] = [
     (o.Clamp(-0.5, 0.5), [MAPS]),
     (o.PRelu(), [MAPS, constant("slope", [0.1, 0.2, 0.3, 0.4])]),
     (o.ConvTranspose((2, 1), (1, 0), (1, 2)), [MAPS, constant("w", random(4, 3, 3, 2))]),
+    (o.Correlation(1, 2, 1, 1, 3, False), [MAPS, MAPS[::-1]]),
+    (o.Correlation(3, 2, 2, 2, 3, True), [MAPS, MAPS[::-1]]),
     (o.Slice(1, 1, 3), [MAPS]),
     (o.CropLike(2, (1, 2)), [MAPS, random(2, 4, 3, 2)]),
     (o.Tile(1, 2), [MAPS]),
@@ -252,6 +254,7 @@ EVERY: list[tuple[Op, list[Any]]] = [
 ]
 OPEN: dict[type[Op], tuple[int | str, ...]] = {
     o.Compress: ("chosen", 4, 6, 5),
+    o.Correlation: ("batch", "displacements", "y_2", "y_3"),
     o.ReduceMean: ("batch", "height", "width"),
     o.Reshape: ("batch", 20, "rest"),
     o.Transpose: ("batch", "height", "width", 4),
@@ -277,6 +280,8 @@ def test_every_opset(opened: bool, opset: int, tmp_path: Path) -> None:
         dims: dict[str, tuple[int | str, ...]] = {}
         if opened:
             dims = {"x0": ANY_MAPS, "y": OPEN.get(type(op), ANY_MAPS)}
+            if isinstance(op, o.Correlation):
+                dims["x1"] = ANY_MAPS
             if isinstance(op, o.CropLike):
                 dims["x1"] = ("batch", 4, "like_height", "like_width")
         elif isinstance(op, o.Compress):

@@ -13,6 +13,7 @@ from ir.ops import (
     BatchNorm,
     Concat,
     Conv,
+    Correlation,
     Equal,
     Flatten,
     GlobalAveragePool,
@@ -40,6 +41,8 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (Conv((1, 1), (0, 0), (2, 3), group=2), [(2, 4, 9, 11), (6, 2, 3, 2)], (2, 6, 5, 8)),
     (Conv((2,), (1,), (1,)), [(2, 3, 8), (5, 3, 3)], (2, 5, 4)),
     (Conv((1, 2, 3), (0, 1, 2), (1, 1, 1)), [(1, 2, 4, 5, 6), (3, 2, 1, 2, 3)], (1, 3, 4, 3, 3)),
+    (Correlation(1, 20, 1, 2, 20, False), [(1, 256, 48, 64)] * 2, (1, 441, 48, 64)),
+    (Correlation(3, 3, 2, 2, 4, True), [(2, 4, 9, 12)] * 2, (2, 9, 5, 6)),
     (MaxPool((3, 3), (2, 2), (0, 0)), [(1, 8, 111, 112)], (1, 8, 55, 56)),
     (MaxPool((3, 3), (2, 2), (0, 0), ceil=False), [(1, 8, 111, 112)], (1, 8, 55, 55)),
     # Without padding a window may start outside: 5 + 1 windows of size 1 on 10 columns.
@@ -73,6 +76,8 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
 ]  # fmt: skip
 
 REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
+    (Correlation(1, 2, 1, 1, 0, False), [(1, 3, 9, 9), (1, 3, 9, 8)]),
+    (Correlation(1, 2, 1, 1, 0, False), [(1, 3, 9, 4), (1, 3, 9, 4)]),
     (Conv((1, 1), (0, 0), (1, 1)), [(1, 3, 5, 5), (4, 2, 3, 3)]),
     (Conv((1, 1), (0, 0), (1, 1), group=2), [(1, 4, 5, 5), (3, 2, 3, 3)]),
     (Conv((1, 1), (0, 0), (1, 1)), [(1, 3, 2, 5), (4, 3, 3, 3)]),
