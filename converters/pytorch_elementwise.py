@@ -65,6 +65,24 @@ class ElementwiseOps(Forward):
         else:
             self.function(node, "torch.clamp", *low, *high)
 
+    def round(self, node: Node, op: o.Round) -> None:
+        """trunc(2 x) - trunc(x): torch.round gives the even one of two."""
+        x = self.arguments(node)[0]
+        self.assign(
+            node,
+            f"torch.trunc(2 * {x}) - torch.trunc({x})",
+            Call("torch.sub", (Call("torch.trunc", (f"2 * {x}",)), Call("torch.trunc", (x,)))),
+        )
+
+    def leading_bit(self, node: Node, op: o.LeadingBit) -> None:
+        """x / (2 mantissa): frexp's mantissa is from 1/2 on, and below 1."""
+        x = self.arguments(node)[0]
+        self.assign(
+            node,
+            f"{x} / (2 * torch.frexp({x}).mantissa)",
+            Call("torch.div", (x, f"2 * torch.frexp({x}).mantissa")),
+        )
+
     def softmax(self, node: Node, op: o.Softmax) -> None:
         """F.softmax."""
         self.function(node, "F.softmax", f"dim={op.axis}")

@@ -18,8 +18,13 @@ from verify.reference import layer_types
 
 __all__ = ["TableRow", "layer_rows", "markdown"]
 
+_RISTRETTO = (
+    "of a fork, Ristretto; fixed point, minifloats, powers of 2 as weights: see "
+    "[docs/ristretto.md](docs/ristretto.md)"
+)
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
+    "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -29,16 +34,20 @@ NOTES = {
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
+    "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
+    "ConvolutionRistretto": _RISTRETTO,
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
     "Crop": "any axis; the sizes of the second bottom may be open",
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
+    "DeconvolutionRistretto": _RISTRETTO,
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
     "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
     "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
+    "FcRistretto": _RISTRETTO,
     "Filter": "the number of samples behind it is open",
     "HardSigmoid": "of a fork, synopsys-caffe",
     "HardSwish": "of a fork, synopsys-caffe",
@@ -48,6 +57,7 @@ NOTES = {
     "InfogainLoss": "the matrix as third bottom, or from its file",
     "InnerProduct": "any axis, `transpose`, legacy 4-D weights",
     "Input": "also the legacy `input`, `input_shape` and `input_dim` fields",
+    "Interp": "of forks, DeepLab and PSPNet; bilinear, the corners on each other",
     "LRN": "across channels, and within a channel",
     "LSTM": "unrolled; static input, `expose_hidden`, resets by `cont`; else it starts from 0 in "
     "each pass",
@@ -60,6 +70,7 @@ NOTES = {
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
     "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
+    "PriorBoxClustered": "of a fork, openvinotoolkit/training_toolbox_caffe; as PriorBox",
     "RawDetections": "what `--detections raw` makes of DetectionOutput: all boxes and scores",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
@@ -67,6 +78,9 @@ NOTES = {
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "RNN": "as LSTM",
+    "PSROIPooling": "of a fork, R-FCN",
+    "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
+    "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
@@ -75,7 +89,7 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
-    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
 }
 """What a user may want to know of a layer's conversion."""

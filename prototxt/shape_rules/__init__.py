@@ -7,6 +7,8 @@ A family of layers a file; importing this registers them all.
 from prototxt.shape_rules import (
     detection,
     elementwise,
+    flow,
+    interpolation,
     linear,
     loss,
     movement,
@@ -16,6 +18,8 @@ from prototxt.shape_rules import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     source,
     window,
 )
@@ -24,11 +28,22 @@ from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shap
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (detection, elementwise, linear, loss, movement, normalization, pooling) + (
+FAMILIES = (
+    detection,
+    elementwise,
+    flow,
+    interpolation,
+    linear,
+    loss,
+    movement,
+    normalization,
+    pooling,
     prior_box,
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     source,
     window,
 )

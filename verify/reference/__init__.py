@@ -23,6 +23,8 @@ from verify.reference import (
     arithmetic,
     convolution,
     detection,
+    flow,
+    interpolation,
     linear,
     loss,
     normalization,
@@ -31,6 +33,8 @@ from verify.reference import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     shape,
     softmax,
     source,
@@ -42,12 +46,23 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, detection, linear, loss, normalization) + (
+FAMILIES = (
+    activation,
+    arithmetic,
+    convolution,
+    detection,
+    flow,
+    interpolation,
+    linear,
+    loss,
+    normalization,
     pooling,
     prior_box,
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
+    roi,
     shape,
     softmax,
     source,

@@ -68,8 +68,21 @@ def _clear_beta(message: pb.LayerParameter) -> None:
     message.ClearField("swish_param")
 
 
+def _only_zooms(message: pb.LayerParameter) -> None:
+    for name in ("pad_beg", "pad_end", "shrink_factor"):
+        message.interp_param.ClearField(name)
+
+
+def _clear_pad_ratio(message: pb.LayerParameter) -> None:
+    message.roi_pooling_param.ClearField("pad_ratio")
+
+
 def _clear_slope(message: pb.LayerParameter) -> None:
     message.relu6_param.ClearField("negative_slope")
+
+
+def _clear_correlation(message: pb.LayerParameter) -> None:
+    message.correlation_param.ClearField("correlation_type")
 
 
 def _clear_dilation(message: pb.LayerParameter) -> None:
@@ -171,6 +184,12 @@ def _overflowing_exp(
 
 FAULTS: tuple[KnownFault, ...] = (
     KnownFault(
+        "Correlation", "correlation_type is ignored: values are multiplied",
+        lambda layer: layer.message.correlation_param.correlation_type
+        != pb.CorrelationParameter.MULTIPLY,
+        _as(_clear_correlation), "correlation/subtract",
+    ),
+    KnownFault(
         "Deconvolution", "dilation is ignored",
         lambda layer: any(size != 1 for size in layer.message.convolution_param.dilation),
         _as(_clear_dilation), "deconvolution/dilation2",
@@ -195,6 +214,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "InnerProduct", "transpose is ignored: the weights are read in the other order",
         lambda layer: layer.message.inner_product_param.transpose,
         _untransposed, "innerproduct/transpose",
+    ),
+    KnownFault(
+        "Interp", "crops are ignored, and shrink_factor beside zoom_factor",
+        lambda layer: True,
+        _as(_only_zooms), "interp/crop_hw",
     ),
     KnownFault(
         "LRN", "k is ignored across channels: 1 is used",
@@ -236,6 +260,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "ReLU6", "negative_slope is ignored",
         lambda layer: layer.message.relu6_param.negative_slope != 0,
         _as(_clear_slope), "relu6/leaky",
+    ),
+    KnownFault(
+        "ROIPooling", "pad_ratio is ignored",
+        lambda layer: layer.message.roi_pooling_param.pad_ratio != 0,
+        _as(_clear_pad_ratio), "roipooling_mscnn/pad_quarter",
     ),
     KnownFault(
         "Scale", "of two bottoms with bias_term the second is ignored: the bias alone is added",
