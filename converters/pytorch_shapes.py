@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from converters.python_source import Call, Expression
+from converters.python_source import Call, Expression, number
 from converters.pytorch_forward import Forward
 from converters.pytorch_reshape import ends_in_ones
 from ir import Node, Parameter
@@ -72,6 +72,15 @@ class ShapeOps(Forward):
         """Tensor.repeat."""
         counts = [op.count if axis == op.axis else 1 for axis in range(len(node.output.shape))]
         self.assign(node, Call(f"{self.arguments(node)[0]}.repeat", tuple(map(str, counts))))
+
+    def pad(self, node: Node, op: o.Pad) -> None:
+        """F.pad, which counts from the last axis."""
+        pairs = list(zip(op.before, op.after, strict=True))
+        while pairs and pairs[0] == (0, 0):
+            del pairs[0]
+        widths = tuple(width for pair in reversed(pairs) for width in pair)
+        value = (f"value={number(op.value)}",) if op.value else ()
+        self.assign(node, Call("F.pad", (self.arguments(node)[0], str(widths), *value)))
 
     def transpose(self, node: Node, op: o.Transpose) -> None:
         """Tensor.permute."""

@@ -20,6 +20,7 @@ __all__ = ["TableRow", "layer_rows", "markdown"]
 
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
+    "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -53,6 +54,7 @@ NOTES = {
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
+    "Pad": "of a fork, synopsys-caffe",
     "Permute": "of SSD",
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
@@ -64,6 +66,9 @@ NOTES = {
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
+    "ResizeBilinear": "of a fork, synopsys-caffe; the sizes of maps cannot be open",
+    "ResizeNearestNeighbor": "of a fork, synopsys-caffe; the sizes of maps may be open where each "
+    "value is repeated, in NCHW",
     "RNN": "as LSTM",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",

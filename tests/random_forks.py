@@ -19,6 +19,40 @@ def _mul(chance: random.Random) -> tuple[list[Shape], str]:
     return chance.sample([shape, factor], 2), layer_text("Mul")
 
 
+def _add(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 2, 5)
+    behind = shape[chance.randrange(len(shape)) :]
+    other = tuple(chance.choice([1, size, size]) for size in behind)
+    return chance.sample([shape, other], 2), layer_text("Add")
+
+
+def _pad(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 4)
+    return [shape], layer_text(
+        "Pad",
+        "pad",
+        paddings=[chance.choice([0, 0, 1, 3]) for _ in range(2 * len(shape))],
+        constant_values=chance.choice([None, 0.3, -7]),
+    )
+
+
+def _resize(kind: str, param: str, flags: list[str], volumes: bool) -> Maker:
+    def make(chance: random.Random) -> tuple[list[Shape], str]:
+        layout = chance.choice([None, "NHWC", "NCHW", "NCHW", *["NCHWD"] * volumes])
+        rank = 5 if layout == "NCHWD" else 4
+        flag = chance.choice([None, *flags])
+        fields: dict[str, object] = {} if flag is None else {flag: "true"}
+        for name in ("height", "width", "depth")[: rank - 2]:
+            if chance.random() < 0.5:
+                fields[f"output_{name}"] = chance.randint(1, 9)
+            else:
+                fields[f"scale_{name}"] = chance.choice([None, 1, 2, 3, 2.5, 7 / 3])
+        text = layer_text(kind, param, data_format=layout and f'"{layout}"', **fields)
+        return [sizes(chance, rank, 1, 6)], text
+
+    return make
+
+
 def _crelu(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     return [shape], layer_text(
@@ -127,6 +161,20 @@ def _prior_box_clustered(chance: random.Random) -> tuple[list[Shape], str]:
 
 
 MAKERS: dict[str, Maker] = {
+    "Add": _add,
+    "Pad": _pad,
+    "ResizeNearestNeighbor": _resize(
+        "ResizeNearestNeighbor",
+        "resize_nearest_neighbor",
+        ["align_corners", "half_pixel_centers", "half_pixel_onnx"],
+        False,
+    ),
+    "ResizeBilinear": _resize(
+        "ResizeBilinear",
+        "resize_bilinear",
+        ["align_corners", "half_pixel_centers", "pytorch_half_pixel"],
+        True,
+    ),
     "PriorBoxClustered": _prior_box_clustered,
     "Mul": _mul,
     "CReLU": _crelu,

@@ -12,6 +12,7 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     source,
     window,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "resizing",
     "source",
     "window",
 ]

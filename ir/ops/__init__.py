@@ -33,6 +33,7 @@ from ir.ops.shape import (
     CropLike,
     Flatten,
     Gather,
+    Pad,
     Pick,
     Reshape,
     Slice,
@@ -56,7 +57,7 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
+    PRelu, Pad, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Slice, Softmax, Softplus,
     Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
@@ -66,7 +67,7 @@ __all__ = [
     "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
     "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
     "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
-    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
+    "PRelu", "Pad", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape",
     "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices",
     "TopValues", "Transpose",
 ]  # fmt: skip

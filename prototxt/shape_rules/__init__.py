@@ -15,6 +15,7 @@ from prototxt.shape_rules import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     source,
     window,
 )
@@ -28,6 +29,7 @@ FAMILIES = (elementwise, linear, loss, movement, normalization, pooling) + (
     prior_box,
     recurrent,
     reduction,
+    resizing,
     source,
     window,
 )

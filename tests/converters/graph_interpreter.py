@@ -216,6 +216,9 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Slice: _slice,
     o.CropLike: _crop_like,
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
+    o.Pad: lambda op, x: np.pad(
+        x, list(zip(op.before, op.after, strict=True)), constant_values=op.value
+    ),
     o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
     o.Compress: lambda op, x, selector: x[selector != 0],

@@ -38,13 +38,14 @@ SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
-    "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct", "Mul",
-    "PriorBox", "PriorBoxClustered", "Reorg", "SPP", "Scale", "Squeeze",
+    "Add", "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "Im2col", "InnerProduct",
+    "Mul", "PriorBox", "PriorBoxClustered", "Reorg", "ResizeBilinear", "ResizeNearestNeighbor",
+    "SPP", "Scale", "Squeeze",
 }  # fmt: skip
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
-an unusual `axis`, in a pyramid, as boxes that follow from the sizes, or where an axis is cut at
-both ends; or an axis whose size of 1 cannot be open: of an input of factors, or because it is
-dropped."""
+an unusual `axis`, in a pyramid, as boxes or places that follow from the sizes, or where an axis is
+cut at both ends; or an axis whose size of 1 cannot be open: of an input that is broadcast, or
+because it is dropped."""
 EXACT_TOLERANCE = 1e-6
 """Of the graph in float64: numbers folded in float32 remain."""
 
