@@ -35,6 +35,8 @@ NOTES = {
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
+    "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
+    "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",

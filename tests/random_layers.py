@@ -281,28 +281,6 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Threshold", "threshold", threshold=limit)
 
 
-MAKERS: dict[str, Maker] = random_windows.MAKERS | {
-    "InnerProduct": _inner_product,
-    "Eltwise": _eltwise,
-    "Concat": _concat,
-    "Scale": _scale,
-    "Bias": _bias,
-    "PReLU": _prelu,
-    "BatchNorm": _batch_norm,
-    "LRN": _lrn,
-    "MVN": _mvn,
-    "Normalize": _normalize,
-    "Axpy": _axpy,
-    "Softmax": _softmax,
-    "Reduction": _reduction,
-    "Permute": _permute,
-    "PriorBox": _prior_box,
-    "ArgMax": _arg_max,
-    "Exp": _exp,
-    "Log": _log,
-    "Threshold": _threshold,
-    "elementwise": _elementwise,
-}
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS

@@ -22,6 +22,7 @@ from verify.reference import (
     activation,
     arithmetic,
     convolution,
+    detection,
     linear,
     loss,
     normalization,
@@ -42,9 +43,10 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, linear, loss, normalization, pooling) + (
-    rearrangement,
+FAMILIES = (activation, arithmetic, convolution, detection, linear, loss, normalization) + (
+    pooling,
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
     resizing,
