@@ -226,7 +226,10 @@ class ShapeOps(Forward):
         settings += [f"iou_threshold={number(op.iou_threshold)}"]
         limits = {"top_k": op.top_k, "keep_top_k": op.keep_top_k}
         settings += [f"eta={number(op.eta)}"] if op.eta != 1 else []
+        limits["blanks"] = op.blanks
         settings += [f"{name}={limit}" for name, limit in limits.items() if limit >= 0]
+        settings += ["agnostic=True"] if op.agnostic else []
+        settings += [f"first_label={op.first_label}"] if op.first_label else []
         self.assign(node, Call("multiclass_nms", (*self.arguments(node), *settings)))
 
 

@@ -82,6 +82,10 @@ NOTES = {
     "SPP": "MAX and AVE",
     "Upsample": "of a fork, eric612/MobileNet-YOLO",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
+    "YoloDetectionOutput": "of a fork, eric612/MobileNet-YOLO; of square maps; the number of boxes "
+    "is open, other sizes are fixed, the batch too",
+    "Yolov3DetectionOutput": "of a fork, eric612/MobileNet-YOLO; not with `gaussian_box`; the "
+    "number of boxes is open, other sizes are fixed, the batch too",
 }
 """What a user may want to know of a layer's conversion."""
 

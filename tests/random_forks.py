@@ -142,6 +142,43 @@ def _detection_output(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _yolo(chance: random.Random) -> tuple[list[Shape], str]:
+    batch, boxes, classes = (chance.randint(1, 3) for _ in range(3))
+    each, shapes = 5 + classes + chance.choice([0, 0, 2]), []
+    for _ in range(chance.randint(1, 2)):
+        side = chance.randint(1, 5)
+        shapes.append((batch, boxes * each, side, side))
+    biases = [chance.uniform(0.3, 2) for _ in range(2 * boxes)]
+    return shapes, layer_text(
+        "YoloDetectionOutput",
+        "yolo_detection_output",
+        num_classes=classes,
+        num_box=boxes,
+        biases=biases,
+        confidence_threshold=chance.choice([None, 0, 0.2, 0.5, 1.1]),
+        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
+    )
+
+
+def _yolov3(chance: random.Random) -> tuple[list[Shape], str]:
+    batch, boxes, classes, maps = (chance.randint(1, 3) for _ in range(4))
+    channels = boxes * (5 + classes) + chance.choice([0, 0, 3])
+    shapes = [(batch, channels, *sizes(chance, 2, 1, 4)) for _ in range(maps)]
+    count = chance.randint(1, 9)
+    return shapes, layer_text(
+        "Yolov3DetectionOutput",
+        "yolov3_detection_output",
+        num_classes=classes,
+        num_box=boxes,
+        mask_group_num=maps,
+        mask=[chance.randrange(count) for _ in range(boxes * maps)],
+        biases=[chance.uniform(5, 90) for _ in range(2 * count)],
+        anchors_scale=[chance.choice([8, 16, 32]) for _ in range(maps)],
+        confidence_threshold=chance.choice([None, 0, 0.2, 0.4, 1.1]),
+        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
+    )
+
+
 def _bn(chance: random.Random) -> tuple[list[Shape], str]:
     if chance.random() < 0.5:
         mode = chance.choice(["LEARN", "INFERENCE"])
@@ -208,6 +245,8 @@ MAKERS: dict[str, Maker] = {
     ),
     "PriorBoxClustered": _prior_box_clustered,
     "DetectionOutput": _detection_output,
+    "YoloDetectionOutput": _yolo,
+    "Yolov3DetectionOutput": _yolov3,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,

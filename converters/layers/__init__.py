@@ -16,6 +16,7 @@ from converters.layers import (
     resizing,
     source,
     window,
+    yolo,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "resizing",
     "source",
     "window",
+    "yolo",
 ]

@@ -79,6 +79,7 @@ REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
     (Transpose((0, 2, 2)), [(2, 3, 4)]),
     (Pick(1), [(2, 7), (3,)]),
     (MulticlassNms(0, 0.5, 0.45), [(2, 30, 3, 4), (2, 30, 5)]),
+    (MulticlassNms(0, 0.5, 0.45, agnostic=True), [(2, 30, 1, 4), (2, 30, 5)]),
     (MulticlassNms(0, 0.5, 0.45), [(2, 30, 1, 4), (2, 31, 5)]),
     (MulticlassNms(0, 0.5, 0.45), [(2, 30, 1, 5), (2, 30, 5)]),
     (MulticlassNms(0, 0.5, 0.45, top_k=0), [(2, 30, 1, 4), (2, 30, 5)]),

@@ -11,6 +11,68 @@ from tests.verify.test_reference_layers import y
 # Boxes
 
 
+ONE_BOX = "num_classes: 2 num_box: 1 biases: 1 biases: 2 confidence_threshold: 0.2 "
+
+
+def test_yolov2_names_the_first_class_of_the_greatest_share() -> None:
+    # Centres in the middle of each of 2 * 2 places, half a map wide and all of it high; of no
+    # object, of one whose classes are equal, and of one of the second class.
+    x = np.zeros((1, 7, 2, 2))
+    x[0, 4] = [[-9, 0], [0, -9]]
+    x[0, 6] = [[0, 0], [np.log(3), 0]]
+    got = y("YoloDetectionOutput", f"yolo_detection_output_param {{ {ONE_BOX} }}", x)
+    want = [[0, 2, 0.375, 0, 0.25, 0.5, 1.25], [0, 1, 0.25, 0.5, -0.25, 1, 0.75]]
+    np.testing.assert_allclose(got[0, 0], want)
+    # A score as great as the threshold is enough.
+    fields = ONE_BOX.replace("0.2", "0.25")
+    got = y("YoloDetectionOutput", f"yolo_detection_output_param {{ {fields} }}", x)
+    assert got.shape == (1, 1, 2, 7)
+
+
+def yolov3(x: np.ndarray, fields: str) -> list[list[float]]:
+    fields = f"biases: 8 biases: 16 mask: 0 anchors_scale: 8 mask_group_num: 1 num_box: 1 {fields}"
+    text = f"yolov3_detection_output_param {{ {fields} }}"
+    rows: list[list[float]] = y("Yolov3DetectionOutput", text, x)[0, 0].tolist()
+    return rows
+
+
+def test_yolov3_drops_boxes_of_whatever_class_and_image() -> None:
+    x = np.zeros((2, 7, 1, 2))
+    x[0, 5, 0, 0] = np.log(3)  # 0.75 * 0.5
+    x[1, 6, 0, 0] = np.log(4)  # 0.8 * 0.5, of another class and image, in the same place
+    fields = "num_classes: 2 confidence_threshold: 0.3"
+    assert yolov3(x, fields) == [pytest.approx([0, 2, 0.4, 0, -0.5, 0.5, 1.5])]
+    # A score as great as the threshold is not enough.
+    fields = "num_classes: 2 confidence_threshold: 0.25"
+    assert len(yolov3(x, fields)) == 1
+    # Of equal ones the first in memory: both have the first class, and 0.25 of an object.
+    rows = yolov3(np.zeros((1, 7, 1, 2)), "num_classes: 2 confidence_threshold: 0.2")
+    assert rows == [
+        pytest.approx([0, 1, 0.25, 0, -0.5, 0.5, 1.5]),
+        pytest.approx([0, 1, 0.25, 0.5, -0.5, 1, 1.5]),
+    ]
+
+
+def test_without_a_box_there_is_a_row_an_image() -> None:
+    rows = yolov3(np.zeros((3, 7, 1, 2)), "num_classes: 2 confidence_threshold: 0.9")
+    assert rows == [[image, *[-1] * 6] for image in range(3)]
+
+
+def test_overlaps_as_great_as_the_threshold_are_too_much() -> None:
+    # Boxes as wide as three places overlap by half with the next, by a fifth with the one after.
+    x = np.zeros((1, 6, 1, 3))
+    x[0, 2] = np.log(3)
+    x[0, 4] = [[9, 8, 7]]
+    fields = "num_classes: 1 confidence_threshold: 0.1 nms_threshold"
+    assert len(yolov3(x, f"{fields}: 0.51")) == 3
+    assert len(yolov3(x, f"{fields}: 0.49")) == 2
+    assert len(yolov3(x, f"{fields}: 0.19")) == 1
+    # What does not overlap has an overlap of 0.
+    x[0, 2] = -9
+    assert len(yolov3(x, f"{fields}: 0.01")) == 3
+    assert len(yolov3(x, f"{fields}: 0")) == 1
+
+
 def test_clustered_prior_boxes_keep_widths_and_heights_as_they_are() -> None:
     # Centres at (4, 8) and (12, 8); training_toolbox_caffe reads neither min_size nor aspect_ratio.
     fields = "prior_box_param { width: 2.5 height: 1.5 width: 10 height: 3 min_size: 7 "

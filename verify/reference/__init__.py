@@ -35,6 +35,7 @@ from verify.reference import (
     shape,
     softmax,
     source,
+    yolo,
 )
 from verify.reference.inputs import check_inputs
 from verify.reference.registry import FUNCTIONS, Array
@@ -53,6 +54,7 @@ FAMILIES = (activation, arithmetic, convolution, detection, linear, loss, normal
     shape,
     softmax,
     source,
+    yolo,
 )
 
 
