@@ -63,6 +63,7 @@ NOTES = {
     "round modes",
     "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
     "PriorBoxClustered": "of a fork, openvinotoolkit/training_toolbox_caffe; as PriorBox",
+    "RawDetections": "what `--detections raw` makes of DetectionOutput: all boxes and scores",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",

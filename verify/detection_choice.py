@@ -219,8 +219,11 @@ class _Image:
                 wanted &= candidates.low > last
             wanted[kept[label]] = False
             wanted &= ~self._left_out(candidates, kept[label], np.flatnonzero(wanted))
-            for i in np.flatnonzero(wanted):
-                found.append(f"missing: {_told(self._row(label, candidates, i))}")
+            for i in np.argsort(-candidates.scores, kind="stable"):
+                if wanted[i]:
+                    # It may be what those overlap with that are missing too.
+                    wanted &= candidates.overlaps(int(i))[1] <= self.limits.threshold
+                    found.append(f"missing: {_told(self._row(label, candidates, i))}")
         return found
 
     def _left_out(self, candidates: Candidates, kept: Sequence[int], places: Array) -> Array:
