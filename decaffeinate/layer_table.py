@@ -19,7 +19,7 @@ from verify.reference import layer_types
 __all__ = ["TableRow", "layer_rows", "markdown"]
 
 _RISTRETTO = (
-    "of a fork, Ristretto; fixed point, and powers of 2 as weights: see "
+    "of a fork, Ristretto; fixed point, minifloats, powers of 2 as weights: see "
     "[docs/ristretto.md](docs/ristretto.md)"
 )
 NOTES = {
@@ -40,6 +40,8 @@ NOTES = {
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
+    "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
+    "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
@@ -73,6 +75,9 @@ NOTES = {
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "RNN": "as LSTM",
+    "PSROIPooling": "of a fork, R-FCN",
+    "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
+    "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
@@ -81,7 +86,7 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
-    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
 }
 """What a user may want to know of a layer's conversion."""

@@ -228,6 +228,7 @@ def test_dropout_leaves_no_node_unless_a_name_needs_one(tmp_path: Path) -> None:
 
 
 MAPS = random(2, 4, 6, 5)
+_MASK = np.broadcast_to(np.arange(30, dtype=np.float32).reshape(6, 5)[::-1], MAPS.shape)
 EVERY: list[tuple[Op, list[Any]]] = [
     (o.Exp(), [MAPS]),
     (o.Dropout(), [MAPS]),
@@ -243,6 +244,7 @@ EVERY: list[tuple[Op, list[Any]]] = [
     (o.TopIndices(2, 3), [MAPS]),
     (o.Compress(), [MAPS, np.array([0, 1], np.float32)]),
     (o.MaxPoolMask((1, 1), (3, 2), (0, 0)), [MAPS]),
+    (o.Unpool((2, 3), (1, 0), True), [MAPS, _MASK]),
     (o.AveragePool((3, 3), (2, 2), (1, 1)), [MAPS]),
     (o.MaxPool((3, 3), (2, 2), (1, 1)), [MAPS]),
     (o.ReduceMean((1,)), [MAPS]),
@@ -260,7 +262,9 @@ OPEN: dict[type[Op], tuple[int | str, ...]] = {
     o.Tile: ("batch", 8, "height", "width"),
     o.CropLike: ("batch", 4, "like_height", "like_width"),
     o.ConvTranspose: ("batch", 3, "y_2", "y_3"),
-    **dict.fromkeys((o.MaxPool, o.MaxPoolMask, o.AveragePool), ("batch", 4, "y_2", "y_3")),
+    **dict.fromkeys(
+        (o.MaxPool, o.MaxPoolMask, o.AveragePool, o.Unpool), ("batch", 4, "y_2", "y_3")
+    ),
 }
 """The sizes of y for maps of any size; those of x where not given."""
 ANY_MAPS = ("batch", 4, "height", "width")
