@@ -22,7 +22,7 @@ HEAD = """\
 
 A field that is in no table is named in a note, and refused with `--strict`. Messages of their own,
 such as `roi_pooling_param`, belong to layer types: see README's table. Fields of solvers and of
-stored blobs are not here. A `.caffemodel` without a prototxt has numbers instead of names: see README.
+stored blobs are not here. A `.caffemodel` without a prototxt has numbers for names: see README.
 
 | message | field | handling | as good as none | why | forks |
 |---|---|---|---|---|---|
