@@ -33,6 +33,7 @@ _FUNCTIONS = {
     "_arange": "arange",
     "_contrib_arange_like": "contrib.arange_like",
     "_contrib_boolean_mask": "contrib.boolean_mask",
+    "_contrib_box_nms": "contrib.box_nms",
 }
 _LEFT_OUT = {"__rank__", "num_args"}
 

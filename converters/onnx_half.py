@@ -18,7 +18,10 @@ __all__ = ["GREATEST", "halved", "refuse_in_half", "with_casts"]
 
 GREATEST = 65504.0
 """The greatest finite half."""
-_EXACT = (o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual)
+_EXACT = (
+    o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual,
+    o.MulticlassNms,
+)  # fmt: skip
 """Ops that read or make positions, as floats, or that tell which of two numbers is the greater."""
 _FLT_MAX = float(np.finfo(np.float32).max)
 

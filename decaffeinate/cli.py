@@ -1,4 +1,5 @@
-"""The command line: `convert` and `verify`, and `decaffeinate` with both, `inspect` and `ref`."""
+"""The command line: `convert` and `verify`, and `decaffeinate` with both, `inspect`, `survey` and
+`ref`."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ from typing import Any
 import click
 
 from decaffeinate.convert_cli import convert
-from decaffeinate.options import CONTEXT, failing_cleanly, reading_options
+from decaffeinate.options import CONTEXT, failing_cleanly
+from decaffeinate.reading_options import reading_options
 from decaffeinate.ref_cli import ref
+from decaffeinate.survey_cli import survey
 from decaffeinate.verify_cli import verify
 from decaffeinate.version import __version__
 
@@ -72,6 +75,7 @@ def inspect(net: Path, as_json: bool, **options: Any) -> None:
 
 main.add_command(convert)
 main.add_command(verify)
+main.add_command(survey)
 main.add_command(ref)
 
 

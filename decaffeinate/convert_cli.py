@@ -16,11 +16,11 @@ from decaffeinate.options import (
     TargetOption,
     dynamic_option,
     failing_cleanly,
-    net_options,
     nets_argument,
     tolerance_options,
 )
 from decaffeinate.progress import Progress
+from decaffeinate.reading_options import net_options
 from decaffeinate.several import (
     command_line,
     flat,

@@ -19,7 +19,7 @@ from prototxt.shape_rules.rule import rule_of
 from prototxt.shapes import NetShapes, in_caffe, infer_shapes
 from verify.reference import layer_types
 
-__all__ = ["Inspection", "LayerRow", "inspect_net"]
+__all__ = ["Inspection", "LayerRow", "inspect_net", "status_of", "tabulate"]
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,19 @@ def inspect_net(
     net, _ = read_with_plugins(
         plugins, lambda: load_net(path, phase, stages, level, input_shapes, input_layers)
     )
+    return tabulate(net, input_shapes or {})
+
+
+def tabulate(net: Net, given: Mapping[str, Sequence[int]]) -> Inspection:
+    """The layers of a net that has been read; `given` are the shapes that the user gave it.
+
+    Raises:
+        NetError: Caffe would refuse its shapes.
+    """
     notes = [f'{u.where}: layer "{u.layer}": {u.what}; {u.hint}' for u in net.unsized]
-    shapes, problem = _shapes(net, input_shapes or {})
+    shapes, problem = _shapes(net, given)
     notes += [problem] if problem else []
     counts = _parameter_counts(net, shapes)
-    import_module("converters.layers")  # registers every lowering
     rows = [_row(net, layer, shapes, counts.get(layer.index)) for layer in net]
     return Inspection(
         net.name,
@@ -152,8 +160,6 @@ def _parameter_counts(net: Net, shapes: NetShapes) -> dict[int, int]:
 def _row(net: Net, layer: Layer, shapes: NetShapes, count: int | None) -> LayerRow:
     reads = {entry.blob: entry.type for entry in net.preprocessing}
     known = rule_of(layer) is not None
-    converts = layer.type == "Input" or (known and layer.type in LOWERINGS)
-    named = in_caffe(layer.type) or layer.type in layer_types()  # forks' too, in the latter
     is_input = layer.type == "Input" and bool(layer.tops)
     if layer.type == "Input":
         count = 0  # even where no shape is known
@@ -166,6 +172,16 @@ def _row(net: Net, layer: Layer, shapes: NetShapes, count: int | None) -> LayerR
         count,
         0 if layer.type == "Input" else shapes.macs.get(layer.index),
         known,
-        "" if converts else "not converted" if named else "unknown",
+        status_of(layer.type, known),
         reads.get(layer.tops[0].name, "") if is_input else "",
     )
+
+
+def status_of(kind: str, known: bool) -> str:
+    """What becomes of a layer type: "" if it converts, "not converted" for those of Caffe and of
+    public forks that do not, else "unknown"; `known` says that there is a rule for its shapes."""
+    import_module("converters.layers")  # registers every lowering
+    if kind == "Input" or (known and kind in LOWERINGS):
+        return ""
+    # Forks' too, in the latter.
+    return "not converted" if in_caffe(kind) or kind in layer_types() else "unknown"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decaffeinate.plugins import Plugin, read_with_plugins
+from prototxt.bn_form import with_stored_form
 from prototxt.errors import UsageError
 from prototxt.load import load_net, with_input_shapes
 from prototxt.net import Layer, Net
@@ -81,6 +82,8 @@ def load(
     )
     shapes = infer_shapes(parsed)
     stored = read_weights(weights, parsed, shapes) if weights is not None else None
+    parsed, given = with_stored_form(parsed, stored), parsed
+    shapes = shapes if parsed is given else infer_shapes(parsed)
     parameters = bind_parameters(parsed, shapes, stored, seed)
     source = Path(weights) if weights is not None else None
     return Loaded(parsed, shapes, parameters, source, seed, used)

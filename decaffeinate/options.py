@@ -15,22 +15,20 @@ __all__ = [
     "INTERRUPTED",
     "BackendOption",
     "InputFile",
-    "InputShape",
+    "ParameterType",
     "TargetOption",
     "dynamic_option",
     "failing_cleanly",
     "images_options",
     "isolation_options",
-    "net_options",
     "nets_argument",
-    "reading_options",
     "tolerance_options",
 ]
 
 if TYPE_CHECKING:
-    _Parameter = click.ParamType[Any]
+    ParameterType = click.ParamType[Any]
 else:  # generic since click 8.4 only
-    _Parameter = click.ParamType
+    ParameterType = click.ParamType
 
 CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
 """Settings of every command."""
@@ -42,7 +40,7 @@ _TARGETS = ("onnx", "pytorch", "mxnet")
 _JUDGES = ("opencv", "caffe")
 
 
-class TargetOption(_Parameter):
+class TargetOption(ParameterType):
     """One of the targets, or all of them."""
 
     name = "target"
@@ -77,31 +75,7 @@ class BackendOption(TargetOption):
     beside = _JUDGES
 
 
-class InputShape(_Parameter):
-    """BLOB=1,3,227,227."""
-
-    name = "BLOB=N,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The blob and its sizes."""
-        if not isinstance(value, str):
-            return value
-        # A blob's name may hold "=", a shape may not.
-        blob, equals, sizes = value.rpartition("=")
-        try:
-            shape = tuple(int(size) for size in sizes.lower().replace("x", ",").split(","))
-        except ValueError:
-            shape = ()
-        if not equals or not blob or not shape or min(shape) < 1:
-            self.fail(
-                f'"{value}" is no input shape; give BLOB=1,3,227,227 with positive sizes',
-                param,
-                ctx,
-            )
-        return blob, shape
-
-
-class InputFile(_Parameter):
+class InputFile(ParameterType):
     """BLOB=FILE.npy."""
 
     name = "BLOB=FILE"
@@ -116,73 +90,6 @@ class InputFile(_Parameter):
         return blob, Path(path)
 
 
-_SEED = click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of drawn parameters and of noise.",
-)
-
-
-def net_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say which net of the file is meant, what is drawn for it, and how to print;
-    passed on as `load` takes them."""
-    return reading_options(_SEED(command))
-
-
-def reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The same without a seed, for commands that draw nothing."""
-
-    @click.option(
-        "--phase",
-        type=click.Choice(["TEST", "TRAIN"], case_sensitive=False),
-        default="TEST",
-        show_default=True,
-        help="Phase of the net.",
-    )
-    @click.option(
-        "--stage",
-        "stages",
-        multiple=True,
-        metavar="S",
-        help="Stage of the net's state; may be given several times.",
-    )
-    @click.option(
-        "--level", type=int, default=0, show_default=True, help="Level of the net's state."
-    )
-    @click.option(
-        "--input-shape",
-        "input_shapes",
-        type=InputShape(),
-        multiple=True,
-        metavar="BLOB=1,3,227,227",
-        help="Shape of an input, instead of the declared one; may be given several times.",
-    )
-    @click.option(
-        "--input-layers",
-        type=click.Choice(["input", "error"]),
-        default="input",
-        show_default=True,
-        help="What becomes of layers that read data from files: inputs of the net, or an error.",
-    )
-    @click.option(
-        "--plugin",
-        "plugins",
-        type=click.Path(path_type=Path),
-        multiple=True,
-        metavar="FILE.py",
-        help="Python file that registers layer types of your own; may be given several times.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    @functools.wraps(command)
-    def with_options(*args: Any, **kwargs: Any) -> None:
-        kwargs["input_shapes"] = dict(kwargs["input_shapes"])
-        command(*args, **kwargs)
-
-    return with_options
-
-
 dynamic_option = click.option(
     "--dynamic",
     type=click.Choice(["batch", "spatial"]),
@@ -193,7 +100,7 @@ dynamic_option = click.option(
 """Which sizes are to be open; passed on as `convert` and `verify` take it."""
 
 
-class ToleranceOption(_Parameter):
+class ToleranceOption(ParameterType):
     """ "derived", or a number from 0 on."""
 
     name = "derived|NUMBER"
@@ -254,7 +161,7 @@ def images_options(command: Callable[..., None]) -> Callable[..., None]:
     return images(labels(command))
 
 
-class Interpreter(_Parameter):
+class Interpreter(ParameterType):
     """BACKEND=PATH."""
 
     name = "BACKEND=PATH"

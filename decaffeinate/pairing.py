@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prototxt.bn_form import with_stored_form
 from prototxt.errors import DecaffeinateError, FileError, PrototxtError, UsageError, WeightsError
 from prototxt.files import read_start, what_it_is
 from prototxt.load import load_net
@@ -247,7 +248,8 @@ def _misfits(net: Net, shapes: NetShapes, files: Sequence[Path]) -> dict[Path, s
         try:
             weights = read_weights(path, net, shapes)
             meant = True
-            bind_parameters(net, shapes, weights)
+            meant_net = with_stored_form(net, weights)
+            bind_parameters(meant_net, infer_shapes(meant_net), weights)
         except DecaffeinateError as error:
             if meant or (isinstance(error, WeightsError) and path.suffix in (".h5", ".hdf5")):
                 misfits[path] = error.details[0] if error.details else error.what

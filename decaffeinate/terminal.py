@@ -16,14 +16,15 @@ from decaffeinate.summary import Summary
 from verify.parity import Parity
 from verify.report import BackendResult, Report
 
-__all__ = ["show_inspection", "show_report", "show_summary"]
+__all__ = ["new_console", "show_inspection", "show_report", "show_summary"]
 
 _WORST_SHOWN = 5
 _PIPED_WIDTH = 200
 _UNBROKEN = 100_000
 
 
-def _console(stderr: bool = False) -> Console:
+def new_console(stderr: bool = False) -> Console:
+    """Standard output, or standard error, that can show every name."""
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         # A name that the terminal's encoding lacks is no reason to fail.
@@ -33,7 +34,7 @@ def _console(stderr: bool = False) -> Console:
 
 
 def _notes(notes: list[str] | tuple[str, ...]) -> None:
-    console = _console(stderr=True)
+    console = new_console(stderr=True)
     for note in notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
 
@@ -46,7 +47,7 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
         notes: whether its notes are printed too, on standard error.
         layers: whether the parameters of each layer are listed.
     """
-    console = _console()
+    console = new_console()
     if notes:
         _notes(report.notes)
     console.print(
@@ -241,7 +242,7 @@ def _show_faults(console: Console, result: BackendResult) -> None:
 def show_summary(summary: Summary) -> None:
     """A batch: a line a net, on standard output; what is said of it at length follows it on
     standard error."""
-    console = _console()
+    console = new_console()
     if not console.is_terminal:
         console.width = _UNBROKEN  # a line a net, for whoever reads it by lines
     table = Table(box=None, pad_edge=False)
@@ -263,7 +264,7 @@ def show_summary(summary: Summary) -> None:
     console.print(table)
     console.print(escape(summary.total))
     console.file.flush()
-    beside = _console(stderr=True)
+    beside = new_console(stderr=True)
     for row in rows:
         for text in row.messages:
             beside.print(escape(text), soft_wrap=True)
@@ -271,7 +272,7 @@ def show_summary(summary: Summary) -> None:
 
 def show_inspection(table: Inspection) -> None:
     """A net's layers with totals."""
-    console = _console()
+    console = new_console()
     _notes(table.warnings)
     console.print(
         f"{escape(table.net or 'unnamed net')} ({escape(table.path)}), phase {table.phase}"

@@ -19,11 +19,11 @@ from decaffeinate.options import (
     failing_cleanly,
     images_options,
     isolation_options,
-    net_options,
     nets_argument,
     tolerance_options,
 )
 from decaffeinate.progress import Progress
+from decaffeinate.reading_options import net_options
 from decaffeinate.several import (
     command_line,
     flat,

@@ -1,4 +1,4 @@
-# sha256 of caffe.proto: 58d56d76c41a77285c4d32a7aab93493a8ca6cf54bfe37380a7c6c8c5b360598
+# sha256 of caffe.proto: 8ea3e7cee3b42e32d85f0a2766baa54e5a18a874d184a4db84c59ea7ba4345fc
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

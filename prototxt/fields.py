@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from prototxt import caffe_pb2 as pb
 from prototxt.errors import PrototxtError
 from prototxt.net import Field, Layer
 
-__all__ = ["UNREAD", "UnknownField", "check_single", "fill", "nearest", "scalar"]
+__all__ = ["UNREAD", "UnknownField", "check_single", "fill", "is_solver", "nearest", "scalar"]
 
 _REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",)
 """Single in the schema, but repeated in a fork: augmentation only, which no conversion looks at."""
@@ -37,6 +38,12 @@ class UnknownField:
 UNREAD: dict[str, Callable[[Layer], list[UnknownField] | None]] = {}
 """By the type of layers that a plugin brings: which of a layer's unknown fields it does not read;
 None for a layer that is none of its own."""
+
+
+def is_solver(fields: tuple[Field, ...]) -> bool:
+    """Whether the fields of a text are those of a solver's definition, and not of a net's."""
+    names = {field.name for field in fields}
+    return bool(names) and names <= set(pb.SolverParameter.DESCRIPTOR.fields_by_name)
 
 
 class _Convert(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prototxt.errors import FileError
 
-__all__ = ["Kind", "name_of", "read_start", "what_it_is"]
+__all__ = ["Kind", "name_of", "read_start", "read_text", "what_it_is"]
 
 _START = 4096
 
@@ -109,3 +109,27 @@ def what_it_is(start: bytes) -> Kind | None:
             "prototxt", "a text file such as a .prototxt", "give the binary weights instead"
         )
     return None
+
+
+def read_text(path: Path) -> str:
+    """The text of a `.prototxt`, in whatever encoding.
+
+    Raises:
+        FileError: the file is missing, empty, or evidently something else.
+    """
+    start = read_start(path, "a network definition (.prototxt)")
+    found = what_it_is(start)
+    if found is not None and found.kind != "prototxt":
+        raise FileError(
+            f"this is {found.name}, not a network definition",
+            where=str(path),
+            expected="protobuf text such as `layer { ... }`",
+            hint=found.hint,
+        )
+    raw = path.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", "replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")  # comments in any encoding are common; names stay distinct

@@ -10,9 +10,9 @@ from prototxt import caffe_pb2 as pb
 from prototxt.blobs import Origin, resolve_blobs
 from prototxt.data_layers import DataInputs, inputs_for_data, refuse_data_layers
 from prototxt.dialects import translate
-from prototxt.errors import FileError, NetError, PrototxtError, UsageError, Where
-from prototxt.fields import UNREAD, UnknownField, fill
-from prototxt.files import read_start, what_it_is
+from prototxt.errors import NetError, PrototxtError, UsageError, Where
+from prototxt.fields import UNREAD, UnknownField, fill, is_solver
+from prototxt.files import read_text
 from prototxt.fork_fields import not_handled, unread
 from prototxt.input_layer import declaring
 from prototxt.net import Field, Layer, Net
@@ -20,7 +20,7 @@ from prototxt.rules import included
 from prototxt.text import parse_fields
 from prototxt.upgrade import Upgraded, upgrade
 
-__all__ = ["load_net", "parse_net", "with_input_shapes"]
+__all__ = ["declared_types", "load_net", "parse_net", "with_input_shapes"]
 
 Shape = tuple[int, ...]
 
@@ -55,7 +55,7 @@ def load_net(
         UnsupportedError: data layers, where `input_layers` is "error".
     """
     return parse_net(
-        _read_text(Path(path)), str(path), phase, stages, level, input_shapes, input_layers
+        read_text(Path(path)), str(path), phase, stages, level, input_shapes, input_layers
     )
 
 
@@ -97,6 +97,18 @@ def parse_net(
         unsized=tuple(read.unsized),
         unread=unread(_of_this_net(unknown, layers)),
     )
+
+
+def declared_types(path: str | Path) -> tuple[str, ...]:
+    """The types of all layers that a `.prototxt` declares, whatever their rules: once a layer.
+
+    Raises:
+        FileError: see `load_net`.
+        PrototxtError: the text is not a network definition.
+        NetError: its old form cannot be upgraded.
+    """
+    parsed = _parse(read_text(Path(path)), str(path), {})
+    return tuple(origin.message.type for origin in parsed.layers)
 
 
 def with_input_shapes(net: Net, shapes: Mapping[str, Sequence[int]]) -> Net:
@@ -157,25 +169,6 @@ def _filtered(
             " (--phase, --stage, --level)",
         )
     return kept, left_out
-
-
-def _read_text(path: Path) -> str:
-    start = read_start(path, "a network definition (.prototxt)")
-    found = what_it_is(start)
-    if found is not None and found.kind != "prototxt":
-        raise FileError(
-            f"this is {found.name}, not a network definition",
-            where=str(path),
-            expected="protobuf text such as `layer { ... }`",
-            hint=found.hint,
-        )
-    raw = path.read_bytes()
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", "replace")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")  # comments in any encoding are common; names stay distinct
 
 
 # --- parsing --------------------------------------------------------------------------------------
@@ -267,9 +260,7 @@ def _tree(found: list[UnknownField]) -> tuple[Field, ...]:
 
 
 def _no_layers(fields: tuple[Field, ...], path: str) -> NetError:
-    names = {field.name for field in fields}
-    solver = pb.SolverParameter.DESCRIPTOR.fields_by_name
-    if names and names <= set(solver):
+    if is_solver(fields):
         nets = [f.value for f in fields if f.name in ("net", "train_net", "test_net")]
         hint = f"give the net that it names: {nets[0]}" if nets else "give the net's own prototxt"
         return NetError("this is a solver definition, not a net", where=path,

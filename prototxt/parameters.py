@@ -321,9 +321,14 @@ def _misfit(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str |
     wrong = [
         f"{param.name} is {blob.shape} in the weights, {param.shape} in the net"
         for param, blob in zip(params, blobs, strict=True)
-        if not _is_hole(blob) and _stripped(blob.shape) != _stripped(param.shape)
+        if not _is_hole(blob) and not _fits(blob, param)
     ]
     return f'layer "{layer.name}": ' + "; ".join(wrong) if wrong else None
+
+
+def _fits(blob: NDArray[Any], param: ParamShape) -> bool:
+    shapes = (param.shape,) if param.also is None else (param.shape, param.also)
+    return _stripped(blob.shape) in map(_stripped, shapes)
 
 
 def _wrong_count(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str:

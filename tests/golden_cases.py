@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prototxt import Net, load_net
+from prototxt.bn_form import with_stored_form
 from prototxt.parameters import Parameters, bind_parameters
 from prototxt.shapes import NetShapes, infer_shapes
 from prototxt.weights import read_weights
@@ -109,9 +110,10 @@ class Case:
     def load(self) -> tuple[Net, NetShapes, Parameters]:
         """The net, its shapes and its parameters."""
         net = self.net()
-        shapes = infer_shapes(net)
         path = self.weights_path
-        weights = None if path is None else read_weights(path, net, shapes)
+        weights = None if path is None else read_weights(path, net)
+        net = with_stored_form(net, weights)
+        shapes = infer_shapes(net)
         return net, shapes, bind_parameters(net, shapes, weights)
 
 

@@ -41,6 +41,7 @@ THEIRS = {
     },
     "verify": {"numpy"},
     "verify/reference": {"numpy"},
+    "verify/html_page.py": {"jinja2"},
     "verify/html_report.py": {"numpy", "jinja2"},
     "verify/inputs.py": {"numpy", "PIL"},
     "verify/transformer.py": {"numpy", "PIL"},

@@ -7,16 +7,14 @@ page and allowed by their hashes only, so that even markup that got in could not
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prototxt.atomic import atomic_file
+from verify.html_page import asset, environment, policy
 from verify.html_report_graph import LEGEND, bin_of, make_graph, ratio_text
 from verify.html_report_heatmap import HeatMap, heat_map
 from verify.html_report_images import PLOT, image_rows
@@ -72,7 +70,7 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
         key=lambda picture: -(picture.greatest or 0.0),
     )[:_MOST_MAPS]
     parities = _parities(results)
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     return _template().render(
         report=report_json,
         title=report_json.get("title") or report_json["net"],
@@ -90,7 +88,7 @@ def html(report_json: Mapping[str, Any], maps: Maps | None = None) -> str:
         tolerance=_tolerance(report_json["tolerance"]),
         style=style,
         script=script,
-        policy=_policy(style, script),
+        policy=policy(style, script),
     )
 
 
@@ -172,24 +170,10 @@ def _tolerance(tolerance: Mapping[str, Any]) -> str:
 # --- texts and numbers ----------------------------------------------------------------------------
 
 
-def _shown(value: object) -> object:
-    """Text with what cannot be seen as codes; other values, and finished markup, as they are."""
-    if type(value) is not str or value.isprintable():
-        return value
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
-        for char in value
-    )
-
-
 def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "\u2014"
     return f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.{digits}g}"
-
-
-def _count(value: int | None) -> str:
-    return "\u2014" if value is None else f"{value:,}"
 
 
 def _plain(value: float | None) -> str:
@@ -220,20 +204,10 @@ def _heat_alt(picture: HeatMap) -> str:
 
 @cache
 def _template() -> Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("verify", "templates"),
-        autoescape=True,
-        undefined=jinja2.ChainableUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    made = environment("verify")
+    made.filters.update(
         number=_number,
         plain=_plain,
-        count=_count,
         share=_share,
         apart=_apart,
         shape=_shape,
@@ -241,20 +215,4 @@ def _template() -> Template:
         ratio=ratio_text,
         heat=_heat_alt,
     )
-    return environment.get_template("report.html.jinja")
-
-
-def _asset(name: str) -> str:
-    return files("verify").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """The page's content security policy: nothing is loaded, and only these two texts apply."""
-    hashes = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in (style, script)
-    ]
-    return (
-        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; "
-        f"script-src 'sha256-{hashes[1]}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    return made.get_template("report.html.jinja")

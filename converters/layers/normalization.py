@@ -72,9 +72,7 @@ def batch_norm(step: Lowering) -> Sequence[Value]:
         op = BatchNorm(eps, param.moving_average_fraction, param.use_global_stats)
         y = step.add(op, x, *_statistics(step, affine))
     else:
-        for index, unused in enumerate(step.params[:3]):
-            if isinstance(unused, Parameter):  # else it is another layer's, which accounts for it
-                step.fold(index, "batch statistics are used")
+        _fold_unused(step, range(3))
         y = _batch_statistics(step, x, eps)
     if affine:
         y = step.add(Mul(), y, _aligned(step, step.params[3], 1))
@@ -104,12 +102,48 @@ def _divided(step: Lowering, sums: Parameter, factor: Parameter) -> Parameter:
     return step.store(sums, sums.data * scale, f"divided by scale_factor {f:.9g}")
 
 
+@lowers("BN")
+def bn(step: Lowering) -> Sequence[Value]:
+    """SegNet: INFERENCE x * scale + shift; LEARN (x - m) / sqrt(v + 1e-9) * scale + shift by the
+    batch's own m and v, which may be tops.  PSPNet: (x - mean) / sqrt(variance + eps) * slope +
+    bias, in training by the batch's own unless `frozen`."""
+    param = step.layer.message.bn_param
+    y, channels = step.inputs[0], step.inputs[0].shape[1]
+    statistics: list[Value] = []
+    factor, term, *stored = step.params
+    if not stored and param.bn_mode == pb.BNParameter.LEARN:
+        y, *statistics = _normalized(step, y, float(np.float32(1e-9)))
+    elif stored and (param.frozen or step.phase == "TEST"):
+        mean, variance = (shaped(step, value, (channels,)) for value in stored)
+        y = step.add(BatchNorm(param.eps, param.momentum, param.frozen), y, mean, variance)
+    elif stored:
+        _fold_unused(step, (2, 3))
+        y = _batch_statistics(step, y, param.eps)
+    spread = (channels, *(1,) * (len(y.shape) - 2))
+    factor, term = (shaped(step, value, spread) for value in (factor, term))
+    y = step.add(Add(), step.add(Mul(), y, factor), term)
+    return [y, *statistics[: len(step.tops) - 1]]
+
+
+def _fold_unused(step: Lowering, indices: Sequence[int]) -> None:
+    """Account for stored statistics in whose place the batch's own are taken."""
+    for index in indices:
+        if isinstance(step.params[index], Parameter):  # else another layer accounts for it
+            step.fold(index, "batch statistics are used")
+
+
 def _batch_statistics(step: Lowering, x: Value, eps: float) -> Value:
+    return _normalized(step, x, eps)[0]
+
+
+def _normalized(step: Lowering, x: Value, eps: float) -> tuple[Value, Value, Value]:
+    """(x - mean) / sqrt(variance + eps) by channel, mean and variance."""
     axes = tuple(axis for axis in range(len(x.shape)) if axis != 1)
-    centred = step.add(Sub(), x, step.add(ReduceMean(axes, keep=True), x))
+    mean = step.add(ReduceMean(axes, keep=True), x)
+    centred = step.add(Sub(), x, mean)
     variance = step.add(ReduceMean(axes, keep=True), step.add(Mul(), centred, centred))
     scale = step.add(Pow(-0.5), step.affine(variance, 1.0, eps))
-    return step.add(Mul(), centred, scale)
+    return step.add(Mul(), centred, scale), mean, variance
 
 
 @lowers("MVN")

@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Gather, Slice
+from ir.ops import ConvTranspose, Gather, Slice, Transpose
 
 
 @lowers("Squeeze")
@@ -36,3 +36,46 @@ def crop_center(step: Lowering) -> Sequence[Value]:
         if crop:
             x = step.add(Slice(axis, crop, x.shape[axis] - crop), x)
     return [x]
+
+
+@lowers("Upsample")
+def upsample(step: Lowering) -> Sequence[Value]:
+    """eric612: each value `scale` times over, down and across."""
+    return [_repeated(step)]
+
+
+@lowers("UpsampleDarknet")
+def upsample_darknet(step: Lowering) -> Sequence[Value]:
+    """synopsys-caffe: each value `stride` times over, down and across."""
+    return [_repeated(step)]
+
+
+def _repeated(step: Lowering) -> Value:
+    """Each value as a square: a transposed convolution of ones whose windows do not overlap, so
+    that sizes may be open."""
+    x = step.inputs[0]
+    times = step.tops[0][2] // x.shape[2]
+    if times == 1:
+        return x
+    square = step.constant("ones", np.ones((x.shape[1], 1, times, times), np.float32))
+    op = ConvTranspose((times, times), (0, 0), (1, 1), x.shape[1])
+    return step.add(op, x, square)
+
+
+@lowers("Reorg")
+def reorg(step: Lowering) -> Sequence[Value]:
+    """Darknet: with s = stride, y[(i * s + j) * C + c, h, w] = x[c, h * s + i, w * s + j], where
+    x counts as (C / s^2, H * s, W * s) and y as (C, H, W), whatever the shapes of the blobs;
+    `reverse` is the inverse, on the blobs' own shapes."""
+    param, x = step.layer.message.reorg_param, step.inputs[0]
+    s, (samples, channels, height, width) = param.stride, x.shape
+    outer = channels // s**2
+    if s == 1:
+        return [x]
+    if param.reverse:
+        x = step.reshape(x, (samples, s, s, outer, height, width))
+        x = step.add(Transpose((0, 3, 4, 1, 5, 2)), x)
+    else:
+        x = step.reshape(x, (samples, outer, height, s, width, s))
+        x = step.add(Transpose((0, 3, 5, 1, 2, 4)), x)
+    return [step.reshape(x, step.tops[0])]

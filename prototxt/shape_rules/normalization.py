@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from prototxt import caffe_pb2 as pb
 from prototxt.batch_norm import has_scale_bias
+from prototxt.bn_form import is_segnets
 from prototxt.geometry import axis_of, fail
 from prototxt.net import Layer
 from prototxt.shape_rules.rule import (
@@ -53,6 +55,35 @@ def batch_norm(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
             ParamShape("bias", (channels,), param.bias_filler),
         )
     return LayerShapes((bottoms[0],), params)
+
+
+@shape_rule("BN", tops=(1, 3))
+def bn(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom.  SegNet's: scale and shift; LEARN may have mean and variance as further tops.
+    PSPNet's: slope, bias, mean, variance.  All (1, C, 1, 1)."""
+    param, shape = layer.message.bn_param, bottoms[0]
+    of_segnet = is_segnets(layer)
+    if of_segnet:
+        need_rank(layer, shape, 4)
+    need_axes(layer, shape, 2, 4)
+    channels = (1, shape[1], 1, 1)
+    extra = len(layer.tops) - 1
+    if extra and not (of_segnet and param.bn_mode == pb.BNParameter.LEARN):
+        mode = "bn_mode INFERENCE" if of_segnet else "PSPNet's BN"
+        raise fail(layer, f"{extra + 1} tops with {mode}, which gives no statistics",
+                   "1 top, or bn_mode: LEARN")  # fmt: skip
+    fillers = {"scale": param.scale_filler, "shift": param.shift_filler}
+    if not of_segnet:
+        fillers = {
+            "slope": param.slope_filler,
+            "bias": param.bias_filler,
+            "mean": constant_filler(),
+            "variance": constant_filler(),
+        }
+    params = tuple(
+        ParamShape(name, channels, filler, also=channels[:2]) for name, filler in fillers.items()
+    )
+    return LayerShapes((shape, *(channels,) * extra), params)
 
 
 @shape_rule("Normalize")

@@ -8,6 +8,7 @@ from prototxt.shape_rules.rule import (
     LayerShapes,
     Shape,
     need_axes,
+    need_rank,
     shape_rule,
     shown,
 )
@@ -49,3 +50,48 @@ def crop_center(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
             raise fail(layer, f"crop_size {crop} leaves nothing of axis {axis}, which has size "
                        f"{size}", f"at most {(size - 1) // 2}")  # fmt: skip
     return LayerShapes((tuple(n - 2 * crop for n, crop in zip(shape, crops, strict=True)),))
+
+
+@shape_rule("Upsample")
+def upsample(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """`scale` times as high and wide, by default once (eric612/MobileNet-YOLO)."""
+    param = layer.message.upsample_param
+    segnets = [field.name for field, _ in param.ListFields() if field.name != "scale"]
+    if segnets:
+        raise fail(layer, f"{segnets[0]}, a setting of SegNet's Upsample, with 1 bottom",
+                   "scale alone")  # fmt: skip
+    return _enlarged(layer, bottoms[0], param.scale if param.HasField("scale") else 1, "scale")
+
+
+@shape_rule("UpsampleDarknet")
+def upsample_darknet(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """`stride` times as high and wide (synopsys-caffe)."""
+    return _enlarged(layer, bottoms[0], layer.message.upsample_darknet_param.stride, "stride")
+
+
+def _enlarged(layer: Layer, shape: Shape, times: int, what: str) -> LayerShapes:
+    need_rank(layer, shape, 4)
+    if times < 1:
+        raise fail(layer, f"{what} {times} cannot be used", "at least 1")
+    return LayerShapes(((*shape[:2], *(size * times for size in shape[2:])),))
+
+
+@shape_rule("Reorg")
+def reorg(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """Height and width over `stride`, channels times its square; `reverse`: the other way."""
+    param, shape = layer.message.reorg_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    stride = param.stride
+    if stride < 1:
+        given = f"stride {stride} cannot be used" if param.HasField("stride") else None
+        raise fail(layer, given or "stride is missing", "at least 1")
+    samples, channels, height, width = shape
+    if channels % stride**2:
+        raise fail(layer, f"{counted(channels, 'channel')} for stride {stride}",
+                   f"a number that {stride**2} divides")  # fmt: skip
+    if param.reverse:
+        return LayerShapes(((samples, channels // stride**2, height * stride, width * stride),))
+    if height % stride or width % stride:
+        raise fail(layer, f"a map of {shown((height, width))} for stride {stride}",
+                   f"height and width that {stride} divides")  # fmt: skip
+    return LayerShapes(((samples, channels * stride**2, height // stride, width // stride),))

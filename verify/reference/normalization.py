@@ -76,6 +76,29 @@ def _with_scale_bias(
     return scaled
 
 
+@caffe_layer("BN")
+def bn(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Two layers of one name (bn_layer.cpp of alexgkendall/caffe-segnet and of hszhao/PSPNet).
+
+    SegNet's, with scale and shift (1, C, 1, 1): INFERENCE is x * scale + shift; LEARN normalizes
+    x first by the batch's mean and variance, at TEST too, and may have them as tops.  PSPNet's,
+    with slope, bias, mean and variance: by the stored ones at TEST or if frozen.
+    """
+    (x,) = bottoms
+    param = layer.message.bn_param
+    factor, term, *stored = (p.reshape(-1, *[1] * (x.ndim - 2)) for p in params)
+    if not stored and param.bn_mode == pb.BNParameter.INFERENCE:
+        return [x * factor + term]
+    others = (0, *range(2, x.ndim))
+    if stored and (param.frozen or layer.message.phase == pb.TEST):
+        mean, variance = stored
+    else:
+        mean, variance = x.mean(others, keepdims=True), x.var(others, keepdims=True)
+    eps = param.eps if stored else 1e-9
+    top = (x - mean) / np.sqrt(variance + eps) * factor + term
+    return [top, mean, variance][: len(layer.tops)]
+
+
 @caffe_layer("Normalize")
 def normalize(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """x * scale / sqrt(sum of x^2 + eps) (SSD, normalize_layer.cpp): across_spatial sums over a

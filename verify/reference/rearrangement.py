@@ -33,3 +33,40 @@ def crop_center(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
     (x,) = bottoms
     crops = zip(layer.message.crop_center_param.crop_size, x.shape, strict=True)
     return [x[tuple(slice(crop, size - crop) for crop, size in crops)]]
+
+
+@caffe_layer("Upsample")
+def upsample(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Each value `scale` times over in height and width, by default once (eric612/MobileNet-YOLO,
+    upsample_layer.cpp)."""
+    param = layer.message.upsample_param
+    times = param.scale if param.HasField("scale") else 1
+    return [np.repeat(np.repeat(bottoms[0], times, 2), times, 3)]
+
+
+@caffe_layer("UpsampleDarknet")
+def upsample_darknet(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """As Upsample, by `stride` (synopsys-caffe, upsample_darknet_layer.cpp)."""
+    times = layer.message.upsample_darknet_param.stride
+    return [np.repeat(np.repeat(bottoms[0], times, 2), times, 3)]
+
+
+@caffe_layer("Reorg")
+def reorg(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Space to depth, `reverse` depth to space (eric612/MobileNet-YOLO, reorg_layer.cpp).
+
+    Both go between small maps (C, H, W), of the bottom's sizes, and large ones (C / s^2, H s, W s),
+    with the place within an s x s square in front of the channel.  Without `reverse` the bottom's
+    memory is read as large maps, and what comes out is (C s^2, H / s, W / s) in the end: Darknet's
+    sizes do not fit what it does.
+    """
+    (x,) = bottoms
+    param = layer.message.reorg_param
+    s, (n, c, h, w) = param.stride, x.shape
+    if param.reverse:
+        small = x.reshape(n, s, s, c // s**2, h, w)
+        large = np.moveaxis(np.moveaxis(small, 1, 4), 1, 5)
+        return [large.reshape(n, c // s**2, h * s, w * s)]
+    large = x.reshape(n, c // s**2, h, s, w, s)
+    small = np.moveaxis(np.moveaxis(large, 5, 1), 4, 1)
+    return [small.reshape(n, c * s**2, h // s, w // s)]
