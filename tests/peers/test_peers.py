@@ -14,7 +14,7 @@ from tests.golden_cases import CASES
 from tests.peers import counting, facts, pages
 from tests.peers.facts import FOLDER, MEANINGS, TAKEN, Support
 from tests.real_models import existing
-from tests.verify.test_judges import KNOWN, LACKING, REFUSED
+from tests.verify.test_judges import KNOWN, REFUSED
 
 THEIRS = facts.theirs()
 CAFFE2ONNX = (readme.ROOT / "docs" / "caffe2onnx.md").read_text(encoding="utf-8")
@@ -101,7 +101,7 @@ OF_GROUP = {name.lower(): name for name in (*facts.BVLC, *facts.SSD)}
 def test_opencv_is_said_to_do_what_it_did_on_the_recorded_nets(group: str) -> None:
     found = THEIRS["OpenCV"].get(OF_GROUP[group], Support("no"))
     cases = {case.id for case in CASES if case.group == group and case.phase == "TEST"}
-    if group in LACKING or cases <= REFUSED:
+    if group in REFUSED or cases <= REFUSED:
         assert found.support in ("no", "broken", "partly")
     elif cases & (REFUSED | KNOWN.keys()):
         assert found.support in ("partly", "broken")
