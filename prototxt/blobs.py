@@ -29,10 +29,10 @@ _IN_PLACE_REFUSED = frozenset(
 _IN_PLACE_SPOILT = frozenset(
     ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution",
      "ConvolutionDepthwise", "Crop", "CropCenter", "Deconvolution", "DepthwiseConvolution",
-     "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct",
-     "Interp", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN", "Reduction",
-     "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile",
-     "Upsample", "UpsampleDarknet")
+     "DetectionOutput", "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col",
+     "InfogainLoss", "InnerProduct", "Interp", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute",
+     "Pooling", "RNN", "Reduction", "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice",
+     "SoftmaxWithLoss", "Tile", "Upsample", "UpsampleDarknet")
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""

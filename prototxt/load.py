@@ -15,7 +15,9 @@ from prototxt.fields import UNREAD, UnknownField, fill, is_solver
 from prototxt.files import read_text
 from prototxt.fork_fields import not_handled, unread
 from prototxt.input_layer import declaring
+from prototxt.measures import without_measures
 from prototxt.net import Field, Layer, Net
+from prototxt.raw_detections import CHOICES, with_raw_detections
 from prototxt.rules import included
 from prototxt.text import parse_fields
 from prototxt.upgrade import Upgraded, upgrade
@@ -32,6 +34,7 @@ def load_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
+    detections: str = "rows",
 ) -> Net:
     """Read a `.prototxt` as Caffe would for a phase, stages and a level.
 
@@ -43,6 +46,9 @@ def load_net(
         input_shapes: shapes to use instead of the declared ones, by input blob.
         input_layers: what becomes of layers that read data from files, or draw it anew each pass:
             "input" makes them inputs, "error" refuses them.
+        detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw", which puts a layer
+            in its place whose tops are the boxes and scores before suppression, TOP_boxes and
+            TOP_scores.
 
     A data layer's shapes follow from the net as far as it tells them; where it does not, and
     `input_shapes` does not either, the net holds it in `unsized`, and `infer_shapes` refuses it.
@@ -51,12 +57,12 @@ def load_net(
         FileError: the file is missing, empty, or evidently something else.
         PrototxtError: the text is not a network definition; line and column.
         NetError: Caffe would refuse the definition.
-        UsageError: an input shape for a blob that is no input.
+        UsageError: an input shape for a blob that is no input; raw detections of a net that has
+            none.
         UnsupportedError: data layers, where `input_layers` is "error".
     """
-    return parse_net(
-        read_text(Path(path)), str(path), phase, stages, level, input_shapes, input_layers
-    )
+    text = read_text(Path(path))
+    return parse_net(text, str(path), phase, stages, level, input_shapes, input_layers, detections)
 
 
 def parse_net(
@@ -67,11 +73,15 @@ def parse_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
+    detections: str = "rows",
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
     if input_layers not in ("input", "error"):
         raise UsageError(f'unknown choice "{input_layers}" for data layers',
                          expected="input or error")  # fmt: skip
+    if detections not in CHOICES:
+        raise UsageError(f'unknown choice "{detections}" for detections',
+                         expected=" or ".join(CHOICES))  # fmt: skip
     wanted = _wanted_state(phase, stages, level)
     _check_sizes(input_shapes or {}, path)
     parsed = _parse(text, path, input_shapes or {})
@@ -79,6 +89,8 @@ def parse_net(
     state.CopyFrom(parsed.message.state)
     state.MergeFrom(wanted)
     kept, left_out = _filtered(parsed.layers, state, path)
+    kept, measures = without_measures(kept)
+    kept = with_raw_detections(kept, path) if detections == "raw" else kept
     read = _with_inputs(kept, input_shapes or {}, path, input_layers)
     layers, outputs, finals = resolve_blobs(read.layers, left_out)
     unknown = _unread(parsed.unknown, layers, left_out)
@@ -91,7 +103,12 @@ def parse_net(
         phase=phase,
         level=level,
         stages=tuple(state.stage),
-        warnings=(*parsed.notes, *_unknown_warnings(not_handled(unknown)), *read.notes),
+        warnings=(
+            *parsed.notes,
+            *_unknown_warnings(not_handled(unknown)),
+            *measures,
+            *read.notes,
+        ),
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),

@@ -311,9 +311,12 @@ class _Image:
                 wanted &= candidates.low > last
             wanted[kept[label]] = False
             wanted &= ~self._left_out(candidates, kept[label], np.flatnonzero(wanted))
-            for i in np.flatnonzero(wanted):
-                box = [self.number, label, candidates.scores[i], *candidates.boxes[i]]
-                found.append(f"missing: {_told(box)}")
+            for i in np.argsort(-candidates.scores, kind="stable"):
+                if wanted[i]:
+                    # It may be what those overlap with that are missing too.
+                    wanted &= candidates.overlaps(int(i))[1] <= self.threshold
+                    box = [self.number, label, candidates.scores[i], *candidates.boxes[i]]
+                    found.append(f"missing: {_told(box)}")
         return found
 
     def _left_out(self, candidates: _Class, kept: Sequence[int], places: Array) -> Array:

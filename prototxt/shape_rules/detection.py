@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from prototxt.geometry import counted, fail
 from prototxt.net import Layer
+from prototxt.raw_detections import RAW
 from prototxt.shape_rules.rule import LayerShapes, Shape, shape_rule, shown
 
 
 @shape_rule("DetectionOutput", bottoms=(3, 4), counted=2)
 def detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
-    """A row of 7 for each box that is found: Caffe plans with one row.
+    """A row of 7 for each box that is found: Caffe plans with one row; bottoms as
+    `_checked_priors` has them."""
+    _checked_priors(layer, bottoms)
+    return LayerShapes(((1, 1, 1, 7),))
+
+
+@shape_rule(RAW, bottoms=(3, 4), tops=(2, 2))
+def raw_detections(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """Corners of all boxes, (N, priors, 4), or (N, classes, priors, 4) where each class has boxes
+    of its own; and scores (N, classes, priors)."""
+    count = _checked_priors(layer, bottoms)
+    param = layer.message.detection_output_param
+    images, classes = bottoms[0][0], param.num_classes
+    each = () if param.share_location else (classes,)
+    return LayerShapes(((images, *each, count, 4), (images, classes, count)))
+
+
+def _checked_priors(layer: Layer, bottoms: list[Shape]) -> int:
+    """The number of priors.
 
     The bottoms are offsets (N, priors * boxes * 4), confidences (N, priors * classes) and priors
     (1, 2, priors * 4), whose trailing axes may be of size 1; a fourth is an image to draw on.
@@ -34,7 +53,7 @@ def detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         ):  # fmt: skip
             expected = f"{shown((*offsets[:1], size))}: {counted(count, 'prior')} by {each}"
             raise fail(layer, f"{what} of shape {shown(shape)}", expected)
-    return LayerShapes(((1, 1, 1, 7),))
+    return count
 
 
 def _check_settings(layer: Layer) -> None:
