@@ -91,9 +91,12 @@ def support() -> dict[str, dict[str, Support]]:
 def ours() -> dict[str, Support]:
     """What this project converts to every target; needs ONNX, whose emitter is asked."""
     from decaffeinate.layer_table import layer_rows
+    from prototxt.raw_detections import RAW
 
     found = {}
     for row in layer_rows():
+        if row.type == RAW:  # what an option makes of another type: no net has it
+            continue
         targets = set(row.targets.values())
         if row.type == "Python":
             found[row.type] = Support("plugin", row.note)
