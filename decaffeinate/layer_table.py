@@ -25,6 +25,7 @@ _RISTRETTO = (
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
     "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
+    "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -65,6 +66,7 @@ NOTES = {
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
+    "Pad": "of a fork, synopsys-caffe",
     "Permute": "of SSD",
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
@@ -77,6 +79,9 @@ NOTES = {
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
+    "ResizeBilinear": "of a fork, synopsys-caffe; the sizes of maps cannot be open",
+    "ResizeNearestNeighbor": "of a fork, synopsys-caffe; the sizes of maps may be open where each "
+    "value is repeated, in NCHW",
     "RNN": "as LSTM",
     "PSROIPooling": "of a fork, R-FCN",
     "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
@@ -91,6 +96,10 @@ NOTES = {
     "SPP": "MAX and AVE",
     "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
+    "YoloDetectionOutput": "of a fork, eric612/MobileNet-YOLO; of square maps; the number of boxes "
+    "is open, other sizes are fixed, the batch too",
+    "Yolov3DetectionOutput": "of a fork, eric612/MobileNet-YOLO; not with `gaussian_box`; the "
+    "number of boxes is open, other sizes are fixed, the batch too",
 }
 """What a user may want to know of a layer's conversion."""
 

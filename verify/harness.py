@@ -20,7 +20,8 @@ from prototxt.shapes import NetShapes
 from verify import judges, reference
 from verify.across import across
 from verify.compare import ROUNDING, BlobComparison, compare
-from verify.detection_choice import compare_end, detectors
+from verify.detection_candidates import detectors, read_by
+from verify.detection_choice import compare_end
 from verify.detections import detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
@@ -228,11 +229,12 @@ class _Task:
         self, layer: Layer, rows: NDArray[np.float32], drifts: Mapping[str, float]
     ) -> BlobComparison:
         """A detector's rows, of bottoms that may be as far off as outputs of their own."""
-        known = [(self.exact[b], drifts.get(self.names[b], np.nan)) for b in layer.bottoms[:3]]
-        ends = [(want, self._whole_bound(want, drift)) for want, drift in known]
+        ends = []
+        for blob in layer.bottoms[: read_by(layer)]:
+            want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
+            ends.append((want, self._whole_bound(want, drift), drift))
         (top,) = layer.tops
-        return compare_end(self.names[top], layer, ends, known[2][1], rows, self.exact[top],
-                           self.tolerance)  # fmt: skip
+        return compare_end(self.names[top], layer, ends, rows, self.exact[top], self.tolerance)
 
     def hardly_judged(
         self, backend: str, rows: Sequence[BlobComparison], outputs: Blobs

@@ -15,10 +15,12 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     source,
     window,
+    yolo,
 )
 
 __all__ = [
@@ -36,8 +38,10 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "resizing",
     "ristretto",
     "roi",
     "source",
     "window",
+    "yolo",
 ]

@@ -38,6 +38,7 @@ from ir.ops.shape import (
     CropLike,
     Flatten,
     Gather,
+    Pad,
     Pick,
     Reshape,
     Slice,
@@ -62,9 +63,9 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool,
     GlobalMaxPool, GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool,
-    MaxPoolMask, Maximum, Mul, MulticlassNms, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu,
-    Reshape, RoiMaxPool, RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub,
-    Tanh, Tile, TopIndices, TopValues, Transpose, Unpool,
+    MaxPoolMask, Maximum, Mul, MulticlassNms, PRelu, Pad, Pick, Pow, ReduceMean, ReduceSum,
+    Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus,
+    Sub, Tanh, Tile, TopIndices, TopValues, Transpose, Unpool,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -104,6 +105,7 @@ __all__ = [
     "MulticlassNms",
     "Op",
     "PRelu",
+    "Pad",
     "Pick",
     "Pool",
     "Pow",

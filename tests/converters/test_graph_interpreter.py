@@ -18,8 +18,16 @@ ROUNDING = 1e-9
 FOLDED = 1e-6
 """Where the lowering computes a number in float32: a base's logarithm as Caffe does, a sixth for
 HardSwish, as no target divides, the places of Interp, what ActiveShift's four places count for,
-and the priors of PriorBox."""
-FOLDING = {"ActiveShift", "Exp", "HardSwish", "Interp", "Log", "PriorBox"}
+the priors of PriorBox, and the sizes of the boxes of YOLO."""
+FOLDING = {
+    "ActiveShift",
+    "Exp",
+    "HardSwish",
+    "Interp",
+    "Log",
+    "PriorBox",
+    "Yolov3DetectionOutput",
+}
 
 
 def test_every_primitive_has_a_meaning() -> None:

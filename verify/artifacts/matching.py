@@ -23,7 +23,8 @@ from verify.artifacts.layouts import Layout, declared
 from verify.artifacts.names import likeness
 from verify.artifacts.values import Found, Values, Wanted
 from verify.compare import BlobComparison, compare
-from verify.detection_choice import compare_rows, is_detector
+from verify.detection_candidates import is_detector
+from verify.detection_choice import compare_rows
 from verify.local import FAILURES
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS

@@ -13,7 +13,8 @@ from prototxt.net import Blob, Layer
 from verify.artifacts.layouts import Layout, declared
 from verify.artifacts.matching import Task
 from verify.compare import BlobComparison, compare
-from verify.detection_choice import compare_end, detectors
+from verify.detection_candidates import detectors, read_by
+from verify.detection_choice import compare_end
 from verify.detections import matched_rows
 from verify.discrete import discrete_blobs
 from verify.drift import measure
@@ -69,12 +70,12 @@ def output_rows(
 
 def _boxes(task: Task, layer: Layer, got: Array, drifts: Mapping[str, float]) -> BlobComparison:
     """A detector's rows, which rounding may choose otherwise."""
-    known = [(np.asarray(task.exact[blob], np.float64), drifts.get(task.names[blob], np.nan))
-             for blob in layer.bottoms[:3]]  # fmt: skip
-    ends = [(want, _bound(task, want, drift)) for want, drift in known]
+    ends = []
+    for blob in layer.bottoms[: read_by(layer)]:
+        want, drift = np.asarray(task.exact[blob], np.float64), drifts.get(task.names[blob], np.nan)
+        ends.append((want, _bound(task, want, drift), drift))
     (top,) = layer.tops
-    return compare_end(task.names[top], layer, ends, known[2][1], got, task.exact[top],
-                       task.tolerance)  # fmt: skip
+    return compare_end(task.names[top], layer, ends, got, task.exact[top], task.tolerance)
 
 
 def best_layout(array: Array, want: Array, permuted: bool) -> Layout | None:

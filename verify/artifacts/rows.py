@@ -15,7 +15,7 @@ from verify.artifacts.locating import Located, locate
 from verify.artifacts.matching import Matcher, State, Task
 from verify.artifacts.values import Found
 from verify.compare import BlobComparison, compare, impossible
-from verify.detection_choice import detectors
+from verify.detection_candidates import detectors
 from verify.detections import matched_rows
 from verify.drift import measure
 from verify.report import Fault

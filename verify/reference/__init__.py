@@ -33,11 +33,13 @@ from verify.reference import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 from verify.reference.inputs import check_inputs
 from verify.reference.registry import FUNCTIONS, Array
@@ -61,11 +63,13 @@ FAMILIES = (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 
 
