@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.net import Blob, Layer, Net
+from verify import rounding_moves, rounding_rules
 from verify.precision import UNIT
 from verify.reference.detection import confidences, decoded, detection_output
 from verify.reference.registry import FUNCTIONS
@@ -21,6 +22,9 @@ __all__ = [
     "EVERY", "FLUSHED", "SAME_LIMIT", "Candidates", "Limits", "blank_rows", "candidates_of",
     "detectors", "follows_from_sizes", "is_detector", "limits_of", "read_by",
 ]  # fmt: skip
+
+# Importing the rules registers them; naming them keeps the import from looking unused.
+RULES = (rounding_rules, rounding_moves)
 
 Array = NDArray[Any]
 EVERY = -1
