@@ -67,6 +67,8 @@ def _why(node: Node) -> str | None:
         numbers = (node.op.low, node.op.high)
     elif isinstance(node.op, o.Pow):
         numbers = (node.op.exponent,)
+    elif isinstance(node.op, o.Pad):
+        numbers = (node.op.value,)
     for number in numbers:
         if number and not 0 < abs(float(np.float16(min(max(number, -1e6), 1e6)))) <= GREATEST:
             return f"the number {number:g} is 0 or infinite as a half"

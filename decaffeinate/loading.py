@@ -57,6 +57,7 @@ def load(
     seed: int = 0,
     input_layers: str = "input",
     plugins: Sequence[str | Path] = (),
+    detections: str = "rows",
     strict: bool = False,
 ) -> Loaded:
     """Read a net and its weights; without weights, parameters are drawn from the net's fillers with
@@ -72,6 +73,8 @@ def load(
         seed: seed of drawn parameters.
         input_layers: what becomes of layers that read data from files: "input" or "error".
         plugins: Python files that register further layer types; see `decaffeinate.plugins`.
+        detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw": boxes and scores
+            before suppression, see docs/detections.md.
         strict: refuse what is otherwise noted: fields that are not known, shapes that are assumed,
             layers of the weights that are left out without it being known what for.
 
@@ -81,7 +84,8 @@ def load(
     if seed < 0:
         raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
     parsed, used = read_with_plugins(
-        plugins, lambda: load_net(net, phase, stages, level, input_shapes, input_layers)
+        plugins,
+        lambda: load_net(net, phase, stages, level, input_shapes, input_layers, detections),
     )
     if weights is None and parsed.stored:
         weights = net

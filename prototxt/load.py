@@ -15,7 +15,9 @@ from prototxt.fields import UNREAD, UnknownField
 from prototxt.files import is_binary, read_text
 from prototxt.fork_fields import not_handled, noted, unread
 from prototxt.input_layer import declaring
+from prototxt.measures import without_measures
 from prototxt.net import Field, Layer, Net
+from prototxt.raw_detections import CHOICES, with_raw_detections
 from prototxt.rules import included
 
 __all__ = ["declared_types", "load_net", "parse_net", "with_input_shapes"]
@@ -30,6 +32,7 @@ def load_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
+    detections: str = "rows",
 ) -> Net:
     """Read a `.prototxt` as Caffe would for a phase, stages and a level.
 
@@ -43,6 +46,9 @@ def load_net(
         input_shapes: shapes to use instead of the declared ones, by input blob.
         input_layers: what becomes of layers that read data from files, or draw it anew each pass:
             "input" makes them inputs, "error" refuses them.
+        detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw", which puts a layer
+            in its place whose tops are the boxes and scores before suppression, TOP_boxes and
+            TOP_scores.
 
     A data layer's shapes follow from the net as far as it tells them; where it does not, and
     `input_shapes` does not either, the net holds it in `unsized`, and `infer_shapes` refuses it.
@@ -52,7 +58,8 @@ def load_net(
         PrototxtError: the text is not a network definition; line and column.
         WeightsError: a damaged `.caffemodel`.
         NetError: Caffe would refuse the definition, or a `.caffemodel` holds none.
-        UsageError: an input shape for a blob that is no input.
+        UsageError: an input shape for a blob that is no input; raw detections of a net that has
+            none.
         UnsupportedError: data layers, where `input_layers` is "error".
     """
 
@@ -63,7 +70,9 @@ def load_net(
             return read_stored(Path(path), shapes)
         return parse_definition(read_text(Path(path)), str(path), shapes)
 
-    return _net(parse, str(path), phase, stages, level, input_shapes or {}, input_layers)
+    return _net(
+        parse, str(path), phase, stages, level, input_shapes or {}, input_layers, detections
+    )
 
 
 def parse_net(
@@ -74,13 +83,14 @@ def parse_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
+    detections: str = "rows",
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
 
     def parse(shapes: Mapping[str, Sequence[int]]) -> Parsed:
         return parse_definition(text, path, shapes)
 
-    return _net(parse, path, phase, stages, level, input_shapes or {}, input_layers)
+    return _net(parse, path, phase, stages, level, input_shapes or {}, input_layers, detections)
 
 
 def _net(
@@ -91,12 +101,16 @@ def _net(
     level: int,
     input_shapes: Mapping[str, Sequence[int]],
     input_layers: str,
+    detections: str,
 ) -> Net:
     """What a definition is in a state of the net; `parse` is given the shapes that the user
     gives."""
     if input_layers not in ("input", "error"):
         raise UsageError(f'unknown choice "{input_layers}" for data layers',
                          expected="input or error")  # fmt: skip
+    if detections not in CHOICES:
+        raise UsageError(f'unknown choice "{detections}" for detections',
+                         expected=" or ".join(CHOICES))  # fmt: skip
     wanted = _wanted_state(phase, stages, level)
     _check_sizes(input_shapes, path)
     parsed = parse(input_shapes)
@@ -104,6 +118,8 @@ def _net(
     state.CopyFrom(parsed.message.state)
     state.MergeFrom(wanted)
     kept, left_out, notes = _filtered(parsed, state, path)
+    kept, measures = without_measures(kept)
+    kept = with_raw_detections(kept, path) if detections == "raw" else kept
     read = _with_inputs(kept, input_shapes, path, input_layers)
     layers, outputs, finals = resolve_blobs(read.layers, left_out, phase)
     if parsed.stored:
@@ -122,7 +138,13 @@ def _net(
         phase=phase,
         level=level,
         stages=tuple(state.stage),
-        warnings=(*parsed.notes, *notes, *_unknown_warnings(not_handled(unknown)), *read.notes),
+        warnings=(
+            *parsed.notes,
+            *notes,
+            *_unknown_warnings(not_handled(unknown)),
+            *measures,
+            *read.notes,
+        ),
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),
