@@ -21,8 +21,8 @@ from tests.emitted.cases import NETS
 from tests.frameworks import require
 from tests.golden_cases import CASES, Case, assert_matches, case_id
 from tests.nets.drawn import drawn
-from tests.readme import ROOT
 from tests.readers.reading import MISSING, OPSETS, READERS, UNREAD, netron
+from tests.readme import ROOT
 
 onnx = require("onnx")
 onnxruntime = require("onnxruntime")
