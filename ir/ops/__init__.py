@@ -10,6 +10,7 @@ from ir.ops.elementwise import (
     Elu,
     Equal,
     Exp,
+    FixedPoint,
     GreaterEqual,
     Identity,
     LeadingBit,
@@ -57,20 +58,21 @@ from ir.ops.window import (
 
 PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
-    CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
-    GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask,
-    Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool,
-    RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues,
-    Transpose,
+    CropLike, Div, Dropout, Elu, Equal, Exp, FixedPoint, Flatten, Gather, GlobalAveragePool,
+    GlobalMaxPool, GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool,
+    MaxPoolMask, Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool,
+    RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices,
+    TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
 __all__ = [
     "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Compress",
     "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
-    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
-    "LeadingBit", "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum",
-    "Mul", "Op", "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape",
-    "RoiMaxPool", "RoiMeanPool", "RoiSample", "Round", "Shape", "ShapeError", "Sigmoid", "Slice",
-    "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
+    "FixedPoint", "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual",
+    "Identity", "LeadingBit", "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask",
+    "Maximum", "Mul", "Op", "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape", "RoiMaxPool", "RoiMeanPool", "RoiSample", "Round", "Shape", "ShapeError",
+    "Sigmoid", "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices", "TopValues",
+    "Transpose",
 ]  # fmt: skip

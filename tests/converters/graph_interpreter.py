@@ -237,6 +237,11 @@ def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
 
 
+def _fixed_point(op: o.FixedPoint, x: Array) -> Array:
+    scaled = x * 2.0**op.fraction
+    return np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) * 2.0**-op.fraction
+
+
 MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Identity: lambda op, x: x,
     o.Dropout: lambda op, x: x,
@@ -253,6 +258,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
     o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    o.FixedPoint: _fixed_point,
     o.LeadingBit: lambda op, x: np.ldexp(1.0, np.frexp(np.abs(x))[1] - 1),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
