@@ -13,13 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.emitter import Artifact, Provenance
 from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
+from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
+from converters.onnx_flow import FlowEmitter
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
 from converters.onnx_roi import RoiEmitter, newest_opset
 from converters.onnx_rounding import RoundingEmitter
 from converters.onnx_shapes import ShapeEmitter
-from converters.onnx_windows import WindowEmitter
 from converters.output_file import Output, bytes_of
 from ir import Graph, Node, Parameter, Value
 from ir import ops as o
@@ -37,7 +38,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, RoundingEmitter):
+class OnnxEmitter(FlowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"

@@ -20,7 +20,7 @@ GREATEST = 65504.0
 """The greatest finite half."""
 _EXACT = (
     o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual,
-    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample,
+    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms, o.Unpool,
 )  # fmt: skip
 """Ops that read or make positions, as floats, or that tell which of two numbers is the greater."""
 _FLT_MAX = float(np.finfo(np.float32).max)
@@ -67,6 +67,8 @@ def _why(node: Node) -> str | None:
         numbers = (node.op.low, node.op.high)
     elif isinstance(node.op, o.Pow):
         numbers = (node.op.exponent,)
+    elif isinstance(node.op, o.Pad):
+        numbers = (node.op.value,)
     for number in numbers:
         if number and not 0 < abs(float(np.float16(min(max(number, -1e6), 1e6)))) <= GREATEST:
             return f"the number {number:g} is 0 or infinite as a half"
