@@ -23,6 +23,7 @@ OPSETS = {"opencv": None, "onnx2torch": 13}
 
 _SCALAR = "buf.shape\\(\\) == m.shape\\(\\)"
 _UNEVEN = "AvgPool with non symmetrical padding is not implemented"
+_QUANTIZE = "Converter is not implemented .*QuantizeLinear"
 _GLOBAL_MAX = "Converter is not implemented .*GlobalMaxPool"
 _NO_SCATTER = "Converter is not implemented .*ScatterElements"
 _BATCHED = "GatherND for batch_dims != 0 is not implemented"
@@ -66,6 +67,21 @@ UNREAD: dict[str, dict[str, str]] = {
         "spp/h1": _GLOBAL_MAX,
         "spp/h2": _GLOBAL_MAX,
         "spp/h3": _GLOBAL_MAX,
+        "convolutionristretto/fixed8": _QUANTIZE,
+        "convolutionristretto/fixed_clip": _QUANTIZE,
+        "convolutionristretto/fixed_neg_fl": _QUANTIZE,
+        "convolutionristretto/group_nobias": _QUANTIZE,
+        "convolutionristretto/minifloat": _GLOBAL_MAX,
+        "convolutionristretto/minifloat_stops": _GLOBAL_MAX,
+        "deconvolutionristretto/fixed8": _QUANTIZE,
+        "deconvolutionristretto/minifloat": _GLOBAL_MAX,
+        "fcristretto/fixed8": _QUANTIZE,
+        "fcristretto/fixed_clip": _QUANTIZE,
+        "fcristretto/fixed_neg_fl": _QUANTIZE,
+        "fcristretto/transpose": _QUANTIZE,
+        "fcristretto/minifloat": _GLOBAL_MAX,
+        "fcristretto/minifloat_stops": _GLOBAL_MAX,
+        "nets/ristretto_shared_input": _QUANTIZE,
         "filter/plain": "Converter is not implemented .*Compress",
         "convolutionristretto/minifloat": _GLOBAL_MAX,
         "convolutionristretto/minifloat_stops": _GLOBAL_MAX,
