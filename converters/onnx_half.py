@@ -20,7 +20,7 @@ GREATEST = 65504.0
 """The greatest finite half."""
 _EXACT = (
     o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual, o.Round,
-    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample,
+    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.Warp,
 )  # fmt: skip
 """Ops that read or make positions, as floats, that tell which of two numbers is the greater,
 or round to a step that is not the float's own."""

@@ -30,10 +30,10 @@ _IN_PLACE_REFUSED = frozenset(
 _IN_PLACE_SPOILT = frozenset(
     ("Accuracy", "ActiveShift", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss",
      "Convolution", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter", "Deconvolution",
-     "DepthwiseConvolution", "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col",
-     "InfogainLoss", "InnerProduct", "Interp", "LRN", "LSTM", "MultinomialLogisticLoss",
-     "Permute", "Pooling", "RNN", "Reduction", "SPP", "ShuffleChannel",
-     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
+     "DepthwiseConvolution", "Eltwise", "Embed", "EuclideanLoss", "FlowWarp", "HingeLoss",
+     "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN", "LSTM",
+     "MultinomialLogisticLoss", "Permute", "Pooling", "RNN", "Reduction", "SPP",
+     "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
      "UpsampleDarknet", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read

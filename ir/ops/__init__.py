@@ -24,7 +24,7 @@ from ir.ops.elementwise import (
     Sub,
     Tanh,
 )
-from ir.ops.flow import Correlation
+from ir.ops.flow import Correlation, Warp
 from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
@@ -61,7 +61,7 @@ PRIMITIVES: tuple[type[Op], ...] = (
     GlobalMaxPool, GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask,
     Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool,
     RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues,
-    Transpose,
+    Transpose, Warp,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -72,5 +72,5 @@ __all__ = [
     "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op", "PRelu", "Pick",
     "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "RoiMaxPool", "RoiMeanPool",
     "RoiSample", "Round", "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub",
-    "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
+    "Tanh", "Tile", "TopIndices", "TopValues", "Transpose", "Warp",
 ]  # fmt: skip
