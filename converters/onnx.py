@@ -13,11 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.emitter import Artifact, Provenance
 from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
+from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_flow import FlowEmitter
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
 from converters.onnx_roi import newest_opset
+from converters.onnx_rounding import RoundingEmitter
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_warp import WarpEmitter
 from converters.output_file import Output, bytes_of
@@ -37,7 +39,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(FlowEmitter, WarpEmitter, ShapeEmitter):
+class OnnxEmitter(FlowEmitter, WarpEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
@@ -205,18 +207,6 @@ class OnnxEmitter(FlowEmitter, WarpEmitter, ShapeEmitter):
             x = self.node("Min", [x, self.store(node, "high", op.high)], [target])
         if op.low is not None:
             self.node("Max", [x, self.store(node, "low", op.low)], [node.output.name])
-
-    def round(self, node: Node, op: o.Round) -> None:
-        """sign(x) * ceil(floor(2 |x|) / 2): ONNX's Round gives the even one of two."""
-        (x,) = self.arguments(node)
-        size = self.node("Abs", [x], [self.part(node, "size")])
-        twice = self.node("Add", [size, size], [self.part(node, "twice")])
-        floor = self.node("Floor", [twice], [self.part(node, "halves")])
-        half = self.shared("half", 0.5)
-        middle = self.node("Mul", [floor, half], [self.part(node, "middle")])
-        whole = self.node("Ceil", [middle], [self.part(node, "whole")])
-        sign = self.node("Sign", [x], [self.part(node, "sign")])
-        self.node("Mul", [whole, sign], [node.output.name])
 
     def add(self, node: Node, op: o.Add) -> None:
         """Add, or Sum of more than two."""

@@ -27,6 +27,22 @@ def max_pool_mask(
     return torch.where(inside, row * width + column, -1).float()
 '''
 
+_UNPOOL = '''\
+def unpool(
+    x: torch.Tensor,
+    mask: torch.Tensor,
+    height: int,
+    width: int,
+) -> torch.Tensor:
+    """Zeros, but for each value at its place in the mask; the last of several there."""
+    places = mask.long().flatten(2)
+    order = torch.arange(places.shape[2], device=x.device).expand_as(places)
+    last = torch.full((*x.shape[:2], height * width), -1, device=x.device)
+    last = last.scatter_reduce(2, places, order, "amax")
+    values = x.flatten(2).gather(2, last.clamp(min=0))
+    return torch.where(last >= 0, values, 0.0).unflatten(2, (height, width))
+'''
+
 _AVERAGE_POOL = '''\
 def average_pool(
     x: torch.Tensor,
@@ -55,6 +71,66 @@ def top_indices(x: torch.Tensor, k: int, dim: int) -> torch.Tensor:
     return (x.shape[dim] - 1 - order.narrow(dim, 0, k)).float()
 '''
 
+_MULTICLASS_NMS = '''\
+def multiclass_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    background: int,
+    score_threshold: float,
+    iou_threshold: float,
+    eta: float = 1.0,
+    top_k: int = -1,
+    keep_top_k: int = -1,
+    agnostic: bool = False,
+    first_label: int = 0,
+    blanks: int = -1,
+) -> torch.Tensor:
+    """Rows of image, class, score and corners, without boxes that overlap with better ones.
+
+    Takes corners (N, P, 1 or C, 4) and scores (N, P, C); makes (1, 1, boxes, 7), or a row of -1
+    an image (or `blanks` rows), behind its number, where there is no box at all. `agnostic`: with
+    better ones of any class.
+    """
+    classes = scores.shape[2]
+    if agnostic:
+        boxes = boxes.expand(-1, -1, classes, -1).flatten(1, 2).unsqueeze(2)
+        scores = scores.flatten(1).unsqueeze(2)
+    labels = [label for label in range(scores.shape[2]) if label != background]
+    shared = boxes.shape[2] == 1
+    boxes = boxes.expand(-1, -1, len(labels), -1) if shared else boxes[:, :, labels]
+    scores = scores[:, :, labels].transpose(1, 2)
+    scores, order = scores.sort(dim=2, descending=True, stable=True)
+    count = int((scores > score_threshold).sum(2).max())
+    count = min(count, top_k) if top_k > -1 else count
+    scores, order = scores[:, :, :count], order[:, :, :count]
+    boxes = boxes.transpose(1, 2).gather(2, order.unsqueeze(3).expand(-1, -1, -1, 4))
+    low, high = boxes[..., :2], boxes[..., 2:]
+    area = (high - low).clamp(min=0).prod(3)
+    above = scores > score_threshold
+    kept = torch.zeros_like(above)
+    limit = scores.new_full(scores.shape[:2], iou_threshold)
+    for i in range(count):
+        sides = torch.minimum(high, high[:, :, i : i + 1])
+        sides = sides - torch.maximum(low, low[:, :, i : i + 1])
+        both = sides.clamp(min=0).prod(3)
+        share = both / (area + area[:, :, i : i + 1] - both)
+        worst = torch.where(kept & (both > 0), share, 0.0).amax(2)
+        keep = above[:, :, i] & (worst <= limit)
+        kept[:, :, i] = keep
+        limit = torch.where(keep & (limit > 0.5), limit * eta, limit)
+    if -1 < keep_top_k < kept.shape[1] * kept.shape[2]:
+        left = torch.where(kept, scores, -torch.inf).flatten(1)
+        best = left.sort(dim=1, descending=True, stable=True).indices[:, :keep_top_k]
+        kept = kept & torch.zeros_like(left).scatter(1, best, 1).view_as(kept).bool()
+    image, place, _ = kept.nonzero(as_tuple=True)
+    label = torch.tensor(labels, device=scores.device)[place]
+    label = (order[kept] % classes if agnostic else label) + first_label
+    rows = [image[:, None], label[:, None], scores[kept][:, None], boxes[kept]]
+    if len(image) == 0:
+        numbers = torch.arange(len(kept) if blanks < 0 else blanks, device=scores.device)
+        rows = [numbers[:, None], scores.new_full((len(numbers), 6), -1.0)]
+    return torch.cat(rows, 1)[None, None]
+'''
 _FROZEN = '''\
 class Frozen{name}(nn.{name}):
     """Keeps to its stored statistics in training too: Caffe's use_global_stats."""
@@ -69,10 +145,12 @@ FUNCTIONS = {
         for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
     },
     "max_pool_mask": _MAX_POOL_MASK,
+    "unpool": _UNPOOL,
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,
     **ROI_FUNCTIONS,
+    "multiclass_nms": _MULTICLASS_NMS,
     **FLOW_FUNCTIONS,
 }
 """By name; in the order in which a file has them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from converters.python_source import Call, Expression
+from converters.python_source import Call, Expression, number
 from converters.pytorch_forward import Forward
 from converters.pytorch_reshape import ends_in_ones
 from ir import Node, Parameter
@@ -16,7 +16,7 @@ __all__ = ["ShapeOps"]
 
 
 class ShapeOps(Forward):
-    """Reductions, shapes, parts of values, and picks by index."""
+    """Reductions, shapes, parts of values, picks by index, and choices of boxes."""
 
     # Reductions
 
@@ -72,6 +72,15 @@ class ShapeOps(Forward):
         """Tensor.repeat."""
         counts = [op.count if axis == op.axis else 1 for axis in range(len(node.output.shape))]
         self.assign(node, Call(f"{self.arguments(node)[0]}.repeat", tuple(map(str, counts))))
+
+    def pad(self, node: Node, op: o.Pad) -> None:
+        """F.pad, which counts from the last axis."""
+        pairs = list(zip(op.before, op.after, strict=True))
+        while pairs and pairs[0] == (0, 0):
+            del pairs[0]
+        widths = tuple(width for pair in reversed(pairs) for width in pair)
+        value = (f"value={number(op.value)}",) if op.value else ()
+        self.assign(node, Call("F.pad", (self.arguments(node)[0], str(widths), *value)))
 
     def transpose(self, node: Node, op: o.Transpose) -> None:
         """Tensor.permute."""
@@ -207,6 +216,21 @@ class ShapeOps(Forward):
         x, index = self.arguments(node)
         indices = f"{index}.long().unsqueeze({op.axis})"
         self.assign(node, Call("torch.gather", (x, str(op.axis), indices), f".squeeze({op.axis})"))
+
+    # Detectors
+
+    def multiclass_nms(self, node: Node, op: o.MulticlassNms) -> None:
+        """The file's own multiclass_nms."""
+        settings = [f"background={op.background}"]
+        settings += [f"score_threshold={number(op.score_threshold)}"]
+        settings += [f"iou_threshold={number(op.iou_threshold)}"]
+        limits = {"top_k": op.top_k, "keep_top_k": op.keep_top_k}
+        settings += [f"eta={number(op.eta)}"] if op.eta != 1 else []
+        limits["blanks"] = op.blanks
+        settings += [f"{name}={limit}" for name, limit in limits.items() if limit >= 0]
+        settings += ["agnostic=True"] if op.agnostic else []
+        settings += [f"first_label={op.first_label}"] if op.first_label else []
+        self.assign(node, Call("multiclass_nms", (*self.arguments(node), *settings)))
 
 
 def _indexed(x: str, shape: o.Shape, axis: int, bounds: Sequence[tuple[int, int]]) -> str:

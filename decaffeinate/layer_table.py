@@ -19,12 +19,13 @@ from verify.reference import layer_types
 __all__ = ["TableRow", "layer_rows", "markdown"]
 
 _RISTRETTO = (
-    "of a fork, Ristretto; fixed point, and powers of 2 as weights: see "
+    "of a fork, Ristretto; fixed point, minifloats, powers of 2 as weights: see "
     "[docs/ristretto.md](docs/ristretto.md)"
 )
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
     "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
+    "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -42,6 +43,8 @@ NOTES = {
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
+    "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
+    "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
@@ -64,17 +67,22 @@ NOTES = {
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
+    "Pad": "of a fork, synopsys-caffe",
     "Permute": "of SSD",
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
     "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
     "PriorBoxClustered": "of a fork, openvinotoolkit/training_toolbox_caffe; as PriorBox",
+    "RawDetections": "what `--detections raw` makes of DetectionOutput: all boxes and scores",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
+    "ResizeBilinear": "of a fork, synopsys-caffe; the sizes of maps cannot be open",
+    "ResizeNearestNeighbor": "of a fork, synopsys-caffe; the sizes of maps may be open where each "
+    "value is repeated, in NCHW",
     "RNN": "as LSTM",
     "PSROIPooling": "of a fork, R-FCN",
     "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
@@ -87,8 +95,12 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
-    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
+    "YoloDetectionOutput": "of a fork, eric612/MobileNet-YOLO; of square maps; the number of boxes "
+    "is open, other sizes are fixed, the batch too",
+    "Yolov3DetectionOutput": "of a fork, eric612/MobileNet-YOLO; not with `gaussian_box`; the "
+    "number of boxes is open, other sizes are fixed, the batch too",
 }
 """What a user may want to know of a layer's conversion."""
 

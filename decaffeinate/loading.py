@@ -57,13 +57,14 @@ def load(
     seed: int = 0,
     input_layers: str = "input",
     plugins: Sequence[str | Path] = (),
+    detections: str = "rows",
 ) -> Loaded:
     """Read a net and its weights; without weights, parameters are drawn from the net's fillers with
     `seed`.
 
     Args:
-        net: the prototxt.
-        weights: the weights file.
+        net: the prototxt; or a binary `.caffemodel`, for the net inside it.
+        weights: the weights file; of a `.caffemodel` its own by default.
         phase: "TEST" or "TRAIN".
         stages: stages of the net's state.
         level: level of the net's state.
@@ -71,6 +72,8 @@ def load(
         seed: seed of drawn parameters.
         input_layers: what becomes of layers that read data from files: "input" or "error".
         plugins: Python files that register further layer types; see `decaffeinate.plugins`.
+        detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw": boxes and scores
+            before suppression, see docs/detections.md.
 
     Raises:
         DecaffeinateError: anything wrong with the files; see `prototxt.errors`.
@@ -78,9 +81,12 @@ def load(
     if seed < 0:
         raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
     parsed, used = read_with_plugins(
-        plugins, lambda: load_net(net, phase, stages, level, input_shapes, input_layers)
+        plugins,
+        lambda: load_net(net, phase, stages, level, input_shapes, input_layers, detections),
     )
     shapes = infer_shapes(parsed)
+    if weights is None and parsed.stored:
+        weights = net
     stored = read_weights(weights, parsed, shapes) if weights is not None else None
     parsed, given = with_stored_form(parsed, stored), parsed
     shapes = shapes if parsed is given else infer_shapes(parsed)

@@ -46,6 +46,15 @@ _SEED = click.option(
     help="Seed of drawn parameters and of noise.",
 )
 
+_DETECTIONS = click.option(
+    "--detections",
+    type=click.Choice(["rows", "raw"]),
+    default="rows",
+    show_default=True,
+    help="What an SSD net's DetectionOutput TOP gives: its rows; or, before anything is chosen, "
+    "the corners TOP_boxes (N, priors, 4) and the scores TOP_scores (N, classes, priors).",
+)
+
 _STATE = (
     click.option(
         "--phase",
@@ -85,7 +94,7 @@ _STATE = (
 def net_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say which net of the file is meant, what is drawn for it, and how to print;
     passed on as `load` takes them."""
-    return reading_options(_SEED(command))
+    return reading_options(_SEED(_DETECTIONS(command)))
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -38,8 +38,17 @@ THEIRS = {
     **{
         f"converters/onnx{part}.py": {"numpy", "google", "onnx"}
         for part in (
-            "", "_file", "_half", "_image", "_nodes", "_roi", "_shapes", "_warp", "_windows",
-        )  # fmt: skip
+            "",
+            "_detection",
+            "_file",
+            "_half",
+            "_image",
+            "_nodes",
+            "_roi",
+            "_shapes",
+            "_warp",
+            "_windows",
+        )
     },
     "verify": {"numpy"},
     "verify/reference": {"numpy"},

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from prototxt.errors import FileError, UnsupportedError, UsageError
 from prototxt.files import read_start
 from prototxt.net import Blob, Layer, Net
+from prototxt.shape_rules import RULES
 from prototxt.shapes import NetShapes
 
 __all__ = ["IMAGENET_MEAN", "image_input", "read_array", "seeded_inputs"]
@@ -42,6 +43,7 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
     "RNN": (1, lambda layer, sequence: 2),
     "SigmoidCrossEntropyLoss": (1, lambda layer, scores: 2),
     "SoftmaxWithLoss": (1, lambda layer, scores: scores[layer.message.softmax_param.axis]),
+    "Upsample": (1, lambda layer, maps: prod(_upsampled(layer, maps))),
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
 different ones there are, given the layer and the shape of its first bottom."""
@@ -58,6 +60,11 @@ _BOXES: Mapping[str, Callable[[Layer], float]] = {
 the boxes' pixels to those of the first bottom's maps."""
 
 
+def _upsampled(layer: Layer, maps: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width that SegNet's Upsample makes: what its mask counts in."""
+    return RULES["Upsample"].function(layer, [maps, maps]).tops[0][2:]
+
+
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     """Noise for every input, as strong as pixels where it looks like an image; whole numbers that
     suit them where layers read labels or indices, and boxes where they read boxes."""
@@ -71,11 +78,21 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
         for source in sources.get(layer.bottoms[0], ())
     }
     boxes = _boxes(net, shapes, sources)
+    priors = {
+        source
+        for layer in net
+        if layer.type == "DetectionOutput"
+        for bottom in layer.bottoms[2:3]
+        for source in sources.get(bottom, ())
+    }
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
         if blob in boxes:
             drawn = _drawn_boxes(generator, shape, *boxes[blob])
+        elif blob in priors and len(shape) > 2 and shape[1] == 2:
+            # Of several images the same: Caffe reads the first's.
+            drawn = np.resize(_priors(generator, prod(shape[2:]) // 4), shape)
         elif blob in counts:
             drawn = np.asarray(generator.integers(0, counts[blob], shape))
             # The first is 1, so that a Filter passes on one sample at least.
@@ -88,6 +105,15 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
                 drawn = np.asarray(np.abs(drawn))
         inputs[blob.name] = drawn.astype(np.float32)
     return inputs
+
+
+def _priors(generator: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """As many boxes within the image as PriorBox would make, each with a width and a height, and
+    SSD's variances: of its first nets 0.1 for the centre, 0.2 for the size."""
+    centre = generator.uniform(0.2, 0.8, (count, 2))
+    half = generator.uniform(0.05, 0.2, (count, 2))
+    corners = np.concatenate([centre - half, centre + half], 1)
+    return np.stack([corners, np.broadcast_to([0.1, 0.1, 0.2, 0.2], corners.shape)])
 
 
 def _wants_positive(layer: Layer) -> bool:
@@ -115,6 +141,8 @@ def _whole_numbers(
     for layer in net:
         if layer.type in _WHOLE:
             place, count_of = _WHOLE[layer.type]
+            if place >= len(layer.bottoms):  # eric612's Upsample, which has no mask
+                continue
             count = count_of(layer, shapes.blobs[layer.bottoms[0]])
             for source in sources.get(layer.bottoms[place], ()):
                 counts[source] = min(count, counts.get(source, count))

@@ -57,6 +57,8 @@ def is_choice(layer: Layer) -> bool:
         return not layer.message.relu_param.negative_slope
     if layer.type == "Pooling":
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
+    if layer.type == "Upsample":
+        return len(layer.bottoms) == 2
     return layer.type in (
         "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Slice", "Split",
     )  # fmt: skip

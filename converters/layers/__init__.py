@@ -4,6 +4,7 @@ from converters.layers import (
     activation,
     combination,
     convolution,
+    detection,
     flow,
     interpolation,
     loss,
@@ -14,16 +15,19 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     source,
     window,
+    yolo,
 )
 
 __all__ = [
     "activation",
     "combination",
     "convolution",
+    "detection",
     "flow",
     "interpolation",
     "loss",
@@ -34,8 +38,10 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "resizing",
     "ristretto",
     "roi",
     "source",
     "window",
+    "yolo",
 ]

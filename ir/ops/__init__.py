@@ -1,5 +1,6 @@
 """The primitive ops, a family a file."""
 
+from ir.ops.detection import MulticlassNms
 from ir.ops.elementwise import (
     Abs,
     Add,
@@ -12,6 +13,7 @@ from ir.ops.elementwise import (
     Exp,
     GreaterEqual,
     Identity,
+    LeadingBit,
     Log,
     Maximum,
     Mul,
@@ -36,6 +38,7 @@ from ir.ops.shape import (
     CropLike,
     Flatten,
     Gather,
+    Pad,
     Pick,
     Reshape,
     Slice,
@@ -53,24 +56,26 @@ from ir.ops.window import (
     MaxPool,
     MaxPoolMask,
     Pool,
+    Unpool,
 )
 
 PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool,
-    GlobalMaxPool, GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask,
-    Maximum, Mul, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool,
-    RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues,
-    Transpose, Warp,
+    GlobalMaxPool, GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool,
+    MaxPoolMask, Maximum, Mul, MulticlassNms, PRelu, Pad, Pick, Pow, ReduceMean, ReduceSum, Relu,
+    Reshape, RoiMaxPool, RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub,
+    Tanh, Tile, TopIndices, TopValues, Transpose, Unpool, Warp,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
 __all__ = [
     "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Compress", "Concat",
     "Conv", "ConvTranspose", "Correlation", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
-    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity", "Linear",
-    "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op", "PRelu", "Pick",
-    "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "RoiMaxPool", "RoiMeanPool",
-    "RoiSample", "Round", "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus", "Sub",
-    "Tanh", "Tile", "TopIndices", "TopValues", "Transpose", "Warp",
+    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
+    "LeadingBit", "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul",
+    "MulticlassNms", "Op", "PRelu", "Pad", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape", "RoiMaxPool", "RoiMeanPool", "RoiSample", "Round", "Shape", "ShapeError", "Sigmoid",
+    "Slice", "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
+    "Unpool", "Warp",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ A family of layers a file; importing this registers them all.
 """
 
 from prototxt.shape_rules import (
+    detection,
     elementwise,
     flow,
     interpolation,
@@ -17,6 +18,7 @@ from prototxt.shape_rules import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     source,
@@ -27,12 +29,21 @@ from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shap
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (elementwise, flow, interpolation, linear, loss, movement, normalization) + (
+FAMILIES = (
+    detection,
+    elementwise,
+    flow,
+    interpolation,
+    linear,
+    loss,
+    movement,
+    normalization,
     pooling,
-    rearrangement,
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     source,

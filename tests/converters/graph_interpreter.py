@@ -7,6 +7,7 @@ ones where the graph allows them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -31,7 +32,7 @@ def run(graph: Graph, inputs: Mapping[str, npt.ArrayLike]) -> dict[Value, Array]
         for node in graph.nodes:
             arrays = [values[value] for value in node.inputs]
             made = np.asarray(MEANINGS[type(node.op)](node.op, *arrays))
-            exact = not isinstance(node.op, o.Compress)
+            exact = not isinstance(node.op, (o.Compress, o.MulticlassNms))
             own = not isinstance(node.op, o.Reshape)
             if exact and own:
                 assert [made.shape] == node.op.infer([array.shape for array in arrays])
@@ -237,6 +238,50 @@ def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
 
 
+def _shared(a: Array, b: Array) -> float:
+    """Intersection over union of two boxes."""
+    sizes = [np.clip(box[2:] - box[:2], 0, None).prod() for box in (a, b)]
+    meet = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(meet / (sum(sizes) - meet)) if meet else 0.0
+
+
+def _multiclass_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
+    if op.agnostic:
+        return _agnostic_nms(op, boxes, scores)
+    rows: list[list[float]] = []
+    for image, classes in enumerate(np.moveaxis(scores, 2, 1)):
+        found = []
+        for label in op.labels(scores.shape):
+            ranked = sorted(range(scores.shape[1]), key=lambda i: -classes[label][i])
+            above = [i for i in ranked if classes[label][i] > np.float32(op.score_threshold)]
+            left: list[Array] = []
+            threshold = np.float32(op.iou_threshold)
+            for i in above[: op.top_k] if op.top_k >= 0 else above:
+                box = boxes[image, i, label if boxes.shape[2] > 1 else 0]
+                if max((_shared(box, other) for other in left), default=0.0) <= threshold:
+                    left.append(box)
+                    found.append([image, label + op.first_label, classes[label][i], *box])
+                    threshold *= np.float32(op.eta if threshold > 0.5 else 1)
+        best = sorted(found, key=lambda row: -row[2])
+        best = best if op.keep_top_k < 0 else best[: op.keep_top_k]
+        rows += sorted(best, key=lambda row: (row[1], -row[2]))
+    return _rows(op, rows, len(boxes))
+
+
+def _rows(op: o.MulticlassNms, rows: list[list[float]], images: int) -> Array:
+    images = images if op.blanks < 0 else op.blanks
+    rows = rows or [[image, *[-1] * 6] for image in range(images)]
+    return np.array(rows, np.float64)[None, None]
+
+
+def _unpool(op: o.Unpool, x: Array, mask: Array) -> Array:
+    ((n, channels, height, width),) = op.infer([x.shape, mask.shape])
+    y = np.zeros((n, channels, height * width))
+    for place in np.ndindex(*x.shape):
+        y[(*place[:2], int(mask[place]))] = x[place]
+    return y.reshape(n, channels, height, width)
+
+
 def _correlation(op: o.Correlation, first: Array, second: Array) -> Array:
     (shape,) = o.Correlation.infer(op, [first.shape, second.shape])
     side = 2 * op.reach + 1
@@ -267,6 +312,23 @@ def _warp(op: o.Warp, x: Array, flow: Array) -> Array:
     return made
 
 
+def _agnostic_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
+    """The classes in one, whose number is a fifth number of each box."""
+    rows: list[list[float]] = []
+    for image, by_box in enumerate(scores):
+        pairs = [(i, label) for i in range(len(by_box)) for label in range(len(by_box[0]))]
+        every = [boxes[image, i, label if boxes.shape[2] > 1 else 0] for i, label in pairs]
+        one = replace(op, agnostic=False, blanks=0, first_label=0)
+        given = np.array(every)[None, :, None], by_box.reshape(1, -1, 1)
+        places = list(range(len(pairs)))
+        for _, _, score, *corners in _multiclass_nms(one, *given)[0, 0].tolist():
+            place = next(j for j in places
+                         if by_box[pairs[j]] == score and (every[j] == corners).all())  # fmt: skip
+            places.remove(place)
+            rows.append([image, pairs[place][1] + op.first_label, score, *corners])
+    return _rows(op, rows, len(boxes))
+
+
 MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Identity: lambda op, x: x,
     o.Dropout: lambda op, x: x,
@@ -283,6 +345,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
     o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    o.LeadingBit: lambda op, x: np.ldexp(1.0, np.frexp(np.abs(x))[1] - 1),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
     o.Maximum: lambda op, *xs: reduce(np.maximum, xs),
@@ -301,6 +364,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.MaxPool: _max_pool,
     o.MaxPoolMask: _max_pool_mask,
     o.AveragePool: _average_pool,
+    o.Unpool: _unpool,
     o.GlobalMaxPool: lambda op, x: x.max(_spatial(x), keepdims=True),
     o.GlobalAveragePool: lambda op, x: x.mean(_spatial(x), keepdims=True),
     o.Concat: lambda op, *xs: np.concatenate(xs, op.axis),
@@ -311,8 +375,12 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Correlation: _correlation,
     o.Warp: _warp,
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
+    o.Pad: lambda op, x: np.pad(
+        x, list(zip(op.before, op.after, strict=True)), constant_values=op.value
+    ),
     o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
+    o.MulticlassNms: _multiclass_nms,
     o.Compress: lambda op, x, selector: x[selector != 0],
     o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),
     o.TopIndices: lambda op, x: _top(op, x).astype(float),

@@ -40,6 +40,8 @@ KNOWN = {
     fault.golden: fault for fault in FAULTS if fault.golden and fault.type != "TanH"
 }  # which only newer releases show
 MORE_OF_THESE = {
+    "detectionoutput/center_size",
+    "detectionoutput/corner",
     "hardswish/inplace",
     "hardswish/two_d",
     "innerproduct/transpose_axis2",
@@ -48,6 +50,9 @@ MORE_OF_THESE = {
     "interp/hw_over_both",
     "interp/shrink_zoom",
     "log/e",
+    "nets/ssd_narrow",
+    "priorbox/multi",
+    "priorbox/noflip_step",
     "roipooling_mscnn/pad_half",
     "swish_fork/half",
     "swish_fork/neg",

@@ -22,6 +22,7 @@ from verify.reference import (
     activation,
     arithmetic,
     convolution,
+    detection,
     flow,
     interpolation,
     linear,
@@ -32,11 +33,13 @@ from verify.reference import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 from verify.reference.inputs import check_inputs
 from verify.reference.registry import FUNCTIONS, Array
@@ -45,18 +48,28 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, flow, interpolation, linear, loss) + (
+FAMILIES = (
+    activation,
+    arithmetic,
+    convolution,
+    detection,
+    flow,
+    interpolation,
+    linear,
+    loss,
     normalization,
     pooling,
-    rearrangement,
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 
 
