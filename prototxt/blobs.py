@@ -30,13 +30,13 @@ _IN_PLACE_REFUSED = frozenset(
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
     ("Accuracy", "ActiveShift", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss",
-     "Convolution", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter",
-     "Deconvolution", "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed",
-     "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN",
-     "LSTM", "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox",
-     "PriorBoxClustered", "RNN", "Reduction", "SPP", "ShuffleChannel",
-     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
-     "UpsampleDarknet", "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
+     "Convolution", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter", "Deconvolution",
+     "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed", "EuclideanLoss", "FlowWarp",
+     "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN", "LSTM",
+     "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox", "PriorBoxClustered",
+     "RNN", "Reduction", "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice",
+     "SoftmaxWithLoss", "Tile", "Upsample", "UpsampleDarknet", "YoloDetectionOutput",
+     "Yolov3DetectionOutput", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""
