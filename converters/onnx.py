@@ -13,9 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.emitter import Artifact, Provenance
 from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
+from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
+from converters.onnx_roi import RoiEmitter, newest_opset
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
 from converters.output_file import Output, bytes_of
@@ -35,7 +37,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(WindowEmitter, ShapeEmitter):
+class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
@@ -52,7 +54,8 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter):
     ) -> None:
         super().__init__(graph, name, provenance)
         newest = onnx.defs.onnx_opset_version()
-        self.opset = min(DEFAULT_OPSET, newest) if opset is None else opset
+        usual = newest_opset(graph, min(DEFAULT_OPSET, newest))
+        self.opset = usual if opset is None else opset
         if not OLDEST_OPSET <= self.opset <= newest:
             raise UsageError(
                 f"opset {opset} cannot be written",

@@ -40,6 +40,8 @@ NOTES = {
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
+    "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
+    "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
@@ -73,6 +75,9 @@ NOTES = {
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "RNN": "as LSTM",
+    "PSROIPooling": "of a fork, R-FCN",
+    "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
+    "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",

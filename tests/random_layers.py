@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from math import prod
 
-from tests import random_forks, random_ristretto, random_windows
+from tests import random_forks, random_ristretto, random_roi, random_windows
 from tests.random_settings import (
     Maker,
     Shape,
@@ -285,6 +285,7 @@ MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS
     | random_ristretto.MAKERS
+    | random_roi.MAKERS
     | {
         "InnerProduct": _inner_product,
         "Eltwise": _eltwise,

@@ -59,7 +59,9 @@ def is_choice(layer: Layer) -> bool:
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
     if layer.type == "Upsample":
         return len(layer.bottoms) == 2
-    return layer.type in ("Concat", "Flatten", "Permute", "Reshape", "Slice", "Split")
+    return layer.type in (
+        "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Slice", "Split",
+    )  # fmt: skip
 
 
 def _values(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Array]:
@@ -249,3 +251,21 @@ def _steepest(steps: Array, axis: int, size: int, count: int) -> Array:
     around = before[:, None] + np.arange(-1, 3)
     found = np.take(steps, np.clip(around, 0, steps.shape[axis] - 1), axis)
     return np.asarray(found.max(axis + 1))
+
+
+@bound_form("PSROIPooling")
+@bound_form("ROIAlign")
+def of_boxes(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """The boxes must be exact, since they decide what is looked at."""
+    boxes = bottoms[1].exact("a choice of pixels by boxes")
+    return list(FUNCTIONS[layer.type](layer, [bottoms[0], boxes], params))  # type: ignore[list-item]
+
+
+@bound_form("ROIPooling")
+def roi_pooling(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """As MAX pooling; the boxes must be exact, since they decide what is looked at."""
+    x, boxes = bottoms[0], bottoms[1].exact("a choice of pixels by boxes")
+    pool = FUNCTIONS[layer.type]
+    (value,) = pool(layer, [x.value, boxes], params)
+    error = None if x.is_exact else np.maximum(pool(layer, [x.errors(), boxes], params)[0], 0)
+    return [Bounded(value, error)]

@@ -4,6 +4,7 @@ from converters.layers import (
     activation,
     combination,
     convolution,
+    detection,
     interpolation,
     loss,
     movement,
@@ -14,6 +15,7 @@ from converters.layers import (
     recurrent,
     reduction,
     ristretto,
+    roi,
     source,
     window,
 )
@@ -22,6 +24,7 @@ __all__ = [
     "activation",
     "combination",
     "convolution",
+    "detection",
     "interpolation",
     "loss",
     "movement",
@@ -32,6 +35,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "ristretto",
+    "roi",
     "source",
     "window",
 ]

@@ -5,6 +5,7 @@ A family of layers a file; importing this registers them all.
 """
 
 from prototxt.shape_rules import (
+    detection,
     elementwise,
     interpolation,
     linear,
@@ -17,6 +18,7 @@ from prototxt.shape_rules import (
     recurrent,
     reduction,
     ristretto,
+    roi,
     source,
     window,
 )
@@ -25,13 +27,21 @@ from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shap
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (elementwise, interpolation, linear, loss, movement, normalization) + (
+FAMILIES = (
+    detection,
+    elementwise,
+    interpolation,
+    linear,
+    loss,
+    movement,
+    normalization,
     pooling,
-    rearrangement,
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
     ristretto,
+    roi,
     source,
     window,
 )

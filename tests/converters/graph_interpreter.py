@@ -31,7 +31,7 @@ def run(graph: Graph, inputs: Mapping[str, npt.ArrayLike]) -> dict[Value, Array]
         for node in graph.nodes:
             arrays = [values[value] for value in node.inputs]
             made = np.asarray(MEANINGS[type(node.op)](node.op, *arrays))
-            exact = not isinstance(node.op, o.Compress)
+            exact = not isinstance(node.op, (o.Compress, o.MulticlassNms))
             own = not isinstance(node.op, o.Reshape)
             if exact and own:
                 assert [made.shape] == node.op.infer([array.shape for array in arrays])
@@ -170,6 +170,68 @@ def _top(op: Any, x: Array) -> Array:
     return np.asarray(np.take(order, range(op.k), op.axis))
 
 
+def _roi_max_pool(op: o.RoiMaxPool, x: Array, boxes: Array) -> Array:
+    corners = boxes[:, 1:].astype(np.float32) * np.float32(op.scale)
+    whole = np.trunc(corners)
+    whole += np.sign(corners) * (np.abs(corners - whole) >= 0.5)
+    sizes = (op.columns, x.shape[3]), (op.rows, x.shape[2])
+    y = np.zeros((len(boxes), x.shape[1], op.rows, op.columns))
+    for place in np.ndindex(len(boxes), op.rows, op.columns):
+        box, *part = place
+        window = []
+        for (count, limit), first, last, p in zip(
+            sizes, whole[box, :2], whole[box, 2:], part[::-1], strict=True
+        ):
+            step = np.maximum(last - first + 1, np.float32(1)) / np.float32(count)
+            edges = np.floor(np.float32(p) * step), np.ceil(np.float32(p + 1) * step)
+            window.append(slice(*(int(np.clip(first + edge, 0, limit)) for edge in edges)))
+        seen = x[int(boxes[box, 0]), :, window[1], window[0]]
+        if seen.size:
+            y[box, :, part[0], part[1]] = seen.max((1, 2))
+    return y
+
+
+def _roi_mean_pool(op: o.RoiMeanPool, x: Array, boxes: Array) -> Array:
+    single = np.float32
+    corners = boxes[:, 1:].astype(single)
+    whole = np.trunc(corners)
+    whole += np.sign(corners) * (np.abs(corners - whole) >= 0.5)
+    y = np.zeros((len(boxes), op.channels, op.parts, op.parts))
+    for place in np.ndindex(*y.shape):
+        box, channel, *part = place
+        window = []
+        for limit, axis, p in zip(x.shape[2:], (1, 0), part, strict=True):
+            first = whole[box, axis] * single(op.scale)
+            length = (whole[box, axis + 2] + single(1)) * single(op.scale) - first
+            step = max(length, single(0.1)) / single(op.parts)
+            edges = np.floor(single(p) * step + first), np.ceil(single(p + 1) * step + first)
+            window.append(slice(*(int(np.clip(edge, 0, limit)) for edge in edges)))
+        of = (channel * op.parts + part[0]) * op.parts + part[1]
+        seen = x[int(boxes[box, 0]), of, window[0], window[1]]
+        y[place] = seen.mean() if seen.size else 0
+    return y
+
+
+def _roi_sample(op: o.RoiSample, x: Array, boxes: Array) -> Array:
+    single, half = np.float32, np.float32(0.5)
+    edges = boxes[:, 1:].astype(single) * single(op.scale) - half
+    y = np.zeros((len(boxes), x.shape[1], op.rows, op.columns))
+    for box, i, j in np.ndindex(len(boxes), op.rows, op.columns):
+        shares = []
+        for limit, axis, p, count in (
+            (x.shape[2], 1, i, op.rows), (x.shape[3], 0, j, op.columns),
+        ):  # fmt: skip
+            length = edges[box, axis + 2] - edges[box, axis]
+            at = edges[box, axis] + single(p) * (length / single(count - 1))
+            seen = length > 0 and -0.5 <= at <= limit - 0.5
+            # The hat of each pixel, at the point brought onto the map.
+            near = np.abs(np.arange(limit) - np.clip(float(at), 0, limit - 1))
+            shares.append(np.clip(1 - near, 0, None) * seen)
+        maps = x[int(boxes[box, 0])]
+        y[box, :, i, j] = np.einsum("chw,h,w->c", maps, *shares)
+    return y
+
+
 def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     places = np.expand_dims(indices.astype(np.int64), op.axis)
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
@@ -181,6 +243,35 @@ def _unpool(op: o.Unpool, x: Array, mask: Array) -> Array:
     for place in np.ndindex(*x.shape):
         y[(*place[:2], int(mask[place]))] = x[place]
     return y.reshape(n, channels, height, width)
+
+
+def _shared(a: Array, b: Array) -> float:
+    """Intersection over union of two boxes."""
+    sizes = [np.clip(box[2:] - box[:2], 0, None).prod() for box in (a, b)]
+    meet = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(meet / (sum(sizes) - meet)) if meet else 0.0
+
+
+def _multiclass_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
+    rows: list[list[float]] = []
+    for image, classes in enumerate(np.moveaxis(scores, 2, 1)):
+        found = []
+        for label in op.labels(scores.shape):
+            ranked = sorted(range(scores.shape[1]), key=lambda i: -classes[label][i])
+            above = [i for i in ranked if classes[label][i] > np.float32(op.score_threshold)]
+            left: list[Array] = []
+            threshold = np.float32(op.iou_threshold)
+            for i in above[: op.top_k] if op.top_k >= 0 else above:
+                box = boxes[image, i, label if boxes.shape[2] > 1 else 0]
+                if max((_shared(box, other) for other in left), default=0.0) <= threshold:
+                    left.append(box)
+                    found.append([image, label, classes[label][i], *box])
+                    threshold *= np.float32(op.eta if threshold > 0.5 else 1)
+        best = sorted(found, key=lambda row: -row[2])
+        best = best if op.keep_top_k < 0 else best[: op.keep_top_k]
+        rows += sorted(best, key=lambda row: (row[1], -row[2]))
+    rows = rows or [[image, *[-1] * 6] for image in range(len(boxes))]
+    return np.array(rows, np.float64)[None, None]
 
 
 MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
@@ -228,8 +319,12 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
     o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
+    o.MulticlassNms: _multiclass_nms,
     o.Compress: lambda op, x, selector: x[selector != 0],
     o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),
     o.TopIndices: lambda op, x: _top(op, x).astype(float),
     o.Pick: _pick,
+    o.RoiMaxPool: _roi_max_pool,
+    o.RoiMeanPool: _roi_mean_pool,
+    o.RoiSample: _roi_sample,
 }

@@ -22,6 +22,7 @@ from verify.reference import (
     activation,
     arithmetic,
     convolution,
+    detection,
     interpolation,
     linear,
     loss,
@@ -32,6 +33,7 @@ from verify.reference import (
     recurrent,
     reduction,
     ristretto,
+    roi,
     shape,
     softmax,
     source,
@@ -43,13 +45,22 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, interpolation, linear, loss, normalization) + (
+FAMILIES = (
+    activation,
+    arithmetic,
+    convolution,
+    detection,
+    interpolation,
+    linear,
+    loss,
+    normalization,
     pooling,
-    rearrangement,
     prior_box,
+    rearrangement,
     recurrent,
     reduction,
     ristretto,
+    roi,
     shape,
     softmax,
     source,
