@@ -30,6 +30,7 @@ NOTES = {
     "BN": "of two forks: SegNet's, LEARN and INFERENCE; PSPNet's, with stored statistics",
     "BatchReindex": "the index as an input",
     "Bias": "the summand as a parameter or as second bottom",
+    "ContinuationIndicator": "of forks with CTC",
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
@@ -59,6 +60,7 @@ NOTES = {
     "LRN": "across channels, and within a channel",
     "LSTM": "unrolled; static input, `expose_hidden`, resets by `cont`; else it starts from 0 in "
     "each pass",
+    "Lstm": "of two forks: junhyukoh/caffe-lstm, and CTPN; unrolled, from 0 in each pass",
     "Mish": "of a fork, synopsys-caffe",
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
@@ -74,6 +76,7 @@ NOTES = {
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
+    "Reverse": "of a fork, CTPN",
     "RNN": "as LSTM",
     "PSROIPooling": "of a fork, R-FCN",
     "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
@@ -86,6 +89,7 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
+    "Transpose": "of a fork, CTPN",
     "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
 }

@@ -24,16 +24,27 @@ class Origin:
 
 
 _IN_PLACE_REFUSED = frozenset(
-    ("AbsVal", "CReLU", "Flatten", "Mul", "Reorg", "Reshape", "Split", "Squeeze")
+    (
+        "AbsVal",
+        "CReLU",
+        "Flatten",
+        "Mul",
+        "Reorg",
+        "Reshape",
+        "Reverse",
+        "Split",
+        "Squeeze",
+        "Transpose",
+    )
 )
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
     ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution",
      "ConvolutionDepthwise", "Crop", "CropCenter", "Deconvolution", "DepthwiseConvolution",
      "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct",
-     "Interp", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN", "Reduction",
-     "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile",
-     "Upsample", "UpsampleDarknet", *RISTRETTO)
+     "Interp", "LRN", "LSTM", "Lstm", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN",
+     "Reduction", "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss",
+     "Tile", "Upsample", "UpsampleDarknet", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""

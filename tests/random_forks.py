@@ -126,6 +126,18 @@ def _upsample(chance: random.Random) -> tuple[list[Shape], str]:
     return [sizes(chance, 4, 1, 5)], layer_text("Upsample", "upsample", scale=scale)
 
 
+def _reverse(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(2, 5), 1, 5)
+    axis = chance.choice([1, 1, None, *range(len(shape))])
+    return [shape], layer_text("Reverse", "reverse", axis=axis)
+
+
+def _transpose(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 5)
+    order = chance.sample(range(len(shape)), len(shape))
+    return [shape], layer_text("Transpose", "transpose", dim=order)
+
+
 def _unpool(chance: random.Random) -> tuple[list[Shape], str]:
     shape, way = sizes(chance, 4, 1, 5), chance.randrange(4)
     settings: dict[str, object] = {}
@@ -198,6 +210,8 @@ MAKERS: dict[str, Maker] = {
     "CropCenter": _crop_center,
     "Upsample": _upsample,
     "Unpool": _unpool,
+    "Reverse": _reverse,
+    "Transpose": _transpose,
     "UpsampleDarknet": _upsample_darknet,
     "Reorg": _reorg,
     "Interp": _interp,

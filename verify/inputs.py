@@ -38,6 +38,7 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
     "HingeLoss": (1, lambda layer, scores: prod(scores[1:])),
     "InfogainLoss": (1, lambda layer, scores: scores[layer.message.infogain_loss_param.axis]),
     "LSTM": (1, lambda layer, sequence: 2),
+    "Lstm": (1, lambda layer, sequence: 2),
     "LSTMUnit": (2, lambda layer, cell: 2),
     "MultinomialLogisticLoss": (1, lambda layer, scores: prod(scores[1:])),
     "RNN": (1, lambda layer, sequence: 2),
@@ -47,7 +48,9 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
 different ones there are, given the layer and the shape of its first bottom."""
-_PASSING = frozenset({"Concat", "Dropout", "Flatten", "Permute", "Reshape", "Slice", "Split"})
+_PASSING = frozenset(
+    ("Concat", "Dropout", "Flatten", "Permute", "Reshape", "Reverse", "Slice", "Split", "Transpose")
+)
 """Layers whose tops hold the values of their bottoms."""
 
 
@@ -141,7 +144,7 @@ def _whole_numbers(
     for layer in net:
         if layer.type in _WHOLE:
             place, count_of = _WHOLE[layer.type]
-            if place >= len(layer.bottoms):  # eric612's Upsample, which has no mask
+            if place >= len(layer.bottoms):  # as an Upsample without a mask
                 continue
             count = count_of(layer, shapes.blobs[layer.bottoms[0]])
             for source in sources.get(layer.bottoms[place], ()):

@@ -60,7 +60,8 @@ def is_choice(layer: Layer) -> bool:
     if layer.type == "Upsample":
         return len(layer.bottoms) == 2
     return layer.type in (
-        "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Slice", "Split",
+        "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Reverse", "Slice", "Split",
+        "Transpose",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from converters.lowering import Lowering, lowers
 from ir import Value
 from ir.ops import ConvTranspose, Gather, MaxPoolMask, Slice, Transpose, Unpool
+from prototxt.geometry import axis_of
 
 
 @lowers("Squeeze")
@@ -36,6 +37,23 @@ def crop_center(step: Lowering) -> Sequence[Value]:
         if crop:
             x = step.add(Slice(axis, crop, x.shape[axis] - crop), x)
     return [x]
+
+
+@lowers("Reverse")
+def reverse(step: Lowering) -> Sequence[Value]:
+    """CTPN: an axis from its end to its beginning."""
+    x = step.inputs[0]
+    named = list(step.layer.message.reverse_param.axis) or [0]
+    for axis in sorted({axis_of(step.layer, axis, len(x.shape)) for axis in named}):
+        order = step.constant(f"from_end_of_{axis}", np.arange(x.shape[axis])[::-1])
+        x = step.add(Gather(axis), x, order)
+    return [x]
+
+
+@lowers("Transpose")
+def transpose(step: Lowering) -> Sequence[Value]:
+    """CTPN: axis i of the top is axis dim[i] of the bottom."""
+    return [step.add(Transpose(tuple(step.layer.message.transpose_param.dim)), step.inputs[0])]
 
 
 @lowers("Upsample")

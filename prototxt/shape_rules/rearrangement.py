@@ -53,6 +53,24 @@ def crop_center(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((tuple(n - 2 * crop for n, crop in zip(shape, crops, strict=True)),))
 
 
+@shape_rule("Reverse")
+def reverse(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom."""
+    for axis in layer.message.reverse_param.axis or [0]:
+        axis_of(layer, axis, len(bottoms[0]))
+    return LayerShapes((bottoms[0],))
+
+
+@shape_rule("Transpose")
+def transpose(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """The bottom's sizes in the order of `dim` (CTPN)."""
+    dims, shape = list(layer.message.transpose_param.dim), bottoms[0]
+    if sorted(dims) != list(range(len(shape))) or not shape:
+        wanted = f"each of 0 to {len(shape) - 1} once" if shape else "a bottom with axes"
+        raise fail(layer, f"dim {shown(dims)} for a bottom of shape {shown(shape)}", wanted)
+    return LayerShapes((tuple(shape[dim] for dim in dims),))
+
+
 @shape_rule("Upsample", bottoms=(1, 2))
 def upsample(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """`scale` times as high and wide, by default once (eric612/MobileNet-YOLO); of two bottoms, the

@@ -58,6 +58,7 @@ SIZE_FIXED = {
     "ROIAlign",
     "ROIPooling",
     "Reorg",
+    "Reverse",
     "SPP",
     "Scale",
     "Squeeze",

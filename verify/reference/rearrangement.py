@@ -35,6 +35,23 @@ def crop_center(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
     return [x[tuple(slice(crop, size - crop) for crop, size in crops)]]
 
 
+@caffe_layer("Reverse")
+def reverse(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """From the last entry of an axis, the first if none is named, to the first (CTPN,
+    reverse_layer.cpp)."""
+    (x,) = bottoms
+    named = list(layer.message.reverse_param.axis) or [0]
+    axes = sorted({canonical_axis(axis, x.ndim, layer) for axis in named})
+    return [np.flip(x, tuple(axes))]
+
+
+@caffe_layer("Transpose")
+def transpose(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Axis i of the top is axis dim[i] of the bottom (CTPN, transpose_layer.cpp)."""
+    (x,) = bottoms
+    return [np.transpose(x, list(layer.message.transpose_param.dim))]
+
+
 @caffe_layer("Upsample")
 def upsample(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """Each value `scale` times over in height and width, by default once (eric612/MobileNet-YOLO,
