@@ -83,6 +83,38 @@ class ShapeEmitter(SymbolEmitter):
         reps[op.axis] = op.count
         self.same(node, "tile", reps=tuple(reps))
 
+    def pad(self, node: Node, op: o.Pad) -> None:
+        """Concat with entries that are made of nothing but a shape: MXNet's pad takes 4 or 5 axes,
+        and leaves the first two of them as they are."""
+        (x,) = self.read(node)
+        widths = list(zip(op.before, op.after, strict=True))
+        padded = [axis for axis, pair in enumerate(widths) if any(pair)]
+        if not padded:
+            self.end(node, "Reshape", x, **SAME)
+        for axis in padded:
+            parts = [x]
+            for place, width in zip((0, 1), widths[axis], strict=True):
+                if width:
+                    parts.insert(place * len(parts), self._filling(node, op, x, axis, place, width))
+            settings: Mapping[str, Setting] = {"dim": axis, "num_args": len(parts)}
+            if axis == padded[-1]:
+                self.end(node, "Concat", *parts, **settings)
+            else:
+                x = self.step(node, f"axis_{axis}", "Concat", *parts, **settings)
+
+    def _filling(
+        self, node: Node, op: o.Pad, x: Symbol, axis: int, place: int, width: int
+    ) -> Symbol:
+        """x's shape, of size `width` along an axis, filled with the value."""
+        role = f"{('before', 'after')[place]}_{axis}"
+        entry = self.step(node, f"{role}_entry", "slice_axis", x, axis=axis, begin=0, end=1)
+        entry = self.step(node, f"{role}_zeros", "zeros_like", entry)
+        if op.value:
+            entry = self.step(node, f"{role}_value", "_plus_scalar", entry, scalar=op.value)
+        if width == 1:
+            return entry
+        return self.step(node, role, "broadcast_axis", entry, axis=axis, size=width)
+
     def transpose(self, node: Node, op: o.Transpose) -> None:
         """transpose."""
         if len(op.order) > 6:

@@ -19,6 +19,40 @@ def _mul(chance: random.Random) -> tuple[list[Shape], str]:
     return chance.sample([shape, factor], 2), layer_text("Mul")
 
 
+def _add(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 2, 5)
+    behind = shape[chance.randrange(len(shape)) :]
+    other = tuple(chance.choice([1, size, size]) for size in behind)
+    return chance.sample([shape, other], 2), layer_text("Add")
+
+
+def _pad(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 4)
+    return [shape], layer_text(
+        "Pad",
+        "pad",
+        paddings=[chance.choice([0, 0, 1, 3]) for _ in range(2 * len(shape))],
+        constant_values=chance.choice([None, 0.3, -7]),
+    )
+
+
+def _resize(kind: str, param: str, flags: list[str], volumes: bool) -> Maker:
+    def make(chance: random.Random) -> tuple[list[Shape], str]:
+        layout = chance.choice([None, "NHWC", "NCHW", "NCHW", *["NCHWD"] * volumes])
+        rank = 5 if layout == "NCHWD" else 4
+        flag = chance.choice([None, *flags])
+        fields: dict[str, object] = {} if flag is None else {flag: "true"}
+        for name in ("height", "width", "depth")[: rank - 2]:
+            if chance.random() < 0.5:
+                fields[f"output_{name}"] = chance.randint(1, 9)
+            else:
+                fields[f"scale_{name}"] = chance.choice([None, 1, 2, 3, 2.5, 7 / 3])
+        text = layer_text(kind, param, data_format=layout and f'"{layout}"', **fields)
+        return [sizes(chance, rank, 1, 6)], text
+
+    return make
+
+
 def _crelu(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     return [shape], layer_text(
@@ -105,6 +139,43 @@ def _detection_output(chance: random.Random) -> tuple[list[Shape], str]:
         keep_top_k=chance.choice([None, -1, 1, 5, 60]),
         # Above the greatest score nothing is found.
         confidence_threshold=chance.choice([None, 0, 0.3, 1, 4]),
+    )
+
+
+def _yolo(chance: random.Random) -> tuple[list[Shape], str]:
+    batch, boxes, classes = (chance.randint(1, 3) for _ in range(3))
+    each, shapes = 5 + classes + chance.choice([0, 0, 2]), []
+    for _ in range(chance.randint(1, 2)):
+        side = chance.randint(1, 5)
+        shapes.append((batch, boxes * each, side, side))
+    biases = [chance.uniform(0.3, 2) for _ in range(2 * boxes)]
+    return shapes, layer_text(
+        "YoloDetectionOutput",
+        "yolo_detection_output",
+        num_classes=classes,
+        num_box=boxes,
+        biases=biases,
+        confidence_threshold=chance.choice([None, 0, 0.2, 0.5, 1.1]),
+        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
+    )
+
+
+def _yolov3(chance: random.Random) -> tuple[list[Shape], str]:
+    batch, boxes, classes, maps = (chance.randint(1, 3) for _ in range(4))
+    channels = boxes * (5 + classes) + chance.choice([0, 0, 3])
+    shapes = [(batch, channels, *sizes(chance, 2, 1, 4)) for _ in range(maps)]
+    count = chance.randint(1, 9)
+    return shapes, layer_text(
+        "Yolov3DetectionOutput",
+        "yolov3_detection_output",
+        num_classes=classes,
+        num_box=boxes,
+        mask_group_num=maps,
+        mask=[chance.randrange(count) for _ in range(boxes * maps)],
+        biases=[chance.uniform(5, 90) for _ in range(2 * count)],
+        anchors_scale=[chance.choice([8, 16, 32]) for _ in range(maps)],
+        confidence_threshold=chance.choice([None, 0, 0.2, 0.4, 1.1]),
+        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
     )
 
 
@@ -201,8 +272,24 @@ def _prior_box_clustered(chance: random.Random) -> tuple[list[Shape], str]:
 
 
 MAKERS: dict[str, Maker] = {
+    "Add": _add,
+    "Pad": _pad,
+    "ResizeNearestNeighbor": _resize(
+        "ResizeNearestNeighbor",
+        "resize_nearest_neighbor",
+        ["align_corners", "half_pixel_centers", "half_pixel_onnx"],
+        False,
+    ),
+    "ResizeBilinear": _resize(
+        "ResizeBilinear",
+        "resize_bilinear",
+        ["align_corners", "half_pixel_centers", "pytorch_half_pixel"],
+        True,
+    ),
     "PriorBoxClustered": _prior_box_clustered,
     "DetectionOutput": _detection_output,
+    "YoloDetectionOutput": _yolo,
+    "Yolov3DetectionOutput": _yolov3,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,

@@ -1,8 +1,8 @@
 """What a detector says beside the reference: boxes matched by how much they overlap.
 
-SSD's DetectionOutput gives (1, 1, N, 7): a row a box, of image, label, score, x1, y1, x2, y2.
-Which boxes there are, and in which order, depends on comparisons of scores and of overlaps, which
-rounding may turn where two are as good as equal.  So the rows are taken as a set.
+SSD's DetectionOutput gives (1, 1, N, 7), as YOLO's do: a row a box, of image, label, score, x1, y1,
+x2, y2.  Which boxes there are, and in which order, depends on comparisons of scores and of
+overlaps, which rounding may turn where two are as good as equal.  So the rows are taken as a set.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from prototxt.net import Blob, Net
 
 __all__ = [
+    "DETECTORS",
     "Detections",
     "behind_detectors",
     "detection_outputs",
@@ -26,6 +27,8 @@ __all__ = [
     "overlaps",
 ]
 
+DETECTORS = frozenset(("DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput"))
+"""The layer types that end in rows of boxes."""
 Array = NDArray[Any]
 Label = tuple[float, float]
 """Image and label."""
@@ -59,16 +62,16 @@ class Detections:
 
 
 def detection_outputs(net: Net) -> frozenset[Blob]:
-    """The outputs that a DetectionOutput makes."""
-    made = {top for layer in net if layer.type == "DetectionOutput" for top in layer.tops}
+    """The outputs that a detector makes."""
+    made = {top for layer in net if layer.type in DETECTORS for top in layer.tops}
     return frozenset(blob for blob in net.outputs if blob in made)
 
 
 def behind_detectors(net: Net) -> frozenset[Blob]:
-    """The blobs that a DetectionOutput makes, and those that follow from them."""
+    """The blobs that a detector makes, and those that follow from them."""
     found: set[Blob] = set()
     for layer in net:
-        if layer.type == "DetectionOutput" or not found.isdisjoint(layer.bottoms):
+        if layer.type in DETECTORS or not found.isdisjoint(layer.bottoms):
             found.update(layer.tops)
     return frozenset(found)
 

@@ -21,7 +21,8 @@ from prototxt.shapes import NetShapes
 from verify import judges, reference
 from verify.across import across
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
-from verify.detection_choice import compare_rows, is_detector
+from verify.detection_candidates import follows_from_sizes, is_detector, read_by
+from verify.detection_choice import compare_rows
 from verify.detections import detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
@@ -232,10 +233,10 @@ class _Task:
         """A detector's rows, of bottoms that may be as far off as outputs of their own; priors,
         which follow from sizes, no further than with all blobs visible."""
         bottoms: list[Bounded] = []
-        for blob in layer.bottoms[:3]:
+        for blob in layer.bottoms[: read_by(layer)]:
             want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
             bound = self._whole_bound(want, drift)
-            if len(bottoms) == 2 and drift == drift:
+            if follows_from_sizes(layer, len(bottoms)) and drift == drift:
                 bound = np.full(want.shape, max(drift * _DRIFTS, ROUNDING) * scale_of(want))
             bottoms.append(Bounded(want, bound))
         (top,) = layer.tops

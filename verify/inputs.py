@@ -54,11 +54,6 @@ _PASSING = frozenset(
 """Layers whose tops hold the values of their bottoms."""
 
 
-def _upsampled(layer: Layer, maps: tuple[int, ...]) -> tuple[int, ...]:
-    """Height and width that SegNet's Upsample makes: what its mask counts in."""
-    return RULES["Upsample"].function(layer, [maps, maps]).tops[0][2:]
-
-
 _BOXES: Mapping[str, Callable[[Layer], float]] = {
     "ROIAlign": lambda layer: layer.message.roi_pooling_param.spatial_scale,
     "ROIPooling": lambda layer: layer.message.roi_pooling_param.spatial_scale,
@@ -66,6 +61,11 @@ _BOXES: Mapping[str, Callable[[Layer], float]] = {
 }
 """Layers whose second bottom holds boxes (the index of an image, x1, y1, x2, y2): the scale from
 the boxes' pixels to those of the first bottom's maps."""
+
+
+def _upsampled(layer: Layer, maps: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width that SegNet's Upsample makes: what its mask counts in."""
+    return RULES["Upsample"].function(layer, [maps, maps]).tops[0][2:]
 
 
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
-from verify.detection_choice import compare_rows, is_detector
+from verify.detection_candidates import is_detector
+from verify.detection_choice import compare_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.fused import ALONE, Fusion, fused_bound
 from verify.reference import ByLayer, with_phase

@@ -115,6 +115,13 @@ def _short_mass(layer: Layer, x: Array, sizes: tuple[Array, ...], terms: int) ->
     return mass
 
 
+@bound_form("ActiveShift")
+def active_shift(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """Sums of four products, with shifts that are exact: of them the layer takes the whole part."""
+    function: Any = FUNCTIONS["ActiveShift"]
+    return list(function(layer, bottoms, params))
+
+
 @bound_form("Deconvolution")
 def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """gamma(n) times the same layer of magnitudes: an output sums, an axis, no more than

@@ -5,6 +5,7 @@ from converters.layers import (
     combination,
     convolution,
     detection,
+    flow,
     interpolation,
     loss,
     movement,
@@ -14,10 +15,12 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     source,
     window,
+    yolo,
 )
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "combination",
     "convolution",
     "detection",
+    "flow",
     "interpolation",
     "loss",
     "movement",
@@ -34,8 +38,10 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "resizing",
     "ristretto",
     "roi",
     "source",
     "window",
+    "yolo",
 ]

@@ -23,6 +23,7 @@ from verify.reference import (
     arithmetic,
     convolution,
     detection,
+    flow,
     interpolation,
     linear,
     loss,
@@ -32,11 +33,13 @@ from verify.reference import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 from verify.reference.inputs import check_inputs
 from verify.reference.registry import FUNCTIONS, Array
@@ -50,6 +53,7 @@ FAMILIES = (
     arithmetic,
     convolution,
     detection,
+    flow,
     interpolation,
     linear,
     loss,
@@ -59,11 +63,13 @@ FAMILIES = (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 
 
