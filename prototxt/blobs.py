@@ -30,12 +30,12 @@ _IN_PLACE_REFUSED = frozenset(
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
     ("Accuracy", "ActiveShift", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss",
-     "Convolution", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter",
+     "Convolution", "Convolution3D", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter",
      "Deconvolution", "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed",
      "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN",
-     "LSTM", "Lstm", "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox",
-     "PriorBoxClustered", "RNN", "Reduction", "SPP", "ShuffleChannel",
-     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
+     "LSTM", "Lstm", "MultinomialLogisticLoss", "NdConvolution", "NdPooling", "Pad", "Permute",
+     "Pooling", "Pooling3D", "PriorBox", "PriorBoxClustered", "RNN", "Reduction", "SPP",
+     "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
      "UpsampleDarknet", "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read

@@ -17,6 +17,10 @@ from prototxt.upgrade import Upgraded, upgrade
 __all__ = ["Parsed", "parse_definition", "upgraded"]
 
 
+V1_TYPES = {"CONVOLUTION3D": "Convolution3D", "POOLING3D": "Pooling3D"}
+"""C3D 1.0's types, and what C3D 1.1 calls them."""
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A definition in V2 layers.
@@ -104,9 +108,9 @@ def _add_layer(
             fork_type = item.field.value  # a V1 enum value that only a fork knows
         else:
             kept.append(item)
-    translate(layer, kept)
+    kept = translate(layer, kept, fork_type)
     unknown += kept
-    return field.where, _tree(kept), fork_type
+    return field.where, _tree(kept), V1_TYPES.get(fork_type or "", fork_type)
 
 
 def _tree(found: list[UnknownField]) -> tuple[Field, ...]:
