@@ -102,6 +102,7 @@ NOTES = {
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
     "Transpose": "of a fork, CTPN",
+    "Unpooling": "of a fork, DeconvNet; MAX; UNPOOLING of V1",
     "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
     "YoloDetectionOutput": "of a fork, eric612/MobileNet-YOLO; of square maps; the number of boxes "

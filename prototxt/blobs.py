@@ -35,8 +35,8 @@ _IN_PLACE_SPOILT = frozenset(
      "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN",
      "LSTM", "Lstm", "MultinomialLogisticLoss", "NdConvolution", "NdPooling", "Pad", "Permute",
      "Pooling", "Pooling3D", "PriorBox", "PriorBoxClustered", "RNN", "Reduction", "SPP",
-     "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
-     "UpsampleDarknet", "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
+     "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Unpooling",
+     "Upsample", "UpsampleDarknet", "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""

@@ -17,8 +17,9 @@ from prototxt.upgrade import Upgraded, upgrade
 __all__ = ["Parsed", "parse_definition", "upgraded"]
 
 
-V1_TYPES = {"CONVOLUTION3D": "Convolution3D", "POOLING3D": "Pooling3D"}
-"""C3D 1.0's types, and what C3D 1.1 calls them."""
+V1_TYPES = {"CONVOLUTION3D": "Convolution3D", "POOLING3D": "Pooling3D",
+            "UNPOOLING": "Unpooling"}  # fmt: skip
+"""Types of forks that are as old, C3D's and DeconvNet's, and what V2 calls them."""
 
 
 @dataclass(frozen=True)

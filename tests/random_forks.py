@@ -279,6 +279,20 @@ def _unpool(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape, shape], layer_text("Upsample", "upsample", **settings)
 
 
+def _unpooling(chance: random.Random) -> tuple[list[Shape], str]:
+    shape, size = sizes(chance, 4, 1, 5), chance.randint(1, 9)
+    square = chance.random() < 0.5
+    return [shape] * chance.randint(1, 2), layer_text(
+        "Unpooling",
+        "unpooling",
+        kernel_size=2,
+        stride=chance.choice([None, 2, 3]),
+        unpool_size=size if square else None,
+        unpool_h=None if square else size,
+        unpool_w=None if square else chance.randint(1, 9),
+    )
+
+
 def _upsample_darknet(chance: random.Random) -> tuple[list[Shape], str]:
     stride = chance.choice([None, 1, 2, 4])
     text = layer_text("UpsampleDarknet", "upsample_darknet", stride=stride)
@@ -360,6 +374,7 @@ MAKERS: dict[str, Maker] = {
     "NdPooling": _pooling_nd,
     "Reverse": _reverse,
     "Transpose": _transpose,
+    "Unpooling": _unpooling,
     "UpsampleDarknet": _upsample_darknet,
     "Reorg": _reorg,
     "Interp": _interp,

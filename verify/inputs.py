@@ -44,6 +44,7 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
     "RNN": (1, lambda layer, sequence: 2),
     "SigmoidCrossEntropyLoss": (1, lambda layer, scores: 2),
     "SoftmaxWithLoss": (1, lambda layer, scores: scores[layer.message.softmax_param.axis]),
+    "Unpooling": (1, lambda layer, maps: prod(_upsampled(layer, maps))),
     "Upsample": (1, lambda layer, maps: prod(_upsampled(layer, maps))),
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
@@ -64,8 +65,8 @@ the boxes' pixels to those of the first bottom's maps."""
 
 
 def _upsampled(layer: Layer, maps: tuple[int, ...]) -> tuple[int, ...]:
-    """Height and width that SegNet's Upsample makes: what its mask counts in."""
-    return RULES["Upsample"].function(layer, [maps, maps]).tops[0][2:]
+    """Height and width that SegNet's Upsample makes, or an Unpooling: what their masks count in."""
+    return RULES[layer.type].function(layer, [maps, maps]).tops[0][2:]
 
 
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:

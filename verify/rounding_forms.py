@@ -57,6 +57,8 @@ def is_choice(layer: Layer) -> bool:
         return not layer.message.relu_param.negative_slope
     if layer.type in ("Pooling", "Pooling3D", "NdPooling"):
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
+    if layer.type == "Unpooling":
+        return True
     if layer.type == "Upsample":
         return len(layer.bottoms) == 2
     return layer.type in (

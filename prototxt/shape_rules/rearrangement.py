@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prototxt import caffe_pb2 as pb
 from prototxt.geometry import axis_of, counted, fail
 from prototxt.net import Layer
 from prototxt.shape_rules.rule import (
@@ -109,6 +110,26 @@ def _unpooled(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
             raise fail(layer, f"{name} with a scale of {times}", "a scale of 2")
     sizes = zip(shape[2:], scale, cuts.values(), strict=True)
     return LayerShapes(((*shape[:2], *(n * times - cut for n, times, cut in sizes)),))
+
+
+@shape_rule("Unpooling", bottoms=(1, 2))
+def unpooling(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """`unpool_size`, or `unpool_h` by `unpool_w` (DeconvNet)."""
+    param, shape = layer.message.unpooling_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    need_equal(layer, bottoms)
+    if param.unpool != pb.UnpoolingParameter.MAX:
+        raise fail(layer, "unpool AVE or TILE, which adds to what the pass before left there",
+                   "unpool: MAX")  # fmt: skip
+    pair = (param.HasField("unpool_h"), param.HasField("unpool_w"))
+    if param.HasField("unpool_size") == any(pair) or any(pair) != all(pair):
+        raise fail(layer, "no size, or two", "unpool_size, or unpool_h and unpool_w")
+    if param.pad or param.pad_h or param.pad_w:
+        raise fail(layer, "padding, which DeconvNet refuses", "pad 0")
+    size = (param.unpool_h, param.unpool_w) if all(pair) else (param.unpool_size,) * 2
+    if min(size) < 1:
+        raise fail(layer, f"a size of {shown(size)}", "at least 1 each")
+    return LayerShapes(((*shape[:2], *size),))
 
 
 @shape_rule("UpsampleDarknet")

@@ -66,6 +66,7 @@ SIZE_FIXED = {
     "Scale",
     "Squeeze",
     "Unpool",
+    "Unpooling",
     "YoloDetectionOutput",
     "Yolov3DetectionOutput",
 }
