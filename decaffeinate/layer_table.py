@@ -28,6 +28,7 @@ NOTES = {
     "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
+    "BatchToSpaceND": "of a fork, synopsys-caffe",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
     "BN": "of two forks: SegNet's, LEARN and INFERENCE; PSPNet's, with stored statistics",
     "BatchReindex": "the index as an input",
@@ -44,6 +45,7 @@ NOTES = {
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
+    "DepthToSpace": "of a fork, synopsys-caffe",
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
     "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
     "draws nothing",
@@ -99,6 +101,7 @@ NOTES = {
     "Silence": "a sink",
     "Slice": "`slice_point`, or equal parts",
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
+    "SpaceToBatchND": "of a fork, synopsys-caffe",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
     "Transpose": "of a fork, CTPN",

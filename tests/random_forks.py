@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from tests.random_settings import Maker, Shape, filler, layer_text, sizes, yes_or_no
@@ -255,6 +256,40 @@ def _dims(sizes_: list[int]) -> str:
     return "{ " + " ".join(f"dim: {size}" for size in sizes_) + " }"
 
 
+def _space_to_batch(chance: random.Random) -> tuple[list[Shape], str]:
+    blocks = [chance.randint(1, 3) for _ in range(chance.randint(1, 3))]
+    pads = [chance.choice([0, 0, 1]) for _ in range(2 * len(blocks))]
+    padded = [b * chance.randint(2, 3) for b in blocks]
+    maps = [n - pads[2 * i] - pads[2 * i + 1] for i, n in enumerate(padded)]
+    rest = [chance.randint(1, 3) for _ in range(chance.randint(0, 4 - len(maps)))]
+    return [(chance.randint(1, 3), *(max(1, n) for n in maps), *rest)], layer_text(
+        "SpaceToBatchND",
+        "space_to_batch_nd",
+        block_shape=[b if n > 0 else 1 for b, n in zip(blocks, maps, strict=True)],
+        paddings=pads,
+    )
+
+
+def _batch_to_space(chance: random.Random) -> tuple[list[Shape], str]:
+    most = chance.choice([1, 3])  # blocks of 1 leave the batch open
+    blocks = [chance.randint(1, most) for _ in range(chance.randint(1, 3))]
+    crops = [chance.choice([0, 0, 1]) for _ in range(2 * len(blocks))]
+    maps = [chance.randint(3, 4) for _ in blocks]
+    rest = [chance.randint(1, 3) for _ in range(chance.randint(0, 4 - len(maps)))]
+    return [(math.prod(blocks) * chance.randint(1, 2), *maps, *rest)], layer_text(
+        "BatchToSpaceND", "batch_to_space_nd", block_shape=blocks, crops=crops
+    )
+
+
+def _depth_to_space(chance: random.Random) -> tuple[list[Shape], str]:
+    size, layout = chance.randint(1, 3), chance.choice(["NHWC", "NCHW", "DCR", "CRD"])
+    channels, maps = size**2 * chance.randint(1, 3), sizes(chance, 2, 1, 4)
+    shape = (*maps, channels) if layout == "NHWC" else (channels, *maps)
+    return [(chance.randint(1, 3), *shape)], layer_text(
+        "DepthToSpace", "depth_to_space", block_size=size, data_format=f'"{layout}"'
+    )
+
+
 def _reverse(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(2, 5), 1, 5)
     axis = chance.choice([1, 1, None, *range(len(shape))])
@@ -372,6 +407,9 @@ MAKERS: dict[str, Maker] = {
     "Convolution3D": _convolution_3d,
     "Pooling3D": _pooling_3d,
     "NdPooling": _pooling_nd,
+    "SpaceToBatchND": _space_to_batch,
+    "BatchToSpaceND": _batch_to_space,
+    "DepthToSpace": _depth_to_space,
     "Reverse": _reverse,
     "Transpose": _transpose,
     "Unpooling": _unpooling,

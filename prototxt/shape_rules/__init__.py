@@ -5,6 +5,7 @@ A family of layers a file; importing this registers them all.
 """
 
 from prototxt.shape_rules import (
+    blocks,
     detection,
     elementwise,
     flow,
@@ -33,6 +34,7 @@ FAMILIES = (
     detection,
     elementwise,
     flow,
+    blocks,
     interpolation,
     linear,
     loss,

@@ -41,6 +41,7 @@ EXACT_KINDS = {"ArgMax", "Threshold"}
 SIZE_FIXED = {
     "Add",
     "Axpy",
+    "BatchToSpaceND",
     "Bias",
     "Convolution",
     "ConvolutionRistretto",
@@ -49,6 +50,7 @@ SIZE_FIXED = {
     "DeconvolutionRistretto",
     "DetectionOutput",
     "FcRistretto",
+    "DepthToSpace",
     "Im2col",
     "InnerProduct",
     "Interp",
@@ -64,6 +66,7 @@ SIZE_FIXED = {
     "Reverse",
     "SPP",
     "Scale",
+    "SpaceToBatchND",
     "Squeeze",
     "Unpool",
     "Unpooling",

@@ -21,6 +21,7 @@ from prototxt.net import Blob, Layer, Net
 from verify.reference import (
     activation,
     arithmetic,
+    blocks,
     convolution,
     detection,
     flow,
@@ -54,6 +55,7 @@ FAMILIES = (
     convolution,
     detection,
     flow,
+    blocks,
     interpolation,
     linear,
     loss,
