@@ -72,6 +72,7 @@ PRIMITIVES: tuple[type[Op], ...] = (
 """Every op that a lowering may use and a target has to express."""
 
 __all__ = [
+    "PRIMITIVES",
     "Abs",
     "Add",
     "Affine",
@@ -106,7 +107,6 @@ __all__ = [
     "Mul",
     "MulticlassNms",
     "Op",
-    "PRIMITIVES",
     "PRelu",
     "Pad",
     "Pick",

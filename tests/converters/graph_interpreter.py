@@ -111,7 +111,7 @@ def _max_pool_mask(op: o.MaxPoolMask, x: Array) -> Array:
 
 def _average_pool(op: o.AveragePool, x: Array) -> Array:
     inside = np.ones((1, 1, *(n + 2 * p for n, p in zip(x.shape[2:], op.pad, strict=True))))
-    whole = o.AveragePool(op.kernel, op.stride, (0, 0), op.ceil)
+    whole = o.AveragePool(op.kernel, op.stride, (0,) * len(op.kernel), op.ceil)
     out = op.pooled(x.shape)
     counts = sum(seen for _, seen in _taps(inside, whole, op.kernel, out, 0))
     return np.asarray(_windows(op, x, 0).sum(-1) / counts)
