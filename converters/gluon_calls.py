@@ -16,6 +16,7 @@ _SCALAR = {
     "_mul_scalar": "*",
     "_div_scalar": "/",
     "_greater_scalar": ">",
+    "_greater_equal_scalar": ">=",
 }
 _SCALAR_CALL = {"_maximum_scalar": "maximum", "_minimum_scalar": "minimum"}
 _SAME_SHAPE = {
@@ -33,6 +34,7 @@ _FUNCTIONS = {
     "_arange": "arange",
     "_contrib_arange_like": "contrib.arange_like",
     "_contrib_boolean_mask": "contrib.boolean_mask",
+    "_contrib_PSROIPooling": "contrib.PSROIPooling",
     "_contrib_box_nms": "contrib.box_nms",
 }
 _LEFT_OUT = {"__rank__", "num_args"}

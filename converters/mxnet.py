@@ -20,6 +20,7 @@ from converters.mxnet_elementwise import ElementwiseEmitter
 from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
+from converters.mxnet_roi import RoiEmitter
 from converters.mxnet_symbol import OUTPUT, to_json
 from ir import Graph, Node, Parameter
 from ir import ops as o
@@ -27,7 +28,9 @@ from ir import ops as o
 __all__ = ["MXNetEmitter"]
 
 
-class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, DetectionEmitter):
+class MXNetEmitter(
+    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, RoiEmitter, DetectionEmitter
+):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""
 
     target = "mxnet"
@@ -35,8 +38,9 @@ class MXNetEmitter(ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, Detec
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Crop of more than 5 axes: MXNet's slices take no more",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
-        "a DetectionOutput with `eta` below 1 and `nms_threshold` above 0.5: box_nms has but one",
         "a Permute of more than 6 axes: MXNet's transpose takes no more",
+        "a PSROIPooling with `spatial_scale` above 1: MXNet's takes none",
+        "a DetectionOutput with `eta` below 1 and `nms_threshold` above 0.5: box_nms has but one",
     )
 
     def __init__(

@@ -17,6 +17,7 @@ from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
+from converters.onnx_roi import RoiEmitter, newest_opset
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_windows import WindowEmitter
 from converters.output_file import Output, bytes_of
@@ -36,7 +37,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(WindowEmitter, ShapeEmitter, DetectionEmitter):
+class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
@@ -53,7 +54,8 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter, DetectionEmitter):
     ) -> None:
         super().__init__(graph, name, provenance)
         newest = onnx.defs.onnx_opset_version()
-        self.opset = min(DEFAULT_OPSET, newest) if opset is None else opset
+        usual = newest_opset(graph, min(DEFAULT_OPSET, newest))
+        self.opset = usual if opset is None else opset
         if not OLDEST_OPSET <= self.opset <= newest:
             raise UsageError(
                 f"opset {opset} cannot be written",
@@ -203,6 +205,18 @@ class OnnxEmitter(WindowEmitter, ShapeEmitter, DetectionEmitter):
             x = self.node("Min", [x, self.store(node, "high", op.high)], [target])
         if op.low is not None:
             self.node("Max", [x, self.store(node, "low", op.low)], [node.output.name])
+
+    def round(self, node: Node, op: o.Round) -> None:
+        """sign(x) * ceil(floor(2 |x|) / 2): ONNX's Round gives the even one of two."""
+        (x,) = self.arguments(node)
+        size = self.node("Abs", [x], [self.part(node, "size")])
+        twice = self.node("Add", [size, size], [self.part(node, "twice")])
+        floor = self.node("Floor", [twice], [self.part(node, "halves")])
+        half = self.shared("half", 0.5)
+        middle = self.node("Mul", [floor, half], [self.part(node, "middle")])
+        whole = self.node("Ceil", [middle], [self.part(node, "whole")])
+        sign = self.node("Sign", [x], [self.part(node, "sign")])
+        self.node("Mul", [whole, sign], [node.output.name])
 
     def add(self, node: Node, op: o.Add) -> None:
         """Add, or Sum of more than two."""

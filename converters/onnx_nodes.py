@@ -66,6 +66,10 @@ class NodeBuilder(Emitter):
         """One node that does just what the op does."""
         self.node(kind, self.arguments(node), [node.output.name], **settings)
 
+    def step(self, node: Node, role: str, kind: str, *inputs: str, **settings: Any) -> str:
+        """A node on the way to an op's output."""
+        return self.node(kind, inputs, [self.part(node, role)], **settings)
+
     def sizes(self, node: Node, role: str, x: str, start: int, stop: int) -> str:
         """The sizes of x's axes [start, stop), as int64, when the graph runs."""
         if self.opset >= 15:  # the first in which Shape takes a range

@@ -5,10 +5,11 @@ from __future__ import annotations
 from converters.pytorch_elementwise import ElementwiseOps
 from converters.pytorch_layers import LayerOps
 from converters.pytorch_pooling import PoolingOps
+from converters.pytorch_roi import RoiOps
 from converters.pytorch_shapes import ShapeOps
 
 __all__ = ["PyTorchEmitter"]
 
 
-class PyTorchEmitter(LayerOps, PoolingOps, ElementwiseOps, ShapeOps):
+class PyTorchEmitter(LayerOps, PoolingOps, ElementwiseOps, RoiOps, ShapeOps):
     """Writes NAME.py and NAME.safetensors; the methods of the ops are with their families."""

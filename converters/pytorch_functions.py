@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from converters.pytorch_roi_functions import ROI_FUNCTIONS
+
 __all__ = ["FUNCTIONS"]
 
 _MAX_POOL_MASK = '''\
@@ -130,6 +132,7 @@ FUNCTIONS = {
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,
+    **ROI_FUNCTIONS,
     "multiclass_nms": _MULTICLASS_NMS,
 }
 """By name; in the order in which a file has them."""

@@ -210,6 +210,25 @@ def _reorg(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Reorg", "reorg", stride=stride, reverse=reverse)
 
 
+def _interp(chance: random.Random) -> tuple[list[Shape], str]:
+    crops = [chance.choice([None, None, -1, -2]) for _ in range(2)]
+    shape = (*sizes(chance, 2, 1, 4), *(size - sum(crop or 0 for crop in crops)
+                                        for size in sizes(chance, 2, 1, 9)))  # fmt: skip
+    zoom, shrink = (chance.choice([None, 1, 2, 3]) for _ in range(2))
+    sized = (zoom is None) == (shrink is None)
+    height, width = sizes(chance, 2, 1, 12) if sized else (None, None)
+    return [shape], layer_text(
+        "Interp",
+        "interp",
+        zoom_factor=zoom,
+        shrink_factor=shrink,
+        height=height,
+        width=width,
+        pad_beg=crops[0],
+        pad_end=crops[1],
+    )
+
+
 def _prior_box_clustered(chance: random.Random) -> tuple[list[Shape], str]:
     maps, picture = sizes(chance, chance.randint(2, 4), 1, 5), sizes(chance, 4, 20, 90)
     boxes = [(chance.uniform(1, 90), chance.uniform(1, 90)) for _ in range(chance.randint(1, 4))]
@@ -255,6 +274,7 @@ MAKERS: dict[str, Maker] = {
     "Upsample": _upsample,
     "UpsampleDarknet": _upsample_darknet,
     "Reorg": _reorg,
+    "Interp": _interp,
     "BN": _bn,
     "ConvolutionDepthwise": _depthwise,
     "DepthwiseConvolution": _grouped,

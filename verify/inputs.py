@@ -49,9 +49,18 @@ _PASSING = frozenset({"Concat", "Dropout", "Flatten", "Permute", "Reshape", "Sli
 """Layers whose tops hold the values of their bottoms."""
 
 
+_BOXES: Mapping[str, Callable[[Layer], float]] = {
+    "ROIAlign": lambda layer: layer.message.roi_pooling_param.spatial_scale,
+    "ROIPooling": lambda layer: layer.message.roi_pooling_param.spatial_scale,
+    "PSROIPooling": lambda layer: layer.message.psroi_pooling_param.spatial_scale,
+}
+"""Layers whose second bottom holds boxes (the index of an image, x1, y1, x2, y2): the scale from
+the boxes' pixels to those of the first bottom's maps."""
+
+
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     """Noise for every input, as strong as pixels where it looks like an image; whole numbers that
-    suit them where layers read labels or indices."""
+    suit them where layers read labels or indices, and boxes where they read boxes."""
     generator = np.random.default_rng(seed)
     sources = _sources(net)
     counts = _whole_numbers(net, shapes, sources)
@@ -61,6 +70,7 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
         if _wants_positive(layer)
         for source in sources.get(layer.bottoms[0], ())
     }
+    boxes = _boxes(net, shapes, sources)
     priors = {
         source
         for layer in net
@@ -71,7 +81,9 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
-        if blob in priors and len(shape) > 2 and shape[1] == 2:
+        if blob in boxes:
+            drawn = _drawn_boxes(generator, shape, *boxes[blob])
+        elif blob in priors and len(shape) > 2 and shape[1] == 2:
             # Of several images the same: Caffe reads the first's.
             drawn = np.resize(_priors(generator, prod(shape[2:]) // 4), shape)
         elif blob in counts:
@@ -126,6 +138,32 @@ def _whole_numbers(
             for source in sources.get(layer.bottoms[place], ()):
                 counts[source] = min(count, counts.get(source, count))
     return counts
+
+
+def _boxes(
+    net: Net, shapes: NetShapes, sources: Mapping[Blob, set[Blob]]
+) -> dict[Blob, tuple[int, float, float]]:
+    """By input that holds boxes: the number, the width and the height of the images."""
+    found: dict[Blob, tuple[int, float, float]] = {}
+    for layer in net:
+        if layer.type in _BOXES:
+            images, _, height, width = shapes.blobs[layer.bottoms[0]]
+            scale = _BOXES[layer.type](layer) or 1.0
+            for source in sources.get(layer.bottoms[1], ()):
+                found.setdefault(source, (images, width / scale, height / scale))
+    return found
+
+
+def _drawn_boxes(
+    generator: np.random.Generator, shape: tuple[int, ...], images: int, width: float, height: float
+) -> NDArray[np.float64]:
+    """Boxes of all sizes up to the image's, some of which reach beyond it."""
+    count = prod(shape) // 5
+    image = generator.integers(0, images, (count, 1))
+    size = np.array([width, height])
+    start = generator.uniform(-0.1, 0.9, (count, 2)) * size
+    end = start + generator.uniform(0, 1, (count, 2)) * size
+    return np.hstack([image, start, end]).reshape(shape)
 
 
 def read_array(path: Path, name: str, shape: Sequence[int]) -> Array:

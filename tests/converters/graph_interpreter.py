@@ -171,6 +171,68 @@ def _top(op: Any, x: Array) -> Array:
     return np.asarray(np.take(order, range(op.k), op.axis))
 
 
+def _roi_max_pool(op: o.RoiMaxPool, x: Array, boxes: Array) -> Array:
+    corners = boxes[:, 1:].astype(np.float32) * np.float32(op.scale)
+    whole = np.trunc(corners)
+    whole += np.sign(corners) * (np.abs(corners - whole) >= 0.5)
+    sizes = (op.columns, x.shape[3]), (op.rows, x.shape[2])
+    y = np.zeros((len(boxes), x.shape[1], op.rows, op.columns))
+    for place in np.ndindex(len(boxes), op.rows, op.columns):
+        box, *part = place
+        window = []
+        for (count, limit), first, last, p in zip(
+            sizes, whole[box, :2], whole[box, 2:], part[::-1], strict=True
+        ):
+            step = np.maximum(last - first + 1, np.float32(1)) / np.float32(count)
+            edges = np.floor(np.float32(p) * step), np.ceil(np.float32(p + 1) * step)
+            window.append(slice(*(int(np.clip(first + edge, 0, limit)) for edge in edges)))
+        seen = x[int(boxes[box, 0]), :, window[1], window[0]]
+        if seen.size:
+            y[box, :, part[0], part[1]] = seen.max((1, 2))
+    return y
+
+
+def _roi_mean_pool(op: o.RoiMeanPool, x: Array, boxes: Array) -> Array:
+    single = np.float32
+    corners = boxes[:, 1:].astype(single)
+    whole = np.trunc(corners)
+    whole += np.sign(corners) * (np.abs(corners - whole) >= 0.5)
+    y = np.zeros((len(boxes), op.channels, op.parts, op.parts))
+    for place in np.ndindex(*y.shape):
+        box, channel, *part = place
+        window = []
+        for limit, axis, p in zip(x.shape[2:], (1, 0), part, strict=True):
+            first = whole[box, axis] * single(op.scale)
+            length = (whole[box, axis + 2] + single(1)) * single(op.scale) - first
+            step = max(length, single(0.1)) / single(op.parts)
+            edges = np.floor(single(p) * step + first), np.ceil(single(p + 1) * step + first)
+            window.append(slice(*(int(np.clip(edge, 0, limit)) for edge in edges)))
+        of = (channel * op.parts + part[0]) * op.parts + part[1]
+        seen = x[int(boxes[box, 0]), of, window[0], window[1]]
+        y[place] = seen.mean() if seen.size else 0
+    return y
+
+
+def _roi_sample(op: o.RoiSample, x: Array, boxes: Array) -> Array:
+    single, half = np.float32, np.float32(0.5)
+    edges = boxes[:, 1:].astype(single) * single(op.scale) - half
+    y = np.zeros((len(boxes), x.shape[1], op.rows, op.columns))
+    for box, i, j in np.ndindex(len(boxes), op.rows, op.columns):
+        shares = []
+        for limit, axis, p, count in (
+            (x.shape[2], 1, i, op.rows), (x.shape[3], 0, j, op.columns),
+        ):  # fmt: skip
+            length = edges[box, axis + 2] - edges[box, axis]
+            at = edges[box, axis] + single(p) * (length / single(count - 1))
+            seen = length > 0 and -0.5 <= at <= limit - 0.5
+            # The hat of each pixel, at the point brought onto the map.
+            near = np.abs(np.arange(limit) - np.clip(float(at), 0, limit - 1))
+            shares.append(np.clip(1 - near, 0, None) * seen)
+        maps = x[int(boxes[box, 0])]
+        y[box, :, i, j] = np.einsum("chw,h,w->c", maps, *shares)
+    return y
+
+
 def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     places = np.expand_dims(indices.astype(np.int64), op.axis)
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
@@ -244,6 +306,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Affine: lambda op, x: op.scale * x + op.shift if op.scale else np.full_like(x, op.shift),
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
+    o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
     o.Maximum: lambda op, *xs: reduce(np.maximum, xs),
@@ -280,4 +343,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),
     o.TopIndices: lambda op, x: _top(op, x).astype(float),
     o.Pick: _pick,
+    o.RoiMaxPool: _roi_max_pool,
+    o.RoiMeanPool: _roi_mean_pool,
+    o.RoiSample: _roi_sample,
 }

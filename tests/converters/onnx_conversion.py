@@ -34,7 +34,7 @@ def random(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-# --- what ONNX's evaluator gets wrong -------------------------------------------------------------
+# --- what ONNX's evaluator gets wrong, or has not -------------------------------------------------
 
 
 class LRN(OpRun):
@@ -99,7 +99,30 @@ class ConvTranspose(OpRun):
         )  # fmt: skip
 
 
-CORRECTED = [LRN, ConvTranspose]
+class MaxRoiPool(OpRun):
+    """MaxRoiPool, which ONNX's evaluator (1.23 and before) has not; of what ONNX leaves open, as
+    Caffe has it: corners to the nearest whole number, halves away from 0, both within the box."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, rois: Any, pooled_shape: Any, spatial_scale: float) -> tuple[Any]:
+        scaled = rois[:, 1:] * np.float32(spatial_scale)
+        corners = (np.sign(scaled) * np.floor(np.abs(scaled) + 0.5)).astype(np.float32)
+        y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
+        for n, c, i, j in np.ndindex(*y.shape):
+            maps = x[int(rois[n, 0]), c]
+            parts = []
+            for axis, place in ((1, i), (0, j)):
+                low, high = corners[n, axis], corners[n, axis + 2]
+                step = max(high - low + 1, np.float32(1)) / np.float32(pooled_shape[1 - axis])
+                first, last = np.float32(place) * step, np.float32(place + 1) * step
+                ends = np.floor(first) + low, np.ceil(last) + low
+                parts.append(slice(*(int(np.clip(e, 0, maps.shape[1 - axis])) for e in ends)))
+            y[n, c, i, j] = maps[tuple(parts)].max(initial=-np.inf)
+        return (np.where(np.isinf(y), 0, y).astype(x.dtype),)
+
+
+CORRECTED = [LRN, ConvTranspose, MaxRoiPool]
 
 # --- graphs, files, runs --------------------------------------------------------------------------
 

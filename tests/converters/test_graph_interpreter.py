@@ -17,8 +17,9 @@ ROUNDING = 1e-9
 """What float64 leaves on both sides."""
 FOLDED = 1e-6
 """Where the lowering computes a number in float32: a base's logarithm as Caffe does, a sixth for
-HardSwish, as no target divides, the priors of PriorBox, and the sizes of the boxes of YOLO."""
-_FOLDING = ("Exp", "Log", "HardSwish", "PriorBox", "Yolov3DetectionOutput")
+HardSwish, as no target divides, the places of Interp, the priors of PriorBox, and the sizes of the
+boxes of YOLO."""
+_FOLDING = ("Exp", "Log", "HardSwish", "Interp", "PriorBox", "Yolov3DetectionOutput")
 
 
 def test_every_primitive_has_a_meaning() -> None:

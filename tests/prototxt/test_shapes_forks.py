@@ -11,8 +11,10 @@ from prototxt.errors import NetError
 from prototxt.shapes import infer_shapes
 from tests.message_cases import read_cases
 
-CASES = read_cases(Path(__file__).with_name("refused_shapes_forks.cases"))
-REFUSED = {case.title: case for case in CASES}
+FILES = ("refused_shapes_forks.cases", "refused_shapes_roi.cases")
+REFUSED = {
+    case.title: case for name in FILES for case in read_cases(Path(__file__).with_name(name))
+}
 
 
 @pytest.mark.parametrize("title", REFUSED)

@@ -23,6 +23,7 @@ from verify.reference import (
     arithmetic,
     convolution,
     detection,
+    interpolation,
     linear,
     loss,
     normalization,
@@ -32,6 +33,8 @@ from verify.reference import (
     recurrent,
     reduction,
     resizing,
+    ristretto,
+    roi,
     shape,
     softmax,
     source,
@@ -44,13 +47,23 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, detection, linear, loss, normalization) + (
+FAMILIES = (
+    activation,
+    arithmetic,
+    convolution,
+    detection,
+    interpolation,
+    linear,
+    loss,
+    normalization,
     pooling,
     prior_box,
     rearrangement,
     recurrent,
     reduction,
     resizing,
+    ristretto,
+    roi,
     shape,
     softmax,
     source,

@@ -68,6 +68,15 @@ def _clear_beta(message: pb.LayerParameter) -> None:
     message.ClearField("swish_param")
 
 
+def _only_zooms(message: pb.LayerParameter) -> None:
+    for name in ("pad_beg", "pad_end", "shrink_factor"):
+        message.interp_param.ClearField(name)
+
+
+def _clear_pad_ratio(message: pb.LayerParameter) -> None:
+    message.roi_pooling_param.ClearField("pad_ratio")
+
+
 def _clear_slope(message: pb.LayerParameter) -> None:
     message.relu6_param.ClearField("negative_slope")
 
@@ -197,6 +206,11 @@ FAULTS: tuple[KnownFault, ...] = (
         _untransposed, "innerproduct/transpose",
     ),
     KnownFault(
+        "Interp", "crops are ignored, and shrink_factor beside zoom_factor",
+        lambda layer: True,
+        _as(_only_zooms), "interp/crop_hw",
+    ),
+    KnownFault(
         "LRN", "k is ignored across channels: 1 is used",
         lambda layer: layer.message.lrn_param.k != 1,
         _lrn, "lrn/across3_k2",
@@ -236,6 +250,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "ReLU6", "negative_slope is ignored",
         lambda layer: layer.message.relu6_param.negative_slope != 0,
         _as(_clear_slope), "relu6/leaky",
+    ),
+    KnownFault(
+        "ROIPooling", "pad_ratio is ignored",
+        lambda layer: layer.message.roi_pooling_param.pad_ratio != 0,
+        _as(_clear_pad_ratio), "roipooling_mscnn/pad_quarter",
     ),
     KnownFault(
         "Scale", "of two bottoms with bias_term the second is ignored: the bias alone is added",
