@@ -26,6 +26,22 @@ def max_pool_mask(
     return torch.where(inside, row * width + column, -1).float()
 '''
 
+_UNPOOL = '''\
+def unpool(
+    x: torch.Tensor,
+    mask: torch.Tensor,
+    height: int,
+    width: int,
+) -> torch.Tensor:
+    """Zeros, but for each value at its place in the mask; the last of several there."""
+    places = mask.long().flatten(2)
+    order = torch.arange(places.shape[2], device=x.device).expand_as(places)
+    last = torch.full((*x.shape[:2], height * width), -1, device=x.device)
+    last = last.scatter_reduce(2, places, order, "amax")
+    values = x.flatten(2).gather(2, last.clamp(min=0))
+    return torch.where(last >= 0, values, 0.0).unflatten(2, (height, width))
+'''
+
 _AVERAGE_POOL = '''\
 def average_pool(
     x: torch.Tensor,
@@ -114,6 +130,37 @@ def multiclass_nms(
         rows = [numbers[:, None], scores.new_full((len(numbers), 6), -1.0)]
     return torch.cat(rows, 1)[None, None]
 '''
+_CORRELATION = '''\
+def correlation(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    displacement: int,
+    kernel_size: int = 1,
+    stride: int = 1,
+    step: int = 1,
+    padding: int = 0,
+) -> torch.Tensor:
+    """Mean of {what}, in windows of all channels.
+
+    A channel for each displacement of the second, up to `displacement` to each side by
+    `step`; the windows of the first keep as far from the edges.
+    """
+    first, second = (F.pad(x, (padding,) * 4) for x in (first, second))
+    rows, columns = (size - 2 * displacement for size in first.shape[2:])
+    hop = stride if kernel_size == 1 else 1
+    first = first.narrow(2, displacement, rows).narrow(3, displacement, columns)
+    first = first[:, :, ::hop, ::hop]
+    reach = displacement // step * step
+    starts = range(displacement - reach, displacement + reach + 1, step)
+    maps = [
+        {product}.mean(1)
+        for y in starts
+        for x in starts
+    ]
+    found = torch.stack(maps, 1)
+    return found if kernel_size == 1 else F.avg_pool2d(found, kernel_size, stride)
+'''
+_DISPLACED = "second[:, :, y : y + rows : hop, x : x + columns : hop]"
 
 _FROZEN = '''\
 class Frozen{name}(nn.{name}):
@@ -128,7 +175,14 @@ FUNCTIONS = {
         f"Frozen{name}": _FROZEN.format(name=name)
         for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
     },
+    "correlation": _CORRELATION.format(
+        what="the product of two maps", product=f"(first * {_DISPLACED})"
+    ),
+    "correlation_of_differences": _CORRELATION.format(
+        what="how far two maps are apart", product=f"(first - {_DISPLACED}).abs()"
+    ).replace("def correlation(", "def correlation_of_differences("),
     "max_pool_mask": _MAX_POOL_MASK,
+    "unpool": _UNPOOL,
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,

@@ -19,11 +19,12 @@ from verify.reference import layer_types
 __all__ = ["TableRow", "layer_rows", "markdown"]
 
 _RISTRETTO = (
-    "of a fork, Ristretto; fixed point, and powers of 2 as weights: see "
+    "of a fork, Ristretto; fixed point, minifloats, powers of 2 as weights: see "
     "[docs/ristretto.md](docs/ristretto.md)"
 )
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
+    "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
     "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
@@ -34,6 +35,7 @@ NOTES = {
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
+    "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
     "ConvolutionRistretto": _RISTRETTO,
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
     "Crop": "any axis; the sizes of the second bottom may be open",
@@ -92,7 +94,7 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
-    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
     "YoloDetectionOutput": "of a fork, eric612/MobileNet-YOLO; of square maps; the number of boxes "
     "is open, other sizes are fixed, the batch too",

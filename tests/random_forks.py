@@ -197,6 +197,18 @@ def _upsample(chance: random.Random) -> tuple[list[Shape], str]:
     return [sizes(chance, 4, 1, 5)], layer_text("Upsample", "upsample", scale=scale)
 
 
+def _unpool(chance: random.Random) -> tuple[list[Shape], str]:
+    shape, way = sizes(chance, 4, 1, 5), chance.randrange(4)
+    settings: dict[str, object] = {}
+    if way == 0:
+        settings = {"upsample_h": chance.randint(2, 9), "upsample_w": chance.randint(2, 9)}
+    elif way == 1:
+        settings = {"scale_h": chance.randint(2, 3), "scale_w": chance.randint(2, 3)}
+    elif way == 2:
+        settings = {"pad_out_h": yes_or_no(chance), "pad_out_w": yes_or_no(chance)}
+    return [shape, shape], layer_text("Upsample", "upsample", **settings)
+
+
 def _upsample_darknet(chance: random.Random) -> tuple[list[Shape], str]:
     stride = chance.choice([None, 1, 2, 4])
     text = layer_text("UpsampleDarknet", "upsample_darknet", stride=stride)
@@ -272,6 +284,7 @@ MAKERS: dict[str, Maker] = {
     "ShuffleChannel": _shuffle_channel,
     "CropCenter": _crop_center,
     "Upsample": _upsample,
+    "Unpool": _unpool,
     "UpsampleDarknet": _upsample_darknet,
     "Reorg": _reorg,
     "Interp": _interp,

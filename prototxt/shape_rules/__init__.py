@@ -7,6 +7,7 @@ A family of layers a file; importing this registers them all.
 from prototxt.shape_rules import (
     detection,
     elementwise,
+    flow,
     interpolation,
     linear,
     loss,
@@ -31,6 +32,7 @@ __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", 
 FAMILIES = (
     detection,
     elementwise,
+    flow,
     interpolation,
     linear,
     loss,

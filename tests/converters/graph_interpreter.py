@@ -274,6 +274,29 @@ def _rows(op: o.MulticlassNms, rows: list[list[float]], images: int) -> Array:
     return np.array(rows, np.float64)[None, None]
 
 
+def _unpool(op: o.Unpool, x: Array, mask: Array) -> Array:
+    ((n, channels, height, width),) = op.infer([x.shape, mask.shape])
+    y = np.zeros((n, channels, height * width))
+    for place in np.ndindex(*x.shape):
+        y[(*place[:2], int(mask[place]))] = x[place]
+    return y.reshape(n, channels, height, width)
+
+
+def _correlation(op: o.Correlation, first: Array, second: Array) -> Array:
+    (shape,) = o.Correlation.infer(op, [first.shape, second.shape])
+    side = 2 * op.reach + 1
+    a, b = (np.pad(x, [(0, 0), (0, 0), *[(op.pad, op.pad)] * 2]) for x in (first, second))
+    made = np.zeros(shape)
+    for i, j, y, x in product(range(side), range(side), *map(range, shape[2:])):
+        top, left = y * op.stride + op.displacement, x * op.stride + op.displacement
+        down, right = (i - op.reach) * op.step, (j - op.reach) * op.step
+        window = a[:, :, top : top + op.kernel, left : left + op.kernel]
+        other = b[:, :, top + down :, left + right :][:, :, : op.kernel, : op.kernel]
+        alike = np.abs(window - other) if op.subtract else window * other
+        made[:, i * side + j, y, x] = alike.mean((1, 2, 3))
+    return made
+
+
 def _agnostic_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
     """The classes in one, whose number is a fifth number of each box."""
     rows: list[list[float]] = []
@@ -307,6 +330,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
     o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    o.LeadingBit: lambda op, x: np.ldexp(1.0, np.frexp(np.abs(x))[1] - 1),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
     o.Maximum: lambda op, *xs: reduce(np.maximum, xs),
@@ -325,6 +349,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.MaxPool: _max_pool,
     o.MaxPoolMask: _max_pool_mask,
     o.AveragePool: _average_pool,
+    o.Unpool: _unpool,
     o.GlobalMaxPool: lambda op, x: x.max(_spatial(x), keepdims=True),
     o.GlobalAveragePool: lambda op, x: x.mean(_spatial(x), keepdims=True),
     o.Concat: lambda op, *xs: np.concatenate(xs, op.axis),
@@ -332,6 +357,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Reshape: _reshape,
     o.Slice: _slice,
     o.CropLike: _crop_like,
+    o.Correlation: _correlation,
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
     o.Pad: lambda op, x: np.pad(
         x, list(zip(op.before, op.after, strict=True)), constant_values=op.value

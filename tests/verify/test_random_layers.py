@@ -64,6 +64,7 @@ SIZE_FIXED = {
     "SPP",
     "Scale",
     "Squeeze",
+    "Unpool",
     "YoloDetectionOutput",
     "Yolov3DetectionOutput",
 }
