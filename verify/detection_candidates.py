@@ -35,6 +35,8 @@ SAME_LIMIT = 2 * UNIT
 """By how much `eta` may lower the threshold otherwise, relative to it."""
 _ROUNDINGS = 8 * UNIT
 """Of an area, and of the union of two, relative to what is added up: less than so many."""
+RULES = (rounding_rules, rounding_moves)
+"""Importing them registers what NumPy's functions do to `Bounded`."""
 _DETECTORS = {
     "DetectionOutput": detection_output,
     "YoloDetectionOutput": yolo_output,

@@ -31,7 +31,7 @@ from verify.detection_candidates import (
     limits_of,
 )
 from verify.rounding_array import Bounded
-from verify.tolerance import Tolerance, scale_of
+from verify.tolerance import FIXED_PART, FLT_MAX, Tolerance, scale_of
 
 __all__ = ["ROW", "Chosen", "choices", "compare_end", "compare_rows"]
 
@@ -212,8 +212,8 @@ class _Image:
             if not len(places):
                 found.append(-1)
                 continue
-            off = np.abs(candidates.boxes[places] - row[3:]) / (candidates.errors[places] + FLUSHED)
-            best = int(places[np.argmin(np.nan_to_num(off.max(-1), nan=np.inf))])
+            off = _apart(candidates.boxes[places], candidates.errors[places], row[3:])
+            best = int(places[np.argmin(off)])
             free[best] = False
             found.append(best)
         return found
@@ -280,6 +280,16 @@ class _Image:
             for index in places[~found[places]]:
                 found[index] = candidates.perhaps_better(index).sum() >= self.limits.top_k
         return found
+
+
+def _apart(boxes: Array, errors: Array, corners: Array) -> Array:
+    """How far each of some boxes is from corners, in parts of its bound; where float32 cannot hold
+    a number, an infinity is as good as it."""
+    allowed = np.where(np.isinf(errors), FIXED_PART * np.abs(boxes), errors) + FLUSHED
+    off = np.abs(boxes - corners) / allowed
+    beyond = np.where(np.isinf(corners) & (np.sign(corners) == np.sign(boxes)), 0.0, np.inf)
+    off = np.where(np.abs(boxes) > FLT_MAX, beyond, off)
+    return np.asarray(np.nan_to_num(off.max(-1), nan=np.inf))
 
 
 def _extra(row: Array, why: str) -> str:
