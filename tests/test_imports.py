@@ -47,6 +47,7 @@ THEIRS = {
             "_roi",
             "_rounding",
             "_shapes",
+            "_warp",
             "_windows",
         )
     },

@@ -280,6 +280,7 @@ EVERY: list[tuple[Op, list[Any]]] = [
     (o.ConvTranspose((2, 1), (1, 0), (1, 2)), [MAPS, constant("w", random(4, 3, 3, 2))]),
     (o.Correlation(1, 2, 1, 1, 3, False), [MAPS, MAPS[::-1]]),
     (o.Correlation(3, 2, 2, 2, 3, True), [MAPS, MAPS[::-1]]),
+    (o.Warp(), [MAPS, random(2, 2, 6, 5)]),
     (o.Slice(1, 1, 3), [MAPS]),
     (o.CropLike(2, (1, 2)), [MAPS, random(2, 4, 3, 2)]),
     (o.Tile(1, 2), [MAPS]),
@@ -327,6 +328,8 @@ def test_every_opset(opened: bool, opset: int, tmp_path: Path) -> None:
             dims = {"x0": ANY_MAPS, "y": OPEN.get(type(op), ANY_MAPS)}
             if isinstance(op, o.Correlation):
                 dims["x1"] = ANY_MAPS
+            if isinstance(op, o.Warp):
+                dims["x1"] = ("batch", 2, "height", "width")
             if isinstance(op, o.CropLike):
                 dims["x1"] = ("batch", 4, "like_height", "like_width")
         elif isinstance(op, o.Compress):
