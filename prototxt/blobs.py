@@ -34,7 +34,7 @@ _IN_PLACE_SPOILT = frozenset(
      "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed", "EuclideanLoss", "FlowWarp",
      "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN", "LSTM",
      "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox", "PriorBoxClustered",
-     "RNN", "Reduction", "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice",
+     "RNN", "Reduction", "Resample", "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice",
      "SoftmaxWithLoss", "Tile", "Upsample", "UpsampleDarknet", "YoloDetectionOutput",
      "Yolov3DetectionOutput", *RISTRETTO)
 )  # fmt: skip

@@ -59,6 +59,7 @@ SIZE_FIXED = {
     "ROIAlign",
     "ROIPooling",
     "Reorg",
+    "Resample",
     "ResizeBilinear",
     "ResizeNearestNeighbor",
     "SPP",
