@@ -221,15 +221,18 @@ class DetectionEmitter(NodeBuilder):
         marked = self._reshaped(node, "by_image", kept, [-1, *counts])
         found = self._step(node, "found", "NonZero", marked)
         places = self._step(node, "found_places", "Transpose", found, perm=[1, 0])
-        of = self._reshaped(node, "all_scores", scores, [-1, *counts, 1])
-        score = self._step(node, "score", "GatherND", of, places)
-        of = self._reshaped(node, "all_boxes", boxes, [-1, *counts, 4])
-        corners = self._step(node, "corners", "GatherND", of, places)
+        # By one number each and not by GatherND, in which OpenCV 5.0 divides by how many there are.
+        flat = self._step(node, "found_flat", "NonZero", self._reshaped(node, "flat", kept, [-1]))
+        flat = self._step(node, "found_index", "Squeeze", flat, self._axes(node, 0))
+        of = self._reshaped(node, "all_scores", scores, [-1, 1])
+        score = self._step(node, "score", "Gather", of, flat, axis=0)
+        of = self._reshaped(node, "all_boxes", boxes, [-1, 4])
+        corners = self._step(node, "corners", "Gather", of, flat, axis=0)
         image = self._part(node, "image_index", places, 0, 1)
         image = self._step(node, "image", "Cast", image, to=TensorProto.FLOAT)
         if classes:
-            of = self._reshaped(node, "all_labels", classes, [-1, *counts, 1])
-            index = self._step(node, "class_index", "GatherND", of, places)
+            of = self._reshaped(node, "all_labels", classes, [-1, 1])
+            index = self._step(node, "class_index", "Gather", of, flat, axis=0)
             labels = [i + op.first_label for i in range(node.inputs[1].shape[2])]
         else:
             index = self._part(node, "class_index", places, 1, 2)

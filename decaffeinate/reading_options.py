@@ -81,6 +81,13 @@ _STATE = (
         help="What becomes of layers that read data from files: inputs of the net, or an error.",
     ),
     click.option(
+        "--strict",
+        is_flag=True,
+        help="Refuse what is noted else, all of it in one message: fields and layer types that are "
+        "not known, shapes of data that are assumed, layers of the weights that are left out "
+        "without it being known what for.",
+    ),
+    click.option(
         "--plugin",
         "plugins",
         type=click.Path(path_type=Path),

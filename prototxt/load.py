@@ -13,7 +13,7 @@ from prototxt.definition import Parsed, parse_definition
 from prototxt.errors import NetError, UsageError
 from prototxt.fields import UNREAD, UnknownField
 from prototxt.files import is_binary, read_text
-from prototxt.fork_fields import not_handled, unread
+from prototxt.fork_fields import not_handled, noted, unread
 from prototxt.input_layer import declaring
 from prototxt.measures import without_measures
 from prototxt.net import Field, Layer, Net
@@ -127,6 +127,8 @@ def _net(
 
         notes += about_outputs(layers, outputs)
     unknown = _unread(parsed.unknown, layers, left_out)
+    own = _of_this_net(unknown, layers)
+    doubtful = [item for item in not_handled(own) if not item.again and noted(item) is None]
     return Net(
         name=parsed.message.name,
         path=path,
@@ -146,9 +148,8 @@ def _net(
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),
-        unread=_lost(parsed, layers, path)
-        if parsed.stored
-        else unread(_of_this_net(unknown, layers)),
+        unread=_lost(parsed, layers, path) if parsed.stored else unread(own),
+        doubts=(*_unknown_warnings(doubtful), *read.assumed),
         stored=parsed.stored,
     )
 
@@ -285,6 +286,11 @@ def _unknown_warnings(unknown: list[UnknownField]) -> list[str]:
                 f'{items[0].field.where}: "{path}" is given again{times}, as a fork allows; '
                 "the first counts"
             )
+            continue
+        entry = noted(items[0])
+        if entry is not None:
+            field = f'field "{path}", of forks, is ignored{times}'
+            warnings.append(f"{items[0].field.where}: {field}: {entry.reason}")
             continue
         meant = f'; the nearest known is "{items[0].nearest}"' if items[0].nearest else ""
         warnings.append(f'{items[0].field.where}: unknown field "{path}" is ignored{times}{meant}')

@@ -45,6 +45,7 @@ THEIRS = {
             "_image",
             "_nodes",
             "_roi",
+            "_rounding",
             "_shapes",
             "_warp",
             "_windows",

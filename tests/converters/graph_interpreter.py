@@ -111,7 +111,7 @@ def _max_pool_mask(op: o.MaxPoolMask, x: Array) -> Array:
 
 def _average_pool(op: o.AveragePool, x: Array) -> Array:
     inside = np.ones((1, 1, *(n + 2 * p for n, p in zip(x.shape[2:], op.pad, strict=True))))
-    whole = o.AveragePool(op.kernel, op.stride, (0, 0), op.ceil)
+    whole = o.AveragePool(op.kernel, op.stride, (0,) * len(op.kernel), op.ceil)
     out = op.pooled(x.shape)
     counts = sum(seen for _, seen in _taps(inside, whole, op.kernel, out, 0))
     return np.asarray(_windows(op, x, 0).sum(-1) / counts)
@@ -238,6 +238,11 @@ def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
 
 
+def _fixed_point(op: o.FixedPoint, x: Array) -> Array:
+    scaled = x * 2.0**op.fraction
+    return np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) * 2.0**-op.fraction
+
+
 def _shared(a: Array, b: Array) -> float:
     """Intersection over union of two boxes."""
     sizes = [np.clip(box[2:] - box[:2], 0, None).prod() for box in (a, b)]
@@ -345,6 +350,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
     o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    o.FixedPoint: _fixed_point,
     o.LeadingBit: lambda op, x: np.ldexp(1.0, np.frexp(np.abs(x))[1] - 1),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
