@@ -31,12 +31,12 @@ _IN_PLACE_REFUSED = frozenset(
 _IN_PLACE_SPOILT = frozenset(
     ("Accuracy", "ActiveShift", "ArgMax", "BatchReindex", "BatchToSpaceND", "Concat",
      "ContrastiveLoss", "Convolution", "Convolution3D", "ConvolutionDepthwise", "Correlation",
-     "Crop", "CropCenter", "Deconvolution", "DepthwiseConvolution", "DetectionOutput", "Eltwise",
-     "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp",
-     "LRN", "LSTM", "Lstm", "MultinomialLogisticLoss", "NdConvolution", "NdPooling", "Pad",
-     "Permute", "Pooling", "Pooling3D", "PriorBox", "PriorBoxClustered", "RNN", "Reduction", "SPP",
-     "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "SpaceToBatchND",
-     "Tile", "Unpooling", "Upsample", "UpsampleDarknet", "YoloDetectionOutput",
+     "Crop", "CropCenter", "Deconvolution", "Deconvolution3D", "DepthwiseConvolution",
+     "DetectionOutput", "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss",
+     "InnerProduct", "Interp", "LRN", "LSTM", "Lstm", "MultinomialLogisticLoss", "NdConvolution",
+     "NdPooling", "Pad", "Permute", "Pooling", "Pooling3D", "PriorBox", "PriorBoxClustered", "RNN",
+     "Reduction", "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss",
+     "SpaceToBatchND", "Tile", "Unpooling", "Upsample", "UpsampleDarknet", "YoloDetectionOutput",
      "Yolov3DetectionOutput", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read

@@ -126,6 +126,7 @@ def active_shift(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]
     return list(function(layer, bottoms, params))
 
 
+@bound_form("Deconvolution3D")
 @bound_form("Deconvolution")
 def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """gamma(n) times the same layer of magnitudes: an output sums, an axis, no more than
