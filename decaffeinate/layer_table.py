@@ -55,6 +55,7 @@ NOTES = {
     "Eltwise": "PROD, SUM with coefficients, MAX",
     "FcRistretto": _RISTRETTO,
     "Filter": "the number of samples behind it is open",
+    "FlowWarp": "of FlowNet 2; `fill_value`, of which NaN fails verification, as all NaN does",
     "HardSigmoid": "of a fork, synopsys-caffe",
     "HardSwish": "of a fork, synopsys-caffe",
     "HDF5Output": "a sink: writes nothing",

@@ -126,6 +126,13 @@ def active_shift(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]
     return list(function(layer, bottoms, params))
 
 
+@bound_form("FlowWarp")
+def flow_warp(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """Sums of four products, with a flow that is exact: of it the layer takes the whole part."""
+    function: Any = FUNCTIONS["FlowWarp"]
+    return list(function(layer, [bottoms[0], bottoms[1].exact("places")], params))
+
+
 @bound_form("Deconvolution3D")
 @bound_form("Deconvolution")
 def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:

@@ -31,10 +31,10 @@ __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", 
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (
+    blocks,
     detection,
     elementwise,
     flow,
-    blocks,
     interpolation,
     linear,
     loss,

@@ -52,10 +52,10 @@ __all__ = ["ByLayer", "layer_types", "run"]
 FAMILIES = (
     activation,
     arithmetic,
+    blocks,
     convolution,
     detection,
     flow,
-    blocks,
     interpolation,
     linear,
     loss,
