@@ -99,6 +99,7 @@ NOTES = {
     "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",
+    "SigmoidCrossEntropyBalanceLoss": "of a fork, OSVOS",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
     "Silence": "a sink",
     "Slice": "`slice_point`, or equal parts",

@@ -72,6 +72,7 @@ _IN_PLACE_SPOILT = frozenset(
         "Reduction",
         "SPP",
         "ShuffleChannel",
+        "SigmoidCrossEntropyBalanceLoss",
         "SigmoidCrossEntropyLoss",
         "Slice",
         "SoftmaxWithLoss",
