@@ -70,6 +70,7 @@ _IN_PLACE_SPOILT = frozenset(
         "PriorBoxClustered",
         "RNN",
         "Reduction",
+        "Resample",
         "SPP",
         "ShuffleChannel",
         "SigmoidCrossEntropyBalanceLoss",

@@ -137,9 +137,17 @@ def _check_sizes(layer: Layer, found: LayerShapes) -> None:
             )
 
 
+_KNOWN_WITHOUT_RULE = {
+    "LRNRistretto": "Ristretto's CPU code stops at it, so that there is nothing to hold it to",
+}
+"""Types that are left out on purpose, and why."""
+
+
 def _unknown_type(name: str, layers: list[Layer]) -> str:
     more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
     found = f'"{name}", layer "{layers[0].name}" ({layers[0].where}){more}: '
+    if name in _KNOWN_WITHOUT_RULE:
+        return found + _KNOWN_WITHOUT_RULE[name]
     meant = nearest(name, [*RULES, *DATA_LAYERS, "Python"])
     return found + "unknown" + (f'; the nearest known is "{meant}"' if meant else "")
 
@@ -173,7 +181,7 @@ def _refuse_unknown(net: Net) -> None:
 
 
 def _what_to_do(unknown: dict[str, list[Layer]]) -> list[str]:
-    hints = ["correct the names"] if unknown.keys() - {"Python"} else []
+    hints = ["correct the names"] if unknown.keys() - {"Python", *_KNOWN_WITHOUT_RULE} else []
     hints.append("give a plugin that lowers them (--plugin)")
     sources = [layer for layers in unknown.values() for layer in layers if not layer.bottoms]
     if sources:

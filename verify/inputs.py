@@ -86,7 +86,7 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     priors = {
         source
         for layer in net
-        if layer.type == "DetectionOutput"
+        if layer.type in ("DetectionOutput", "RawDetections")
         for bottom in layer.bottoms[2:3]
         for source in sources.get(bottom, ())
     }
