@@ -4,17 +4,12 @@ from __future__ import annotations
 
 __all__ = ["WHY"]
 
-_UNPOOLING = (
-    "DeconvNet's, whose settings (unpooling_param) are not read; SegNet's Upsample, which puts "
-    "values where a pooling's mask says, converts"
-)
 WHY = {
     "CROP": "of Caffe before its Crop layer: where it cuts follows from the strides and paddings "
     'of all layers between its bottoms; write `type: "Crop"` with the offset in its place',
     "Region": "forks have several layers of this name, each with another output, and a net does "
     "not tell which it means",
-    "UNPOOLING": _UNPOOLING,
-    "Unpooling": _UNPOOLING,
-    "UnPooling": "Cambricon's, whose settings (unpooling_param) are not read",
+    "UnPooling": "Cambricon's, whose settings (unpooling_param) are not read; DeconvNet's is "
+    "Unpooling",
 }
 """By type, what a message says beside its name and place."""
