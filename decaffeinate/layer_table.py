@@ -87,6 +87,7 @@ NOTES = {
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reorg": "of forks, from Darknet; `reverse`",
+    "Resample": "of FlowNet 2; NEAREST, LINEAR, CUBIC; `antialias`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "ResizeBilinear": "of a fork, synopsys-caffe; the sizes of maps cannot be open",
     "ResizeNearestNeighbor": "of a fork, synopsys-caffe; the sizes of maps may be open where each "

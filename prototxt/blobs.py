@@ -69,6 +69,7 @@ _IN_PLACE_SPOILT = frozenset(
         "PriorBoxClustered",
         "RNN",
         "Reduction",
+        "Resample",
         "SPP",
         "ShuffleChannel",
         "SigmoidCrossEntropyLoss",

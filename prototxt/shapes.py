@@ -176,7 +176,7 @@ def _refuse_unknown(net: Net) -> None:
 
 
 def _what_to_do(unknown: dict[str, list[Layer]]) -> list[str]:
-    hints = ["correct the names"] if unknown.keys() - {"Python"} else []
+    hints = ["correct the names"] if unknown.keys() - {"Python", *WHY} else []
     hints.append("give a plugin that lowers them (--plugin)")
     sources = [layer for layers in unknown.values() for layer in layers if not layer.bottoms]
     if sources:
