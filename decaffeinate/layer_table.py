@@ -146,7 +146,7 @@ def layer_rows() -> list[TableRow]:
     inputs = dict.fromkeys(TARGETS, "input")
     rows += [TableRow(name, "input", inputs, _AS_INPUT) for name in DATA_LAYERS - converted]
     rows.append(TableRow("Python", "no", dict.fromkeys(TARGETS, "no"), _PYTHON))
-    return sorted(rows, key=lambda row: row.type.lower())
+    return sorted(rows, key=lambda row: (row.type.lower(), row.type))
 
 
 def markdown() -> str:
