@@ -24,20 +24,66 @@ class Origin:
 
 
 _IN_PLACE_REFUSED = frozenset(
-    ("AbsVal", "CReLU", "Flatten", "Mul", "Reorg", "Reshape", "ResizeBilinear",
-     "ResizeNearestNeighbor", "Split", "Squeeze")
+    ("AbsVal", "CReLU", "DepthToSpace", "Flatten", "Mul", "Reorg", "Reshape", "ResizeBilinear",
+     "ResizeNearestNeighbor", "Reverse", "Split", "Squeeze", "Transpose")
 )  # fmt: skip
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
-    ("Accuracy", "ActiveShift", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss",
-     "Convolution", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter",
-     "Deconvolution", "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed",
-     "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN",
-     "LSTM", "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox",
-     "PriorBoxClustered", "RNN", "Reduction", "SPP", "ShuffleChannel",
-     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
-     "UpsampleDarknet", "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
-)  # fmt: skip
+    (
+        "Accuracy",
+        "ActiveShift",
+        "ArgMax",
+        "BatchReindex",
+        "BatchToSpaceND",
+        "Concat",
+        "ContrastiveLoss",
+        "Convolution",
+        "Convolution3D",
+        "ConvolutionDepthwise",
+        "Correlation",
+        "Crop",
+        "CropCenter",
+        "Deconvolution",
+        "DepthwiseConvolution",
+        "DetectionOutput",
+        "Eltwise",
+        "Embed",
+        "EuclideanLoss",
+        "FlowWarp",
+        "HingeLoss",
+        "Im2col",
+        "InfogainLoss",
+        "InnerProduct",
+        "Interp",
+        "LRN",
+        "LSTM",
+        "Lstm",
+        "MultinomialLogisticLoss",
+        "NdConvolution",
+        "NdPooling",
+        "Pad",
+        "Permute",
+        "Pooling",
+        "Pooling3D",
+        "PriorBox",
+        "PriorBoxClustered",
+        "RNN",
+        "Reduction",
+        "SPP",
+        "ShuffleChannel",
+        "SigmoidCrossEntropyLoss",
+        "Slice",
+        "SoftmaxWithLoss",
+        "SpaceToBatchND",
+        "Tile",
+        "Unpooling",
+        "Upsample",
+        "UpsampleDarknet",
+        "YoloDetectionOutput",
+        "Yolov3DetectionOutput",
+        *RISTRETTO,
+    )
+)
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""
 _HOLDERS = frozenset({"DummyData", "Parameter"})

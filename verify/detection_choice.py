@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prototxt.errors import DecaffeinateError
 from prototxt.net import Layer
-from verify.compare import BlobComparison, compare, impossible
+from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.detection_candidates import (
     EVERY,
     FLUSHED,
@@ -26,17 +27,19 @@ from verify.detection_candidates import (
     Limits,
     blank_rows,
     candidates_of,
-    is_detector,
+    follows_from_sizes,
     limits_of,
 )
 from verify.rounding_array import Bounded
-from verify.tolerance import Tolerance
+from verify.tolerance import FIXED_PART, FLT_MAX, Tolerance, scale_of
 
-__all__ = ["ROW", "Chosen", "choices", "compare_rows", "is_detector"]
+__all__ = ["ROW", "Chosen", "choices", "compare_end", "compare_rows"]
 
 Array = NDArray[Any]
 ROW = 7
 """Image, label, score, x1, y1, x2, y2."""
+_DRIFTS = 8
+"""As `verify.harness` has it: how much further off than without fusing something may be."""
 _TOLD = 3
 """Faults that are told, at most."""
 
@@ -49,6 +52,7 @@ def compare_rows(
     want: Array,
     tolerance: Tolerance,
     kind: str = "local",
+    slack: float = 1.0,
 ) -> BlobComparison:
     """Compare a detector's rows with what they may be.
 
@@ -60,6 +64,7 @@ def compare_rows(
         want: the reference's, whose number may be another.
         tolerance: what scores and corners may be off by, beside what rounding explains.
         kind: see `BlobComparison`.
+        slack: what the errors of decoded numbers are multiplied by.
 
     Raises:
         NetError, UnsupportedError: the bottoms are of no use to the layer.
@@ -67,7 +72,7 @@ def compare_rows(
     if got.ndim != 4 or got.shape[:2] != (1, 1) or got.shape[3] != ROW:
         what = f"shape {got.shape} instead of (1, 1, boxes, {ROW})"
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
-    chosen = choices(layer, bottoms, got)
+    chosen = choices(layer, bottoms, got, slack)
     if chosen.faults:
         count = len(chosen.faults)
         told = "; ".join(chosen.faults[:_TOLD]) + ("; ..." if count > _TOLD else "")
@@ -77,6 +82,37 @@ def compare_rows(
         numbers = chosen.exact[..., 2:]
         chosen.bound[..., 2:] = np.maximum(chosen.bound[..., 2:], tolerance.fixed_bound(numbers))
     return compare(blob, got, chosen.exact, chosen.bound, kind, layer.index)
+
+
+def compare_end(
+    blob: str,
+    layer: Layer,
+    ends: Sequence[tuple[Array, Array, float]],
+    got: Array,
+    want: Array,
+    tolerance: Tolerance,
+) -> BlobComparison:
+    """The same for rows of which only the net's inputs are known.
+
+    Args:
+        blob: see `compare_rows`; so for layer, got, want and tolerance.
+        layer: see there.
+        ends: of each bottom that the layer reads the reference's, what it may be off by as an
+            output, and how far it was off in a pass in which nothing was fused, as a part of its
+            scale; NaN is not known.  What follows from sizes alone fusing does not change.
+        got: see there.
+        want: see there.
+        tolerance: see there.
+    """
+    bottoms = []
+    for place, (exact, bound, drift) in enumerate(ends):
+        if follows_from_sizes(layer, place) and drift == drift:
+            bound = np.full(exact.shape, max(_DRIFTS * drift, ROUNDING) * scale_of(exact))
+        bottoms.append(Bounded(exact, bound))
+    try:
+        return compare_rows(blob, layer, bottoms, got, want, tolerance, "optimised")
+    except DecaffeinateError as error:
+        return impossible(blob, tuple(want.shape), error.what, "optimised", layer.index)
 
 
 @dataclass
@@ -89,13 +125,14 @@ class Chosen:
     faults: list[str] = field(default_factory=list)
 
 
-def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array) -> Chosen:
+def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array, slack: float = 1.0) -> Chosen:
     """What a backend's rows should be.
 
     Args:
         layer: a detector.
         bottoms: what it reads.
         got: the backend's rows, (1, 1, N, 7).
+        slack: see `compare_rows`.
 
     Raises:
         NetError, UnsupportedError: the bottoms are of no use to the layer.
@@ -103,7 +140,7 @@ def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array) -> Chosen:
     with np.errstate(all="ignore"):
         images = [
             _Image(number, classes, limits_of(layer))
-            for number, classes in enumerate(candidates_of(layer, bottoms))
+            for number, classes in enumerate(candidates_of(layer, bottoms, slack))
         ]
         return _judged(images, blank_rows(layer, bottoms), got.reshape(-1, ROW).astype(np.float64))
 
@@ -175,8 +212,8 @@ class _Image:
             if not len(places):
                 found.append(-1)
                 continue
-            off = np.abs(candidates.boxes[places] - row[3:]) / (candidates.errors[places] + FLUSHED)
-            best = int(places[np.argmin(np.nan_to_num(off.max(-1), nan=np.inf))])
+            off = _apart(candidates.boxes[places], candidates.errors[places], row[3:])
+            best = int(places[np.argmin(off)])
             free[best] = False
             found.append(best)
         return found
@@ -243,6 +280,16 @@ class _Image:
             for index in places[~found[places]]:
                 found[index] = candidates.perhaps_better(index).sum() >= self.limits.top_k
         return found
+
+
+def _apart(boxes: Array, errors: Array, corners: Array) -> Array:
+    """How far each of some boxes is from corners, in parts of its bound; where float32 cannot hold
+    a number, an infinity is as good as it."""
+    allowed = np.where(np.isinf(errors), FIXED_PART * np.abs(boxes), errors) + FLUSHED
+    off = np.abs(boxes - corners) / allowed
+    beyond = np.where(np.isinf(corners) & (np.sign(corners) == np.sign(boxes)), 0.0, np.inf)
+    off = np.where(np.abs(boxes) > FLT_MAX, beyond, off)
+    return np.asarray(np.nan_to_num(off.max(-1), nan=np.inf))
 
 
 def _extra(row: Array, why: str) -> str:

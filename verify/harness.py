@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.blob_keys import BlobKeys
-from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import judges, reference
 from verify.across import across
-from verify.compare import ROUNDING, BlobComparison, compare, impossible
-from verify.detection_candidates import follows_from_sizes, is_detector, read_by
-from verify.detection_choice import compare_rows
+from verify.compare import ROUNDING, BlobComparison, compare
+from verify.detection_candidates import detectors, read_by
+from verify.detection_choice import compare_end
 from verify.detections import detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
@@ -33,11 +32,10 @@ from verify.parity import Parity, check_parity
 from verify.provenance import other_files
 from verify.report import BackendResult, Fault, LayerEntry, Report
 from verify.repro import Repros
-from verify.rounding_array import Bounded
 from verify.runners.direct import DIRECT
 from verify.runners.runner import Conversion
 from verify.sharing import rewrites
-from verify.tolerance import DERIVED, FIXED_PART, Tolerance, open_beyond, scale_of
+from verify.tolerance import DERIVED, FIXED_PART, Tolerance, open_beyond
 
 __all__ = ["empty_report", "verify_conversion"]
 
@@ -183,7 +181,7 @@ class _Task:
         local = self.form.judge(self.net, self.parameters, self.names, got, self.exact,
                                 self.tolerance)  # fmt: skip
         notes += [note for note in local.notes if note not in notes]
-        boxes = _detectors(self.net)
+        boxes = detectors(self.net)
 
         def row(blob: Blob) -> BlobComparison:
             name = self.names[blob]
@@ -197,7 +195,7 @@ class _Task:
     ) -> list[BlobComparison]:
         """The outputs that a file gives to a user against the reference of the whole net."""
         drifts = {row.blob: row.drift for row in rows}
-        discrete, detectors = discrete_blobs(self.net), _detectors(self.net)
+        discrete, boxes = discrete_blobs(self.net), detectors(self.net)
         values = {**got, **outputs}
         rewritten = rewrites(self.net, {b: len(w) if w.ndim else 1 for b, w in self.exact.items()})
         judged = []
@@ -205,8 +203,8 @@ class _Task:
             name = self.names[blob]
             if name not in outputs:
                 continue
-            if blob in detectors:
-                row = self._judged_boxes(detectors[blob], outputs[name], got, drifts)
+            if blob in boxes:
+                row = self._judged_boxes(boxes[blob], outputs[name], drifts)
                 row = _with_drift(row, outputs[name], want, boxes=True)
                 judged.append(replace(row, blob=f"{name} ({form})"))
                 continue
@@ -228,24 +226,15 @@ class _Task:
         return judged
 
     def _judged_boxes(
-        self, layer: Layer, rows: NDArray[np.float32], got: Blobs, drifts: Mapping[str, float]
+        self, layer: Layer, rows: NDArray[np.float32], drifts: Mapping[str, float]
     ) -> BlobComparison:
-        """A detector's rows, of bottoms that may be as far off as outputs of their own; priors,
-        which follow from sizes, no further than with all blobs visible."""
-        bottoms: list[Bounded] = []
+        """A detector's rows, of bottoms that may be as far off as outputs of their own."""
+        ends = []
         for blob in layer.bottoms[: read_by(layer)]:
             want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
-            bound = self._whole_bound(want, drift)
-            if follows_from_sizes(layer, len(bottoms)) and drift == drift:
-                bound = np.full(want.shape, max(drift * _DRIFTS, ROUNDING) * scale_of(want))
-            bottoms.append(Bounded(want, bound))
+            ends.append((want, self._whole_bound(want, drift), drift))
         (top,) = layer.tops
-        try:
-            return compare_rows(self.names[top], layer, bottoms, rows, self.exact[top],
-                                self.tolerance, "optimised")  # fmt: skip
-        except DecaffeinateError as error:
-            shape = tuple(self.exact[top].shape)
-            return impossible(self.names[top], shape, error.what, "optimised", layer.index)
+        return compare_end(self.names[top], layer, ends, rows, self.exact[top], self.tolerance)
 
     def hardly_judged(
         self, backend: str, rows: Sequence[BlobComparison], outputs: Blobs
@@ -279,11 +268,6 @@ class _Task:
             pair = matched_rows(got, want) if blob in boxes else (got, want)
             found.append(Agreement(name, first, five, measure(*pair).share, matched))
         return tuple(found)
-
-
-def _detectors(net: Net) -> dict[Blob, Layer]:
-    """What makes the blobs whose rows are choices of boxes."""
-    return {layer.tops[0]: layer for layer in net if is_detector(layer)}
 
 
 def _with_drift(
