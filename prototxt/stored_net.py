@@ -23,6 +23,7 @@ from prototxt.errors import FileError, NetError, WeightsError, Where
 from prototxt.fields import is_repeated
 from prototxt.net import Blob, Layer
 from prototxt.splits import without_splits
+from prototxt.upgrade import LAYER_TYPES_V1
 from prototxt.wire import BYTES, FIXED32, FIXED64, VARINT, Wire, WireField, map_file, varint
 
 __all__ = ["about_outputs", "read_stored", "with_makers"]
@@ -31,6 +32,13 @@ _NET_V1, _NET_V2 = 2, 100
 _OWN_NUMBERS = 10000
 """Above this the schema's numbers are our own: no file holds them."""
 _BLOBS = ("BlobProto", "BlobProtoVector")
+
+_BVLC = frozenset(LAYER_TYPES_V1.values()) | {
+    "BatchNorm", "BatchReindex", "Bias", "Clip", "Crop", "ELU", "Embed", "Filter", "Input", "LSTM",
+    "LSTMUnit", "Log", "PReLU", "Parameter", "Python", "RNN", "Reduction", "Reshape", "SPP",
+    "Scale", "Swish", "Tile",
+}  # fmt: skip
+"""Layer types of BVLC's Caffe, though forks may give some of these names to others of theirs."""
 
 _WIRE_TYPES = {
     **dict.fromkeys((FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_FIXED32,
@@ -200,7 +208,9 @@ def _misread(layer: pb.LayerParameter) -> Iterator[str]:
     names = [
         entry.name
         for entry in layer.DESCRIPTOR.fields
-        if entry.number > _OWN_NUMBERS and entry.name.replace("_", "") == own
+        if layer.type not in _BVLC
+        and entry.number > _OWN_NUMBERS
+        and entry.name.replace("_", "") == own
     ]
     for entry, _ in layer.ListFields() if names else ():
         if entry.name.endswith("_param") and entry.name not in ("transform_param", "loss_param"):

@@ -14,7 +14,7 @@ import decaffeinate
 from decaffeinate import Loaded
 from prototxt import caffe_pb2 as pb
 from prototxt import load_net
-from prototxt.errors import UnsupportedError
+from prototxt.errors import NetError, UnsupportedError
 from prototxt.upgrade import LAYER_TYPES_V1
 from tests.command_line import invoke
 from tests.frameworks import require
@@ -39,7 +39,13 @@ def assert_is_caffe(loaded: Loaded, case: Case) -> None:
 
 @pytest.mark.parametrize("case", WITH_WEIGHTS, ids=lambda case: case.id)
 def test_the_net_inside_the_file_is_the_definition(case: Case) -> None:
-    """Caffe stored it: without its Splits it has the layers and blobs of the prototxt."""
+    """Caffe stored it: without its Splits it has the layers and blobs of the prototxt.  Layers of
+    forks that were run without a Caffe around them have weights alone."""
+    content = pb.NetParameter.FromString(case.weights_path.read_bytes())
+    if not any(layer.top for layer in (*content.layer, *content.layers)):
+        with pytest.raises(NetError, match="the file holds weights, but no net"):
+            alone(case, case.weights_path)
+        return
     unread = load_net(case.weights_path).unread
     if unread:
         lines = [OWN_NUMBERS.search(line) for line in unread]
