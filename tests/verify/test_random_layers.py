@@ -61,6 +61,7 @@ SIZE_FIXED = {
     "ROIAlign",
     "ROIPooling",
     "Reorg",
+    "Resample",
     "ResizeBilinear",
     "ResizeNearestNeighbor",
     "Reverse",
