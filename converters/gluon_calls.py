@@ -35,6 +35,7 @@ _FUNCTIONS = {
     "_contrib_arange_like": "contrib.arange_like",
     "_contrib_boolean_mask": "contrib.boolean_mask",
     "_contrib_PSROIPooling": "contrib.PSROIPooling",
+    "_contrib_box_nms": "contrib.box_nms",
 }
 _LEFT_OUT = {"__rank__", "num_args"}
 

@@ -15,12 +15,12 @@ from converters.emitter import Artifact, Provenance
 from converters.gluon import gluon_source
 from converters.gluon_modules import gluon_modules
 from converters.mxnet_convolution import ConvolutionEmitter
+from converters.mxnet_detection import DetectionEmitter
 from converters.mxnet_elementwise import ElementwiseEmitter
 from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
 from converters.mxnet_roi import RoiEmitter
-from converters.mxnet_shape import ShapeEmitter
 from converters.mxnet_symbol import OUTPUT, to_json
 from ir import Graph, Node, Parameter
 from ir import ops as o
@@ -29,7 +29,7 @@ __all__ = ["MXNetEmitter"]
 
 
 class MXNetEmitter(
-    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, RoiEmitter, ShapeEmitter
+    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, RoiEmitter, DetectionEmitter
 ):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""
 
@@ -38,6 +38,7 @@ class MXNetEmitter(
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Crop of more than 5 axes: MXNet's slices take no more",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
+        "a DetectionOutput with `eta` below 1 and `nms_threshold` above 0.5: box_nms has but one",
         "a PSROIPooling with `spatial_scale` above 1: MXNet's takes none",
     )
 

@@ -11,9 +11,9 @@ from ir import Graph, Node, Shape, Value
 from ir import ops as o
 from prototxt.errors import UnsupportedError
 
-__all__ = ["ShapeEmitter"]
+__all__ = ["INSTEAD_OF_INFINITY", "ShapeEmitter"]
 
-_INSTEAD_OF_INFINITY = PowerOfTwo(2.0**200)
+INSTEAD_OF_INFINITY = PowerOfTwo(2.0**200)
 _STEP = PowerOfTwo(2.0**-50)
 _STEP_AT_0 = PowerOfTwo(2.0**-300)
 
@@ -127,38 +127,44 @@ class ShapeEmitter(SymbolEmitter):
         marked = self.step(node, "marked", "broadcast_mul", here, self._positions(node, x, op.axis))
         self.end(node, "max", marked, axis=op.axis, keepdims=True)
 
-    def _positions(self, node: Node, x: Symbol, axis: int) -> Symbol:
-        """0, 1, ... along an axis, to be broadcast."""
+    def _positions(self, node: Node, x: Symbol, axis: int, rank: int | None = None) -> Symbol:
+        """0, 1, ... along an axis, to be broadcast; x has as many axes as the node's input, or
+        `rank`."""
         line = self.step(node, "positions", "_contrib_arange_like", x, axis=axis)
-        after = len(node.inputs[0].shape) - axis - 1
+        after = (len(node.inputs[0].shape) if rank is None else rank) - axis - 1
         if not after:
             return line
         return self.step(node, "along", "Reshape", line, shape=(-1, *(1,) * after))
 
     def _key(self, node: Node, axis: int) -> Symbol:
-        """Float64 numbers in the order of the float32 values; of equal ones the later is greater.
+        """The key of the node's input, made once."""
+        place = node.inputs[0], axis
+        if place not in self._keys:
+            self._keys[place] = self.key(node, self.read(node)[0], axis)
+        return self._keys[place]
+
+    def key(
+        self, node: Node, x: Symbol, axis: int, rank: int | None = None, first: bool = False
+    ) -> Symbol:
+        """Float64 numbers in the order of the float32 values; of equal ones the later is greater,
+        or the first.
 
         MXNet's sort is not stable (`std::sort` in `ordering_op-inl.h`).  Float64 has 2^29 numbers
         between two of float32: each value is raised by its position, 2^-50 of itself a step, or
         2^-300 at 0.  Up to 2^24 positions, that stays within less than half of float32's step, so
         that a key cast to float32 is the value.
         """
-        found = self._keys.get((node.inputs[0], axis))
-        if found is not None:
-            return found
-        (x,) = self.read(node)
-        limit = _INSTEAD_OF_INFINITY
+        limit = INSTEAD_OF_INFINITY
         wide = self.step(node, "wide", "Cast", x, dtype="float64")
         below = self.step(node, "below", "_minimum_scalar", wide, scalar=limit)
         finite = self.step(node, "finite", "_maximum_scalar", below, scalar=PowerOfTwo(-limit))
         size = self.step(node, "size", "abs", finite)
         part = self.step(node, "part", "_mul_scalar", size, scalar=_STEP)
         step = self.step(node, "step", "_plus_scalar", part, scalar=_STEP_AT_0)
-        positions = self._positions(node, wide, axis)
+        positions = self._positions(node, wide, axis, rank)
         rise = self.step(node, "rise", "broadcast_mul", step, positions)
-        key = self.step(node, "key", "broadcast_add", finite, rise)
-        self._keys[node.inputs[0], axis] = key
-        return key
+        change = "broadcast_sub" if first else "broadcast_add"
+        return self.step(node, "key", change, finite, rise)
 
     # --- reductions ---------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.emitter import Artifact, Provenance
 from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
+from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
@@ -36,7 +37,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter):
+class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from ir import Graph, Node, Op, Parameter, Shape, Value
-from ir.ops import BatchNorm, Compress, Concat, PRelu, Reshape, Transpose
+from ir.ops import BatchNorm, Compress, Concat, MulticlassNms, PRelu, Reshape, Transpose
 from ir.ops.elementwise import Nary, Unary
 
 __all__ = ["SizeFixedError", "merge"]
@@ -115,6 +115,8 @@ def _compare_ops(node: Node, other: Node, label: str) -> None:
     if isinstance(node.op, (Reshape, Compress)) or node.op == other.op:
         return
     for field in fields(node.op):
+        if isinstance(node.op, MulticlassNms) and field.name == "rows":
+            continue
         mine, their = getattr(node.op, field.name), getattr(other.op, field.name)
         if mine != their:
             raise SizeFixedError(
@@ -183,6 +185,7 @@ def _output_dims(
         else:
             spatial = _SPATIAL.get(len(sizes) - 2, ())
             kind = spatial[axis - 2] if axis > 1 and spatial else str(axis)
+            kind = "boxes" if isinstance(node.op, MulticlassNms) else kind
             found.append(names.get(by_graph, f"{plain}.{kind}"))
     return tuple(found)
 

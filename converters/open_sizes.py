@@ -18,7 +18,7 @@ from prototxt.errors import DecaffeinateError, NetError, UnsupportedError, Usage
 from prototxt.load import with_input_shapes
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters
-from prototxt.shapes import NetShapes, infer_shapes
+from prototxt.shapes import NetShapes, counted_axis, infer_shapes
 
 __all__ = ["DYNAMIC", "lower_open", "other_sizes"]
 
@@ -39,7 +39,8 @@ def lower_open(
 ) -> Graph:
     """As `lower`, for inputs whose batch or spatial sizes are open.
 
-    A net with a Filter layer has an open number of samples behind it in any case.
+    The number of samples behind a Filter layer is open in any case, and so is that of the boxes
+    that a DetectionOutput finds.
 
     Args:
         net: the net.
@@ -56,7 +57,7 @@ def lower_open(
         UsageError: a name that is none of DYNAMIC, or inputs without such axes.
     """
     graph = lower(net, shapes, parameters)
-    if not dynamic and not any(layer.type == "Filter" for layer in net):
+    if not dynamic and all(counted_axis(layer) is None for layer in net):
         return graph
     axes = _open_axes(net, shapes, dynamic)
     try:
@@ -74,7 +75,7 @@ def _open(graph: Graph, net: Net, shapes: NetShapes, parameters: Parameters, axe
         SizeFixedError: a layer fixes a size.
     """
     others = dict(_variants(net, shapes, parameters, axes))
-    others |= _filtered(net, shapes, parameters)
+    others |= _counted(net, shapes, parameters)
     merge(graph, others, {name: {a: k for a, (k, _) in by.items()} for name, by in axes.items()})
 
 
@@ -218,13 +219,15 @@ def _check_parameters(net: Net, shapes: NetShapes, found: NetShapes, label: str)
                 )
 
 
-def _filtered(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, Graph]:
-    """The net with other numbers of samples behind its Filter layers."""
-    filters = [layer for layer in net if layer.type == "Filter"]
+def _counted(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, Graph]:
+    """The net with other numbers of what its data tell."""
+    counters = [(layer, axis) for layer in net if (axis := counted_axis(layer)) is not None]
     graphs = {}
-    for more in _BATCHES if filters else ():
-        kept = {layer.index: shapes.blobs[layer.tops[0]][0] + more for layer in filters}
-        label = f'another number of samples behind the Filter layer "{filters[0].name}"'
+    for more in _BATCHES if counters else ():
+        first, axis = counters[0]
+        what = "samples" if axis == 0 else "boxes"
+        kept = {layer.index: shapes.blobs[layer.tops[0]][axis] + more for layer, axis in counters}
+        label = f'another number of {what} behind the {first.type} layer "{first.name}"'
         try:
             found = infer_shapes(net, kept=kept)
         except NetError as error:
@@ -251,14 +254,16 @@ def _culprit(
 
 
 def _refusal(fixed: SizeFixedError, layer: Layer | None, net: Net) -> UnsupportedError:
-    filtered = "Filter layer" in fixed.why
+    counters = [layer for layer in net if counted_axis(layer) is not None]
+    told = (one.type for one in counters if f'{one.type} layer "{one.name}"' in fixed.why)
+    counter = next(told, None)
     return UnsupportedError(
         f"{layer.type if layer else 'a layer'} fixes the size: {fixed.why}",
         where=layer.where if layer else net.path,
         layer=fixed.layer or None,
         expected="layers that take any size",
-        hint="cut the net before the Filter layer, or before this one"
-        if filtered
+        hint=f"cut the net before the {counter} layer, or before this one"
+        if counter
         else "leave out the --dynamic that this layer does not allow; convert once for each size "
         "with --input-shape",
     )

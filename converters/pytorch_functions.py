@@ -54,6 +54,57 @@ def top_indices(x: torch.Tensor, k: int, dim: int) -> torch.Tensor:
     return (x.shape[dim] - 1 - order.narrow(dim, 0, k)).float()
 '''
 
+_MULTICLASS_NMS = '''\
+def multiclass_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    background: int,
+    score_threshold: float,
+    iou_threshold: float,
+    eta: float = 1.0,
+    top_k: int = -1,
+    keep_top_k: int = -1,
+) -> torch.Tensor:
+    """Rows of image, class, score and corners, without boxes that overlap with better ones.
+
+    Takes corners (N, P, 1 or C, 4) and scores (N, P, C); makes (1, 1, boxes, 7), or a row of -1
+    an image, behind its number, where there is no box at all.
+    """
+    labels = [label for label in range(scores.shape[2]) if label != background]
+    shared = boxes.shape[2] == 1
+    boxes = boxes.expand(-1, -1, len(labels), -1) if shared else boxes[:, :, labels]
+    scores = scores[:, :, labels].transpose(1, 2)
+    scores, order = scores.sort(dim=2, descending=True, stable=True)
+    if top_k > -1:
+        scores, order = scores[:, :, :top_k], order[:, :, :top_k]
+    boxes = boxes.transpose(1, 2).gather(2, order.unsqueeze(3).expand(-1, -1, -1, 4))
+    low, high = boxes[..., :2], boxes[..., 2:]
+    area = (high - low).clamp(min=0).prod(3)
+    above = scores > score_threshold
+    kept = torch.zeros_like(above)
+    limit = torch.full_like(scores[:, :, 0], iou_threshold)
+    for i in range(int(above.sum(2).max())):
+        sides = torch.minimum(high, high[:, :, i : i + 1])
+        sides = sides - torch.maximum(low, low[:, :, i : i + 1])
+        both = sides.clamp(min=0).prod(3)
+        share = both / (area + area[:, :, i : i + 1] - both)
+        worst = torch.where(kept & (both > 0), share, 0.0).amax(2)
+        keep = above[:, :, i] & (worst <= limit)
+        kept[:, :, i] = keep
+        limit = torch.where(keep & (limit > 0.5), limit * eta, limit)
+    if -1 < keep_top_k < kept.shape[1] * kept.shape[2]:
+        left = torch.where(kept, scores, -torch.inf).flatten(1)
+        best = left.sort(dim=1, descending=True, stable=True).indices[:, :keep_top_k]
+        kept = kept & torch.zeros_like(left).scatter(1, best, 1).view_as(kept).bool()
+    image, place, _ = kept.nonzero(as_tuple=True)
+    label = torch.tensor(labels, device=scores.device)[place]
+    rows = [image[:, None], label[:, None], scores[kept][:, None], boxes[kept]]
+    if len(image) == 0:
+        numbers = torch.arange(len(kept), device=scores.device)
+        rows = [numbers[:, None], scores.new_full((len(kept), 6), -1.0)]
+    return torch.cat(rows, 1)[None, None]
+'''
+
 _FROZEN = '''\
 class Frozen{name}(nn.{name}):
     """Keeps to its stored statistics in training too: Caffe's use_global_stats."""
@@ -71,6 +122,7 @@ FUNCTIONS = {
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,
+    "multiclass_nms": _MULTICLASS_NMS,
     **ROI_FUNCTIONS,
 }
 """By name; in the order in which a file has them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from converters.python_source import Call, Expression
+from converters.python_source import Call, Expression, number
 from converters.pytorch_forward import Forward
 from converters.pytorch_reshape import ends_in_ones
 from ir import Node, Parameter
@@ -16,7 +16,7 @@ __all__ = ["ShapeOps"]
 
 
 class ShapeOps(Forward):
-    """Reductions, shapes, parts of values, and picks by index."""
+    """Reductions, shapes, parts of values, picks by index, and choices of boxes."""
 
     # Reductions
 
@@ -207,6 +207,18 @@ class ShapeOps(Forward):
         x, index = self.arguments(node)
         indices = f"{index}.long().unsqueeze({op.axis})"
         self.assign(node, Call("torch.gather", (x, str(op.axis), indices), f".squeeze({op.axis})"))
+
+    # Detectors
+
+    def multiclass_nms(self, node: Node, op: o.MulticlassNms) -> None:
+        """The file's own multiclass_nms."""
+        settings = [f"background={op.background}"]
+        settings += [f"score_threshold={number(op.score_threshold)}"]
+        settings += [f"iou_threshold={number(op.iou_threshold)}"]
+        limits = {"top_k": op.top_k, "keep_top_k": op.keep_top_k}
+        settings += [f"eta={number(op.eta)}"] if op.eta != 1 else []
+        settings += [f"{name}={limit}" for name, limit in limits.items() if limit >= 0]
+        self.assign(node, Call("multiclass_nms", (*self.arguments(node), *settings)))
 
 
 def _indexed(x: str, shape: o.Shape, axis: int, bounds: Sequence[tuple[int, int]]) -> str:

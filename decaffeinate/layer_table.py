@@ -34,6 +34,8 @@ NOTES = {
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
+    "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
+    "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
@@ -57,6 +59,7 @@ NOTES = {
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
+    "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",

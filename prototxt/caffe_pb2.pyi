@@ -1,4 +1,4 @@
-# sha256 of caffe.proto: fdb41aba8b5c9acf1fc70f8c05a93078ffdd90ce7b7aeb4f04bbd71d724b304d
+# sha256 of caffe.proto: 0ce6a2898f97906a59f747b030a8c8605c347055b6740d085358b8a3d8e12943
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

@@ -14,12 +14,13 @@ from prototxt.fields import nearest
 from prototxt.geometry import counted, fail
 from prototxt.net import DATA_LAYERS, Blob, Layer, Net
 from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
-from prototxt.shape_rules.rule import rule_of
+from prototxt.shape_rules.rule import counted_axis, rule_of
 
 __all__ = [
     "LayerShapes",
     "NetShapes",
     "ParamShape",
+    "counted_axis",
     "in_caffe",
     "infer_shapes",
     "known_types",
@@ -58,7 +59,8 @@ def infer_shapes(
         net: the net.
         partial: leave out what follows from layers of unknown type, and from inputs of unknown
             shape, instead of refusing the net.
-        kept: by layer index, how many samples a Filter layer passes on; by default all of them.
+        kept: by layer index, how many samples a Filter layer passes on, or boxes a DetectionOutput
+            finds; by default what Caffe plans with.
 
     Raises:
         UnsupportedError: layer types without a rule; all of them, each with the nearest known name.
@@ -79,9 +81,11 @@ def infer_shapes(
         except NetError:
             net.refuse_unread()  # then they are why Caffe would take what is refused here
             raise
-        if kept and layer.index in kept:
+        axis = counted_axis(layer)
+        if kept and layer.index in kept and axis is not None:
             count = kept[layer.index]
-            found = replace(found, tops=tuple((count, *shape[1:]) for shape in found.tops))
+            tops = tuple((*shape[:axis], count, *shape[axis + 1 :]) for shape in found.tops)
+            found = replace(found, tops=tops)
         shapes.blobs.update(zip(layer.tops, found.tops, strict=False))
         shapes.params[layer.index] = found.params
         shapes.macs[layer.index] = found.macs

@@ -77,6 +77,37 @@ def _grouped(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _detection_output(chance: random.Random) -> tuple[list[Shape], str]:
+    count, classes, batch = chance.randint(1, 40), chance.randint(2, 5), chance.randint(1, 3)
+    shared = chance.random() < 0.6
+    threshold = chance.choice([None, 0.05, 0.25, 0.45, 0.7])
+    nms = {
+        "nms_threshold": threshold,
+        "top_k": chance.choice([None, -1, 1, 7, 100]),
+        "eta": chance.choice([None, 0.9, 0.5]) if threshold == 0.7 else chance.choice([None, 0.9]),
+    }
+    inner = " ".join(f"{name}: {value}" for name, value in nms.items() if value is not None)
+    ones = (1,) * chance.choice([0, 0, 2])
+    boxes = 1 if shared else classes
+    shapes = [
+        (batch, count * boxes * 4, *ones), (batch, count * classes, *ones),
+        (1, 2, count * 4, *ones[:1]),
+    ]  # fmt: skip
+    return shapes, layer_text(
+        "DetectionOutput",
+        "detection_output",
+        num_classes=classes,
+        share_location="true" if shared else "false",
+        background_label_id=chance.choice([None, 0, 1, classes - 1, 7] + [-1] * (not shared)),
+        nms_param=f"{{ {inner} }}" if inner else None,
+        code_type=chance.choice([None, "CORNER", "CENTER_SIZE", "CORNER_SIZE"]),
+        variance_encoded_in_target=chance.choice([None, "true"]),
+        keep_top_k=chance.choice([None, -1, 1, 5, 60]),
+        # Above the greatest score nothing is found.
+        confidence_threshold=chance.choice([None, 0, 0.3, 1, 4]),
+    )
+
+
 def _bn(chance: random.Random) -> tuple[list[Shape], str]:
     if chance.random() < 0.5:
         mode = chance.choice(["LEARN", "INFERENCE"])
@@ -109,6 +140,7 @@ def _reorg(chance: random.Random) -> tuple[list[Shape], str]:
 
 
 MAKERS: dict[str, Maker] = {
+    "DetectionOutput": _detection_output,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,

@@ -136,6 +136,28 @@ def _permute(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Permute", "permute", order=order)
 
 
+def _prior_box(chance: random.Random) -> tuple[list[Shape], str]:
+    maps, picture = sizes(chance, chance.randint(2, 4), 1, 5), sizes(chance, 4, 20, 90)
+    least = [chance.choice([4, 9.75, 20, 31.5]) for _ in range(chance.randint(1, 3))]
+    image = chance.choice([{}, {"img_size": 70}, {"img_h": 50, "img_w": 81}])
+    step = chance.choice([{}, {"step": 8}, {"step_h": 7.5, "step_w": 11}])
+    ratios = chance.sample([1, 2, 3, 0.5, 1.5], chance.randint(0, 4))
+    text = layer_text(
+        "PriorBox",
+        "prior_box",
+        min_size=least,
+        max_size=chance.choice([None, [size * 1.75 for size in least]]),
+        aspect_ratio=ratios,
+        flip=chance.choice([None, "true", "false"]),
+        clip=yes_or_no(chance),
+        variance=chance.choice([[], [0.2], [0.1, 0.1, 0.2, 0.25]]),
+        offset=chance.choice([None, 0, 0.3, -1.5]),
+        **image,
+        **step,
+    )
+    return [maps] if image and chance.random() < 0.5 else [maps, (*maps[:1], *picture[1:])], text
+
+
 def _arg_max(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     axis = chance.choice([None, *range(-len(shape), len(shape))])
@@ -259,27 +281,6 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Threshold", "threshold", threshold=limit)
 
 
-MAKERS: dict[str, Maker] = random_windows.MAKERS | {
-    "InnerProduct": _inner_product,
-    "Eltwise": _eltwise,
-    "Concat": _concat,
-    "Scale": _scale,
-    "Bias": _bias,
-    "PReLU": _prelu,
-    "BatchNorm": _batch_norm,
-    "LRN": _lrn,
-    "MVN": _mvn,
-    "Normalize": _normalize,
-    "Axpy": _axpy,
-    "Softmax": _softmax,
-    "Reduction": _reduction,
-    "Permute": _permute,
-    "ArgMax": _arg_max,
-    "Exp": _exp,
-    "Log": _log,
-    "Threshold": _threshold,
-    "elementwise": _elementwise,
-}
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS

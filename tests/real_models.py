@@ -40,13 +40,20 @@ FILES = {
     "mtcnn_det2": ("mtcnn/det2.prototxt", "mtcnn/det2.caffemodel"),
     "mtcnn_det3": ("mtcnn/det3.prototxt", "mtcnn/det3.caffemodel"),
     "mtcnn_variant_bn": ("mtcnn_variants/det1_.prototxt", "mtcnn_variants/det1_.caffemodel"),
+    "wechat_qr_detect": ("wechat_qr/detect.prototxt", "wechat_qr/detect.caffemodel"),
     "wechat_qr_sr": ("wechat_qr/sr.prototxt", "wechat_qr/sr.caffemodel"),
     "retinaface_mnet": (
         "retinaface_mnet/mnet-deconv-0517.prototxt",
         "retinaface_mnet/mnet-deconv-0517.caffemodel",
     ),
+    "ultralight_slim_320": (
+        "ultralight_face/slim-320.prototxt",
+        "ultralight_face/slim-320.caffemodel",
+    ),
 }
 """Models whose blobs Caffe's were recorded for."""
+FEEDS = dict.fromkeys(FILES, ("noise", "cat")) | {"wechat_qr_detect": ("noise", "cat", "qr")}
+"""What each was fed.  In neither noise nor the cat Caffe finds a QR code."""
 
 HDF5_CIFAR = (
     "arm_cifar10_hdf5/cifar10_m4_train_test.prototxt",

@@ -8,6 +8,7 @@ rounding may turn where two are as good as equal.  So the rows are taken as a se
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,24 @@ from numpy.typing import NDArray
 
 from prototxt.net import Blob, Net
 
-__all__ = ["Detections", "detection_outputs", "match_detections", "overlaps"]
+__all__ = [
+    "Detections",
+    "behind_detectors",
+    "detection_outputs",
+    "match_detections",
+    "matched_rows",
+    "overlaps",
+]
 
 Array = NDArray[Any]
+Label = tuple[float, float]
+"""Image and label."""
+Pair = tuple[float, Array, Array]
+"""How much two rows overlap, and the rows."""
 NAN = float("nan")
 _ROW = 7
+_SAME = 1e-5
+"""Part of the greatest number of two boxes by which rounding may set them apart."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,15 @@ def detection_outputs(net: Net) -> frozenset[Blob]:
     return frozenset(blob for blob in net.outputs if blob in made)
 
 
+def behind_detectors(net: Net) -> frozenset[Blob]:
+    """The blobs that a DetectionOutput makes, and those that follow from them."""
+    found: set[Blob] = set()
+    for layer in net:
+        if layer.type == "DetectionOutput" or not found.isdisjoint(layer.bottoms):
+            found.update(layer.tops)
+    return frozenset(found)
+
+
 def match_detections(got: Array, want: Array) -> Detections | None:
     """Match the rows of a backend with those of the reference.
 
@@ -70,56 +93,77 @@ def match_detections(got: Array, want: Array) -> Detections | None:
     mine, theirs = _by_label(got), _by_label(want)
     count = sum(len(rows) for rows in mine.values())
     wanted = sum(len(rows) for rows in theirs.values())
-    both = [key for key in theirs if key in mine]
-    found = [pair for key in both for pair in _pairs(mine[key], theirs[key])]
+    found = _matched(mine, theirs)
     if not found:
         return Detections(0, wanted, count)
-    shares = [share for share, _ in found]
+    shares = [share for share, _, _ in found]
     return Detections(
         len(found), wanted - len(found), count - len(found), float(np.mean(shares)), min(shares),
-        max(score for _, score in found),
+        max(abs(float(row[2]) - float(other[2])) for _, row, other in found),
     )  # fmt: skip
+
+
+def matched_rows(got: Array, want: Array) -> tuple[Array, Array]:
+    """The rows of the two that belong together, side by side; the two as they are where they have
+    no boxes in common, or another form."""
+    if any(array.ndim != 4 or array.shape[:2] != (1, 1) or array.shape[3] != _ROW
+           for array in (got, want)):  # fmt: skip
+        return got, want
+    found = _matched(_by_label(got), _by_label(want))
+    if not found:
+        return got, want
+    return np.stack([row for _, row, _ in found]), np.stack([other for _, _, other in found])
 
 
 def overlaps(first: Array, second: Array) -> NDArray[np.float64]:
     """Intersection over union of each of (N, 4) boxes with each of (M, 4), as x1, y1, x2, y2.
 
-    Of boxes without an area it is 1 where they are the same, else 0.
+    Two boxes with corners in the wrong order, as a net may say, are taken as with the right one, if
+    it is the same of both.  Of boxes without an area it is 1 where they are the same but for
+    rounding, else 0.
     """
     a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    both = np.clip(sides, 0, None).prod(-1)
-    union = _areas(a) + _areas(b) - both
-    same = (a == b).all(-1).astype(np.float64)
+    (low, high), (from_, to) = _ordered(a), _ordered(b)
     with np.errstate(all="ignore"):
+        both = np.clip(np.minimum(high, to) - np.maximum(low, from_), 0, None).prod(-1)
+        both = np.where(((a[..., 2:] < a[..., :2]) == (b[..., 2:] < b[..., :2])).all(-1), both, 0.0)
+        union = (high - low).prod(-1) + (to - from_).prod(-1) - both
+        size = np.maximum(np.abs(a), np.abs(b)).max(-1)
+        same = (np.abs(a - b).max(-1) <= _SAME * size).astype(np.float64)
         shares = np.where(union > 0, both / union, same)
+        shares = np.where((both == 0) & (same > 0), 1.0, shares)
     found: NDArray[np.float64] = np.where(np.isfinite(shares), shares, 0.0)
     return found
 
 
-def _areas(boxes: Array) -> Array:
-    sides = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
-    areas: Array = sides.prod(-1)
-    return areas
+def _ordered(boxes: Array) -> tuple[Array, Array]:
+    first, second = boxes[..., :2], boxes[..., 2:]
+    return np.minimum(first, second), np.maximum(first, second)
 
 
-def _by_label(array: Array) -> dict[tuple[float, float], Array]:
+def _by_label(array: Array) -> dict[Label, Array]:
     rows: Array = array.reshape(-1, _ROW)
-    kept: defaultdict[tuple[float, float], list[Array]] = defaultdict(list)
+    kept: defaultdict[Label, list[Array]] = defaultdict(list)
     for row in rows:
         if not (row[0] < 0 or row[1] < 0):  # NaN stays, and matches nothing
             kept[float(row[0]), float(row[1])].append(row)
     return {key: np.stack(some) for key, some in kept.items()}
 
 
-def _pairs(mine: Array, theirs: Array) -> list[tuple[float, float]]:
-    """Overlap and difference of scores of the boxes that belong together."""
+def _matched(mine: Mapping[Label, Array], theirs: Mapping[Label, Array]) -> list[Pair]:
+    return [pair for key in theirs if key in mine for pair in _pairs(mine[key], theirs[key])]
+
+
+def _pairs(mine: Array, theirs: Array) -> list[Pair]:
+    """The boxes that belong together."""
     usable = mine[np.isfinite(mine).all(-1)]
     shares = overlaps(usable[:, 3:], theirs[:, 3:])
     found = []
-    for index in np.argsort(-shares, axis=None, kind="stable"):
+    apart = np.abs(usable[:, None, 2].astype(np.float64) - theirs[None, :, 2])
+    # Of equal overlaps those of the nearest scores first.
+    for index in np.lexsort((apart.ravel(), -shares.ravel())):
         i, j = np.unravel_index(index, shares.shape)
         if shares[i, j] > 0:
-            found.append((float(shares[i, j]), abs(float(usable[i, 2]) - float(theirs[j, 2]))))
+            found.append((float(shares[i, j]), usable[i], theirs[j]))
             shares[i, :], shares[:, j] = -1.0, -1.0
     return found

@@ -3,7 +3,7 @@ what a classifier says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from verify.detections import Detections
 from verify.tally import blocks
 from verify.tolerance import FLT_MAX, greatest, scale_of
 
-__all__ = ["Agreement", "Drift", "class_axes", "measure", "top_agreement"]
+__all__ = ["Agreement", "Drift", "class_axes", "measure", "open_choices", "top_agreement"]
 
 Array = NDArray[Any]
 NAN = float("nan")
@@ -79,6 +79,18 @@ class Agreement:
     top5: float | None
     drift: float
     detections: Detections | None = None
+
+
+def open_choices(where: str, agreements: Iterable[Agreement]) -> list[str]:
+    """Notes on the boxes of a detector that are not the reference's, though all that was judged is
+    right; `where` names what was judged."""
+    return [
+        f'{where}: the boxes of "{output.blob}" that are not the reference\'s are choices that '
+        f"rounding decides: {found.missing} missing, {found.extra} extra, of scores or overlaps as "
+        "good as equal"
+        for output in agreements
+        if (found := output.detections) is not None and (found.missing or found.extra)
+    ]
 
 
 def class_axes(net: Net) -> Mapping[Blob, int]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +16,27 @@ from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import judges, reference
-from verify.compare import ROUNDING, BlobComparison, compare
-from verify.detections import detection_outputs, match_detections
+from verify.across import across
+from verify.compare import ROUNDING, BlobComparison, compare, impossible
+from verify.detection_choice import compare_rows, is_detector
+from verify.detections import detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
-from verify.drift import Agreement, class_axes, measure, top_agreement
+from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
 from verify.form import PLAIN, Form, form_of, rounded_inputs
 from verify.interface import interface_problem
 from verify.isolation import Isolation
 from verify.parity import Parity, check_parity
 from verify.provenance import other_files
-from verify.report import BackendResult, CrossComparison, Fault, LayerEntry, Report
+from verify.report import BackendResult, Fault, LayerEntry, Report
 from verify.repro import Repros
+from verify.rounding_array import Bounded
 from verify.runners.direct import DIRECT
 from verify.runners.mxnet import MXNetRunner
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.pytorch import PyTorchRunner
 from verify.runners.runner import Conversion, Runner
 from verify.sharing import rewrites
-from verify.tolerance import DERIVED, FIXED_PART, FLT_MAX, Tolerance, scale_of
+from verify.tolerance import DERIVED, FIXED_PART, Tolerance, open_beyond, scale_of
 
 __all__ = ["BACKENDS", "OPTIMISED", "empty_report", "verify_conversion"]
 
@@ -129,7 +131,9 @@ def verify_conversion(
             if result.problem is None:
                 made[backend] = blobs_of
         of_feed = report.results[len(report.results) - len(backends) :]
-        report.across += _across(made, task, {row.backend: row for row in of_feed})
+        report.across += across(
+            made, {row.backend: row for row in of_feed}, net, names, exact, tolerance, feed
+        )
     return report
 
 
@@ -191,11 +195,12 @@ class _Task:
         local = self.form.judge(self.net, self.parameters, self.names, got, self.exact,
                                 self.tolerance)  # fmt: skip
         notes += [note for note in local.notes if note not in notes]
+        boxes = _detectors(self.net)
 
         def row(blob: Blob) -> BlobComparison:
             name = self.names[blob]
             found = local.rows.get(blob) or _unjudged(name, got[name])
-            return _with_drift(found, got[name], self.exact[blob])
+            return _with_drift(found, got[name], self.exact[blob], blob in boxes)
 
         return [row(blob) for blob in self.exact if blob not in self.form.fusion.missing]
 
@@ -204,13 +209,18 @@ class _Task:
     ) -> list[BlobComparison]:
         """The outputs that a file gives to a user against the reference of the whole net."""
         drifts = {row.blob: row.drift for row in rows}
-        discrete = discrete_blobs(self.net)
+        discrete, detectors = discrete_blobs(self.net), _detectors(self.net)
         values = {**got, **outputs}
         rewritten = rewrites(self.net, {b: len(w) if w.ndim else 1 for b, w in self.exact.items()})
         judged = []
         for blob, want in self.exact.items():
             name = self.names[blob]
             if name not in outputs:
+                continue
+            if blob in detectors:
+                row = self._judged_boxes(detectors[blob], outputs[name], got, drifts)
+                row = _with_drift(row, outputs[name], want, boxes=True)
+                judged.append(replace(row, blob=f"{name} ({form})"))
                 continue
             bound = self._whole_bound(want, drifts[name])
             if blob in discrete and blob in rewritten:
@@ -229,6 +239,26 @@ class _Task:
             judged.append(replace(row, blob=f"{name} ({form})"))
         return judged
 
+    def _judged_boxes(
+        self, layer: Layer, rows: NDArray[np.float32], got: Blobs, drifts: Mapping[str, float]
+    ) -> BlobComparison:
+        """A detector's rows, of bottoms that may be as far off as outputs of their own; priors,
+        which follow from sizes, no further than with all blobs visible."""
+        bottoms: list[Bounded] = []
+        for blob in layer.bottoms[:3]:
+            want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
+            bound = self._whole_bound(want, drift)
+            if len(bottoms) == 2 and drift == drift:
+                bound = np.full(want.shape, max(drift * _DRIFTS, ROUNDING) * scale_of(want))
+            bottoms.append(Bounded(want, bound))
+        (top,) = layer.tops
+        try:
+            return compare_rows(self.names[top], layer, bottoms, rows, self.exact[top],
+                                self.tolerance, "optimised")  # fmt: skip
+        except DecaffeinateError as error:
+            shape = tuple(self.exact[top].shape)
+            return impossible(self.names[top], shape, error.what, "optimised", layer.index)
+
     def hardly_judged(
         self, backend: str, rows: Sequence[BlobComparison], outputs: Blobs
     ) -> list[str]:
@@ -245,7 +275,7 @@ class _Task:
         bound = self.tolerance.fixed_bound(want)
         if self.tolerance.derived and drift * _DRIFTS > FIXED_PART:  # not so with NaN
             bound = bound * (drift * _DRIFTS / FIXED_PART)
-        return _open_beyond(want, bound)
+        return open_beyond(want, bound)
 
     def agreements(self, outputs: Blobs) -> tuple[Agreement, ...]:
         """What the outputs say, beside the reference's."""
@@ -258,20 +288,20 @@ class _Task:
             top = top_agreement(got, want, axes[blob]) if blob in axes else None
             first, five = top or (None, None)
             matched = match_detections(got, want) if blob in boxes else None
-            found.append(Agreement(name, first, five, measure(got, want).share, matched))
+            pair = matched_rows(got, want) if blob in boxes else (got, want)
+            found.append(Agreement(name, first, five, measure(*pair).share, matched))
         return tuple(found)
 
 
-def _open_beyond(want: NDArray[np.float64], bound: NDArray[np.float64]) -> NDArray[np.float64]:
-    """No bound where float32 cannot hold the value."""
-    beyond = np.abs(want) > FLT_MAX
-    return np.where(beyond, np.inf, bound) if beyond.any() else bound
+def _detectors(net: Net) -> dict[Blob, Layer]:
+    """What makes the blobs whose rows are choices of boxes."""
+    return {layer.tops[0]: layer for layer in net if is_detector(layer)}
 
 
 def _with_drift(
-    row: BlobComparison, got: NDArray[np.float32], want: NDArray[np.float64]
+    row: BlobComparison, got: NDArray[np.float32], want: NDArray[np.float64], boxes: bool = False
 ) -> BlobComparison:
-    drift = measure(got, want)
+    drift = measure(*matched_rows(got, want)) if boxes else measure(got, want)
     return replace(row, drift=drift.share, cosine=drift.cosine, snr_db=drift.snr_db)
 
 
@@ -308,6 +338,9 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
         row for form, outputs in forms.items() for row in task.judged_form(form, outputs, got, rows)
     ]
     notes += task.hardly_judged(backend, rows, forms[OPTIMISED])
+    agreements = task.agreements(forms[OPTIMISED])
+    if all(row.passed for row in (*rows, *forms_rows)):
+        notes += open_choices(f"{backend} on {task.feed}", agreements)
     folder = _repro(task, backend, got, fault) if fault else None
     result = BackendResult(
         backend,
@@ -316,7 +349,7 @@ def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Bl
         (*rows, *forms_rows),
         parity,
         first_fault=fault,
-        outputs=task.agreements(forms[OPTIMISED]),
+        outputs=agreements,
         repro=folder,
     )
     return result, got
@@ -360,37 +393,3 @@ def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
         sum((folder / entry["name"]).stat().st_size for entry in part["files"]),
         task.form.recomputed(task.net, task.parameters),
     )
-
-
-def _across(
-    made: Mapping[str, Blobs], task: _Task, results: Mapping[str, BackendResult]
-) -> list[CrossComparison]:
-    """The backends against each other.  Each is within what it may be off by from the reference, so
-    the two are within the sum: under derived tolerances the drift of a backend that passed, where
-    that is more than the fixed part of the scale."""
-    discrete = discrete_blobs(task.net)
-    # A discrete blob is held to the backend's own inputs, so two backends may differ in it.
-    blobs = [blob for blob in task.names if blob not in discrete]
-
-    def allowed(backend: str, key: str, want: NDArray[np.float64]) -> NDArray[np.float64]:
-        fixed, result = task.tolerance.fixed_bound(want), results[backend]
-        drift = next(row.drift for row in result.blobs if row.blob == key)
-        if task.tolerance.derived and result.passed and drift > FIXED_PART:
-            return np.maximum(fixed, drift * scale_of(want))
-        return fixed
-
-    pairs = []
-    for first, second in combinations(made, 2):
-        rows = []
-        for blob in blobs:
-            key, want = task.names[blob], task.exact[blob]
-            if key not in made[first] or key not in made[second]:
-                continue
-            bound = allowed(first, key, want) + allowed(second, key, want)
-            bound = _open_beyond(want, bound)
-            got, other = made[first][key], made[second][key]
-            fits = bound.shape == other.shape
-            rows.append(compare(key, got, other, bound if fits else None))
-        worst = max(rows, key=lambda row: float("inf") if row.problem else row.ratio)
-        pairs.append(CrossComparison(first, second, task.feed, worst, len(rows)))
-    return pairs

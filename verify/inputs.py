@@ -70,11 +70,21 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
         if _wants_positive(layer)
         for source in sources.get(layer.bottoms[0], ())
     }
+    priors = {
+        source
+        for layer in net
+        if layer.type == "DetectionOutput"
+        for bottom in layer.bottoms[2:3]
+        for source in sources.get(bottom, ())
+    }
     boxes = _boxes(net, shapes, sources)
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
-        if blob in boxes:
+        if blob in priors and len(shape) > 2 and shape[1] == 2:
+            # Of several images the same: Caffe reads the first's.
+            drawn = np.resize(_priors(generator, prod(shape[2:]) // 4), shape)
+        elif blob in boxes:
             drawn = _drawn_boxes(generator, shape, *boxes[blob])
         elif blob in counts:
             drawn = np.asarray(generator.integers(0, counts[blob], shape))
@@ -88,6 +98,15 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
                 drawn = np.asarray(np.abs(drawn))
         inputs[blob.name] = drawn.astype(np.float32)
     return inputs
+
+
+def _priors(generator: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """As many boxes within the image as PriorBox would make, each with a width and a height, and
+    SSD's variances: of its first nets 0.1 for the centre, 0.2 for the size."""
+    centre = generator.uniform(0.2, 0.8, (count, 2))
+    half = generator.uniform(0.05, 0.2, (count, 2))
+    corners = np.concatenate([centre - half, centre + half], 1)
+    return np.stack([corners, np.broadcast_to([0.1, 0.1, 0.2, 0.2], corners.shape)])
 
 
 def _wants_positive(layer: Layer) -> bool:

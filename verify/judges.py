@@ -23,7 +23,8 @@ from prototxt.parameters import Parameters
 from prototxt.weights import read_weights
 from verify import local
 from verify.compare import BlobComparison
-from verify.detections import detection_outputs, match_detections
+from verify.detection_choice import is_detector
+from verify.detections import detection_outputs, match_detections, matched_rows
 from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.isolation import Isolation
 from verify.report import BackendResult, Fault
@@ -153,7 +154,8 @@ class _Court:
                                      f'{fault.what} (layer "{layer.name}", blob '
                                      f"{self.names[top]}: {row.text})")  # fmt: skip
                     else:
-                        drift = measure(got[top], self.exact[top])
+                        pair = (got[top], self.exact[top])
+                        drift = measure(*(matched_rows(*pair) if is_detector(layer) else pair))
                         rows.append(replace(row, drift=drift.share, cosine=drift.cosine,
                                             snr_db=drift.snr_db))  # fmt: skip
         return rows, notes

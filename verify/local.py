@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
+from verify.detection_choice import compare_rows, is_detector
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.fused import ALONE, Fusion, fused_bound
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
-from verify.rounding import bounded, bounded_group
+from verify.rounding import bounded, bounded_group, wide
 from verify.sharing import Values
 from verify.tolerance import Tolerance
 
@@ -116,6 +117,9 @@ class _Task:
         group = self.fusion.groups.get(layer.index, (layer,))
         inputs = [self.values.read(bottom, group[0]) for bottom in group[0].bottoms]
         try:
+            if is_detector(layer):
+                self._rows(layer, inputs)
+                return
             made, note = (
                 expected_of(layer, self.net.phase, inputs, self.parameters[layer.index],
                             self.tolerance)
@@ -136,6 +140,13 @@ class _Task:
             if top in others:
                 self._compared(top, self.values.written(top, layer), judged, layer)
                 self._rewritten(top, judged, layer)
+
+    def _rows(self, layer: Layer, inputs: Sequence[Array]) -> None:
+        """Boxes, of which rounding may choose others."""
+        (top,) = layer.tops
+        bottoms, got = [wide(array) for array in inputs], self.values.written(top, layer)
+        self.found.add(top, compare_rows(self.names[top], layer, bottoms, got, self.want[top],
+                                         self.tolerance))  # fmt: skip
 
     def _compared(self, blob: Blob, got: Array, judged: Judged, layer: Layer) -> None:
         exact, bound, kind = judged

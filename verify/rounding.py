@@ -29,7 +29,7 @@ from verify.rounding_array import Bounded, gamma
 from verify.rounding_forms import FORMS, bound_form, is_choice, propagated
 from verify.rounding_table import CONSTANTS
 
-__all__ = ["bound_form", "bounded", "bounded_group", "finished", "propagate", "ratios"]
+__all__ = ["bound_form", "bounded", "bounded_group", "finished", "propagate", "ratios", "wide"]
 
 # Importing the rules registers them; naming them keeps the import from looking unused.
 RULES = (rounding_rules, rounding_moves)
@@ -68,7 +68,7 @@ def bounded(
         with np.errstate(all="ignore"):
             moved = FUNCTIONS[layer.type](with_phase(layer, phase), list(inputs), ())
         return [(np.asarray(top), np.broadcast_to(0.0, top.shape)) for top in moved]
-    tops = propagate(layer, phase, [_wide(array) for array in inputs], params)
+    tops = propagate(layer, phase, [wide(array) for array in inputs], params)
     return [finished(top) for top in tops]
 
 
@@ -95,20 +95,21 @@ def bounded_group(
     """
     made: dict[Blob, Bounded] = {}
     for layer in layers:
-        bottoms = [made[b] if b in made else _wide(blobs[b]) for b in layer.bottoms]
+        bottoms = [made[b] if b in made else wide(blobs[b]) for b in layer.bottoms]
         tops = propagate(layer, phase, bottoms, parameters[layer.index])
         made |= zip(layer.tops, tops, strict=True)
     return {blob: finished(top) for blob, top in made.items()}
 
 
-def _wide(array: Array) -> Bounded:
-    wide = np.asarray(array, np.float64)
+def wide(array: Array) -> Bounded:
+    """A backend's blob as its next layer reads it."""
+    value = np.asarray(array, np.float64)
     precision = current()
-    whole = np.abs(wide) <= 1 / precision.unit
-    if precision is FLOAT32 or (whole & (wide == np.rint(wide))).all():
-        return Bounded(wide)
+    whole = np.abs(value) <= 1 / precision.unit
+    if precision is FLOAT32 or (whole & (value == np.rint(value))).all():
+        return Bounded(value)
     # A runtime may hand on the float32 that it computed, and round only the blob that is looked at.
-    return Bounded(wide, precision.unit * np.abs(wide) + precision.tiny)
+    return Bounded(value, precision.unit * np.abs(value) + precision.tiny)
 
 
 def propagate(

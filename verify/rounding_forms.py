@@ -16,6 +16,7 @@ from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer
 from verify.precision import FLOAT32, current
 from verify.reference.convolution import geometry
+from verify.reference.prior_box import prior_corners
 from verify.reference.registry import FUNCTIONS
 from verify.rounding_array import FLT_MAX, Bounded, gamma
 
@@ -132,6 +133,22 @@ def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...
         depth = params[0].shape[0] // group * taps + 1
         made.append(Bounded(value, carried, mass + current().floor, depth))
     return made
+
+
+@bound_form("PriorBox")
+def prior_box(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """A corner sums the centre of a place and half a box, over the size of the image.
+
+    Until it is stored a term meets 8 roundings: up to 3 in the step and the centre, up to 5 in the
+    box, times or over the root of a ratio or its inverse; one in the sum, and two in a division, or
+    a product with the rounded reciprocal.  Variances are float32 numbers, which halves round.
+    """
+    (value,) = _values(layer, bottoms, params)
+    corners = prior_corners(layer, [bottom.value for bottom in bottoms]).reshape(-1, 2, 2)
+    # Of the low and the high corner's magnitude the greater is |centre| + |half a box|.
+    mass = np.zeros_like(value) if current() is FLOAT32 else np.abs(value)
+    mass[0, 0] = np.broadcast_to(np.abs(corners).max(1, keepdims=True), corners.shape).ravel()
+    return [Bounded(value, None, mass, 8)]
 
 
 def sigmoid_of(x: Bounded) -> Bounded:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prototxt.errors import UsageError
 
-__all__ = ["DERIVED", "FIXED_PART", "FLT_MAX", "Tolerance", "greatest", "scale_of"]
+__all__ = ["DERIVED", "FIXED_PART", "FLT_MAX", "Tolerance", "greatest", "open_beyond", "scale_of"]
 
 FIXED_PART = 1e-4
 """Of a blob's scale, which is its greatest magnitude: what is allowed where no bound is derived.
@@ -37,6 +37,12 @@ def scale_of(values: Array) -> float:
 def greatest(values: Array) -> float:
     """The greatest magnitude; NaN if there is one."""
     return float(np.maximum(values.max(initial=0.0), -values.min(initial=0.0)))
+
+
+def open_beyond(want: Array, bound: NDArray[np.float64]) -> NDArray[np.float64]:
+    """No bound where float32 cannot hold the value."""
+    beyond = np.abs(want) > FLT_MAX
+    return np.where(beyond, np.inf, bound) if beyond.any() else bound
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The primitive ops, a family a file."""
 
+from ir.ops.detection import MulticlassNms
 from ir.ops.elementwise import (
     Abs,
     Add,
@@ -57,8 +58,8 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
     CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
     GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample,
-    Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    MulticlassNms, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool,
+    RoiSample, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -66,8 +67,8 @@ __all__ = [
     "PRIMITIVES", "Abs", "Add", "Affine", "AveragePool", "BatchNorm", "Clamp", "Compress",
     "Concat", "Conv", "ConvTranspose", "CropLike", "Div", "Dropout", "Elu", "Equal", "Exp",
     "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "GreaterEqual", "Identity",
-    "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul", "Op",
-    "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "RoiMaxPool",
-    "RoiMeanPool", "RoiSample", "Shape", "ShapeError", "Sigmoid", "Slice", "Softmax", "Softplus",
-    "Sub", "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
+    "Linear", "LocalResponseNorm", "Log", "MaxPool", "MaxPoolMask", "Maximum", "Mul",
+    "MulticlassNms", "Op", "PRelu", "Pick", "Pool", "Pow", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape", "RoiMaxPool", "RoiMeanPool", "RoiSample", "Shape", "ShapeError", "Sigmoid", "Slice",
+    "Softmax", "Softplus", "Sub", "Tanh", "Tile", "TopIndices", "TopValues", "Transpose",
 ]  # fmt: skip

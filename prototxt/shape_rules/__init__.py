@@ -5,12 +5,14 @@ A family of layers a file; importing this registers them all.
 """
 
 from prototxt.shape_rules import (
+    detection,
     elementwise,
     linear,
     loss,
     movement,
     normalization,
     pooling,
+    prior_box,
     rearrangement,
     recurrent,
     reduction,
@@ -23,7 +25,8 @@ from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shap
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (elementwise, linear, loss, movement, normalization, pooling) + (
+FAMILIES = (detection, elementwise, linear, loss, movement, normalization, pooling) + (
+    prior_box,
     rearrangement,
     recurrent,
     reduction,

@@ -169,7 +169,7 @@ def batch_reindex(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes(((*index, *x[1:]),))
 
 
-@shape_rule("Filter", bottoms=(2, None), tops=(1, None))
+@shape_rule("Filter", bottoms=(2, None), tops=(1, None), counted=0)
 def filter_(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As the bottoms but for the last: Caffe plans with all samples, then passes on those that the
     selector, its last bottom, marks."""

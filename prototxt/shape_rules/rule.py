@@ -16,6 +16,7 @@ __all__ = [
     "Rule",
     "Shape",
     "constant_filler",
+    "counted_axis",
     "need_axes",
     "need_equal",
     "need_rank",
@@ -61,6 +62,8 @@ class Rule:
     tops: Count
     takes: Callable[[Layer], bool] = lambda layer: True
     """Whether the rule is for this layer of its type: Python layers are as many types in one."""
+    counted: int | None = None
+    """The axis of the tops whose size is known only once the layer runs, if there is one."""
 
 
 RULES: dict[str, Rule] = {}
@@ -73,14 +76,21 @@ def rule_of(layer: Layer) -> Rule | None:
     return rule if rule is not None and rule.takes(layer) else None
 
 
+def counted_axis(layer: Layer) -> int | None:
+    """The axis of a layer's tops whose size its data tell: how many samples a Filter passes on, how
+    many boxes a DetectionOutput finds."""
+    rule = rule_of(layer)
+    return None if rule is None else rule.counted
+
+
 def shape_rule(
-    *types: str, bottoms: Count = (1, 1), tops: Count = (1, 1)
+    *types: str, bottoms: Count = (1, 1), tops: Count = (1, 1), counted: int | None = None
 ) -> Callable[[Function], Function]:
     """Register a function as the rule of layer types; None is "any number from the least on"."""
 
     def register(function: Function) -> Function:
         for name in types:
-            RULES[name] = Rule(function, bottoms, tops)
+            RULES[name] = Rule(function, bottoms, tops, counted=counted)
         return function
 
     return register

@@ -31,7 +31,7 @@ def run(graph: Graph, inputs: Mapping[str, npt.ArrayLike]) -> dict[Value, Array]
         for node in graph.nodes:
             arrays = [values[value] for value in node.inputs]
             made = np.asarray(MEANINGS[type(node.op)](node.op, *arrays))
-            exact = not isinstance(node.op, o.Compress)
+            exact = not isinstance(node.op, (o.Compress, o.MulticlassNms))
             own = not isinstance(node.op, o.Reshape)
             if exact and own:
                 assert [made.shape] == node.op.infer([array.shape for array in arrays])
@@ -237,6 +237,35 @@ def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
 
 
+def _shared(a: Array, b: Array) -> float:
+    """Intersection over union of two boxes."""
+    sizes = [np.clip(box[2:] - box[:2], 0, None).prod() for box in (a, b)]
+    meet = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(meet / (sum(sizes) - meet)) if meet else 0.0
+
+
+def _multiclass_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
+    rows: list[list[float]] = []
+    for image, classes in enumerate(np.moveaxis(scores, 2, 1)):
+        found = []
+        for label in op.labels(scores.shape):
+            ranked = sorted(range(scores.shape[1]), key=lambda i: -classes[label][i])
+            above = [i for i in ranked if classes[label][i] > np.float32(op.score_threshold)]
+            left: list[Array] = []
+            threshold = np.float32(op.iou_threshold)
+            for i in above[: op.top_k] if op.top_k >= 0 else above:
+                box = boxes[image, i, label if boxes.shape[2] > 1 else 0]
+                if max((_shared(box, other) for other in left), default=0.0) <= threshold:
+                    left.append(box)
+                    found.append([image, label, classes[label][i], *box])
+                    threshold *= np.float32(op.eta if threshold > 0.5 else 1)
+        best = sorted(found, key=lambda row: -row[2])
+        best = best if op.keep_top_k < 0 else best[: op.keep_top_k]
+        rows += sorted(best, key=lambda row: (row[1], -row[2]))
+    rows = rows or [[image, *[-1] * 6] for image in range(len(boxes))]
+    return np.array(rows, np.float64)[None, None]
+
+
 MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Identity: lambda op, x: x,
     o.Dropout: lambda op, x: x,
@@ -280,6 +309,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
     o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
+    o.MulticlassNms: _multiclass_nms,
     o.Compress: lambda op, x, selector: x[selector != 0],
     o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),
     o.TopIndices: lambda op, x: _top(op, x).astype(float),

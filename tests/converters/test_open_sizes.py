@@ -157,6 +157,25 @@ def test_a_sum_of_maps_that_meet_at_some_sizes_only_stays_open() -> None:
         assert sizes["data"][3] % 2 == 0
 
 
+@pytest.mark.parametrize("fields", ["", "img_size: 40", "img_size: 40 step: 8"])
+def test_boxes_that_follow_from_the_size_of_maps_fix_it(fields: str) -> None:
+    text = (
+        'layer { name: "boxes" type: "PriorBox" bottom: "data" bottom: "data" top: "boxes" '
+        f"prior_box_param {{ min_size: 9 {fields} }} }}"
+    )
+    message = refusal(CONV + text, "spatial")
+    assert 'layer "boxes"' in message
+    assert "PriorBox fixes the size" in message
+    graph = opened(CONV + text, "batch")
+    assert [value.dims for value in graph.outputs if value.name == "boxes"] == [None]
+    whole = CONV + (
+        'layer { name: "g" type: "Pooling" bottom: "conv" top: "g" '
+        "pooling_param { pool: AVE global_pooling: true } }"
+    )
+    settled = 'bottom: "g" top: "boxes" prior_box_param { min_size: 9 img_size: 40 } }'
+    opened(whole + f'layer {{ name: "boxes" type: "PriorBox" {settled}', "spatial")
+
+
 def test_behind_a_filter_the_number_of_samples_is_open() -> None:
     text = (
         'layer { name: "sel" type: "Input" top: "sel" input_param { shape { dim: 2 } } }'

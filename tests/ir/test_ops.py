@@ -19,6 +19,7 @@ from ir.ops import (
     Linear,
     Maximum,
     MaxPool,
+    MulticlassNms,
     Op,
     Pick,
     ReduceMean,
@@ -59,6 +60,8 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
     (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
     (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
+    (MulticlassNms(0, 0.5, 0.45), [(2, 30, 1, 4), (2, 30, 5)], (1, 1, 1, 7)),
+    (MulticlassNms(-1, 0.0, 0.45, 0.9, 7, 3, 8), [(2, 3, 5, 4), (2, 3, 5)], (1, 1, 8, 7)),
     (ReduceSum((0, 2)), [(2, 3, 4)], (3,)),
     (ReduceMean((0, 2), keep=True), [(2, 3, 4)], (1, 3, 1)),
 ]  # fmt: skip
@@ -83,6 +86,10 @@ REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
     (Transpose((0, 2)), [(2, 3, 4)]),
     (Transpose((0, 2, 2)), [(2, 3, 4)]),
     (Pick(1), [(2, 7), (3,)]),
+    (MulticlassNms(0, 0.5, 0.45), [(2, 30, 3, 4), (2, 30, 5)]),
+    (MulticlassNms(0, 0.5, 0.45), [(2, 30, 1, 4), (2, 31, 5)]),
+    (MulticlassNms(0, 0.5, 0.45), [(2, 30, 1, 5), (2, 30, 5)]),
+    (MulticlassNms(0, 0.5, 0.45, top_k=0), [(2, 30, 1, 4), (2, 30, 5)]),
     (ReduceSum((2,)), [(2, 3)]),
     (Equal(), [(2,), (2,), (2,)]),
 ]

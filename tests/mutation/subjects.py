@@ -37,6 +37,7 @@ def goldens() -> Iterator[Subject]:
 SIZES = {
     "lenet_v1binary": (2, 1, 28, 28),
     "retinaface_mnet": (1, 3, 128, 128),
+    "wechat_qr_detect": (1, 1, 96, 96),
     "wechat_qr_sr": (1, 1, 56, 56),
 }
 """Inputs less than the declared ones, since every layer is computed some hundred times."""

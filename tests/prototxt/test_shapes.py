@@ -9,7 +9,7 @@ import pytest
 
 from prototxt import Blob, load_net, parse_net
 from prototxt.errors import DecaffeinateError
-from prototxt.shapes import infer_shapes
+from prototxt.shapes import counted_axis, infer_shapes
 from tests.golden_cases import GOLDENS
 from tests.message_cases import read_cases
 
@@ -33,13 +33,14 @@ def test_shapes_are_those_of_caffes_blobs(path: Path) -> None:
     shapes = infer_shapes(net, partial=True)
     with np.load(path) as blobs:
         recorded = {name[4:]: blobs[name].shape for name in blobs.files if name.startswith("out/")}
+    inferred = {name: shapes.blobs[b] for name, b in net.finals.items() if b in shapes.blobs}
     # How many samples a Filter passes on, its data say; Caffe plans with all of them.
-    filtered = {top.name for layer in net if layer.type == "Filter" for top in layer.tops}
-    inferred = {
-        name: (*recorded[name][:1], *shapes.blobs[b][1:]) if name in filtered else shapes.blobs[b]
-        for name, b in net.finals.items()
-        if b in shapes.blobs
-    }
+    for layer in net:
+        axis = counted_axis(layer)
+        for top in layer.tops if axis is not None else ():
+            sizes = list(inferred[top.name])
+            sizes[axis] = recorded[top.name][axis]
+            inferred[top.name] = tuple(sizes)
     assert {name: recorded[name] for name in inferred if name in recorded} == {
         name: shape for name, shape in inferred.items() if name in recorded
     }

@@ -29,7 +29,7 @@ require("onnxruntime")
 REFUSED = (
     "accuracy", "argmax", "batchreindex",
     "contrastiveloss", "embed", "hingeloss", "infogainloss", "multinomiallogisticloss",
-    "mvn/across", "mvn/default", "pooling/max_k1s2_even", "pooling/max_mask",
+    "mvn/across", "mvn/default", "normalize", "pooling/max_k1s2_even", "pooling/max_mask",
     "sigmoidcrossentropyloss", "softmaxwithloss", "threshold",
 )  # fmt: skip
 CONVERTIBLE = [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED]

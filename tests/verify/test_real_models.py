@@ -15,7 +15,16 @@ from decaffeinate.inspection import inspect_net
 from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import NET_TOLERANCE, assert_matches
-from tests.real_models import FILES, HDF5_CIFAR, MODELS, definitions, existing, paths, recorded
+from tests.real_models import (
+    FEEDS,
+    FILES,
+    HDF5_CIFAR,
+    MODELS,
+    definitions,
+    existing,
+    paths,
+    recorded,
+)
 from tests.stored_forms import FORMS, in_form, raw_halves
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
@@ -24,8 +33,9 @@ from verify.harness import BACKENDS
 from verify.runners.runner import read_conversion
 
 
-@pytest.mark.parametrize("feed", ["noise", "cat"])
-@pytest.mark.parametrize("model", FILES)
+@pytest.mark.parametrize(
+    ("model", "feed"), [(model, feed) for model in FILES for feed in FEEDS[model]]
+)
 def test_the_reference_is_caffe(model: str, feed: str) -> None:
     loaded = decaffeinate.load(*paths(model))
     inputs, expected = recorded(model, feed)
@@ -47,7 +57,7 @@ def test_every_backend_is_caffe(model: str, backend: str, tmp_path: Path) -> Non
     done = decaffeinate.convert(*paths(model), to=[backend], output=tmp_path)
     runner = BACKENDS[backend](read_conversion(done.manifest))
     compared = 0
-    for feed in ("noise", "cat"):
+    for feed in FEEDS[model]:
         inputs, expected = recorded(model, feed)
         got = every_blob(runner, inputs)
         for name, value in expected.items():

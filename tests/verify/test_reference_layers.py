@@ -399,6 +399,28 @@ def test_rnn_carries_its_state_until_cont_is_zero() -> None:
     np.testing.assert_allclose(got["y"].ravel(), want)
 
 
+# Boxes
+
+
+def test_prior_boxes_cut_sizes_to_whole_numbers() -> None:
+    # Centres at 4 and 12, sides 2.9 -> 2, 4 = sqrt(2 * 8), and of ratio 4: 2 * 2 by 2 / 2
+    fields = "prior_box_param { min_size: 2.9 max_size: 8.5 aspect_ratio: 4 flip: false "
+    fields += "img_size: 16 variance: 0.5 }"
+    got = y("PriorBox", fields, np.zeros((3, 2, 1, 2)))
+    want = [[3, 7, 5, 9], [2, 6, 6, 10], [2, 7.5, 6, 8.5], [11, 7, 13, 9], [10, 6, 14, 10]]
+    np.testing.assert_array_equal(got[0, 0], np.ravel([*want, [10, 7.5, 14, 8.5]]) / 16)
+    np.testing.assert_array_equal(got[0, 1], np.full(24, 0.5))
+
+
+def test_prior_boxes_leave_out_a_ratio_that_is_there() -> None:
+    fields = "prior_box_param { min_size: 4 aspect_ratio: 4 aspect_ratio: 0.25 aspect_ratio: 1 "
+    fields += "aspect_ratio: 4 offset: 0 img_h: 8 img_w: 16 clip: true }"
+    got = y("PriorBox", fields, np.zeros((1, 1)))
+    want = [[0, 0, 2 / 16, 2 / 8], [0, 0, 4 / 16, 1 / 8], [0, 0, 1 / 16, 4 / 8]]
+    np.testing.assert_allclose(got[0, 0], np.ravel(want), rtol=1e-15)
+    np.testing.assert_array_equal(got[0, 1], np.full(12, np.float32(0.1)))
+
+
 # The net as a whole
 
 

@@ -22,10 +22,12 @@ from verify.reference import (
     activation,
     arithmetic,
     convolution,
+    detection,
     linear,
     loss,
     normalization,
     pooling,
+    prior_box,
     rearrangement,
     recurrent,
     reduction,
@@ -41,7 +43,9 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, linear, loss, normalization, pooling) + (
+FAMILIES = (activation, arithmetic, convolution, detection, linear, loss, normalization) + (
+    pooling,
+    prior_box,
     rearrangement,
     recurrent,
     reduction,

@@ -15,9 +15,11 @@ import numpy as np
 
 from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer
+from verify.detection_choice import choices
 from verify.reference import with_phase
 from verify.reference.registry import FUNCTIONS
 from verify.rounding import bounded
+from verify.rounding_array import Bounded
 from verify.runners.judge import Array, Exact, KnownFault
 from verify.tolerance import FLT_MAX
 
@@ -76,6 +78,32 @@ def _clear_slope(message: pb.LayerParameter) -> None:
 
 def _clear_dilation(message: pb.LayerParameter) -> None:
     message.convolution_param.ClearField("dilation")
+
+
+def _clip(message: pb.LayerParameter) -> None:
+    message.prior_box_param.clip = True
+
+
+def _clip_without_image(message: pb.LayerParameter) -> None:
+    _clip(message)
+    for name in ("img_size", "img_h", "img_w"):
+        message.prior_box_param.ClearField(name)
+
+
+def _ranked_rows(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """An image's rows by falling score alone, and rows of 0 up to `keep_top_k` for each image."""
+    wide = [np.asarray(bottom, np.float64) for bottom in bottoms]
+    (rows,) = FUNCTIONS[layer.type](layer, wide, ())
+    chosen = choices(layer, [Bounded(bottom) for bottom in wide], rows)
+    exact, bound = chosen.exact[0, 0], chosen.bound[0, 0]
+    order = np.lexsort((-exact[:, 2], exact[:, 0]))
+    found = exact[:, 1] >= 0
+    room = max(layer.message.detection_output_param.keep_top_k * len(wide[0]), int(found.sum()))
+    made = np.zeros((2, room, exact.shape[1]))
+    made[:, : int(found.sum())] = np.stack([exact, bound])[:, order[found]]
+    return [(made[0][None, None], made[1][None, None])]
 
 
 def _untransposed(
@@ -152,6 +180,12 @@ FAULTS: tuple[KnownFault, ...] = (
         _as(_clear_dilation), "deconvolution/dilation2",
     ),
     KnownFault(
+        "DetectionOutput", "an image's boxes are by falling score, not by class first, and rows of "
+        "0 fill up to keep_top_k",
+        lambda layer: True,
+        _ranked_rows, "detectionoutput/low_threshold",
+    ),
+    KnownFault(
         "Exp", "in 4.14 values above 2.4e38 may be infinite",
         lambda layer: True,
         _overflowing_exp, "",
@@ -190,6 +224,17 @@ FAULTS: tuple[KnownFault, ...] = (
         "Pooling", "a MAX window wholly outside the map holds 0 instead of -FLT_MAX",
         lambda layer: layer.message.pooling_param.pool == pb.PoolingParameter.MAX,
         _zero_in_empty_windows, "pooling/max_k1s2_even",
+    ),
+    KnownFault(
+        "PriorBox", "boxes are clipped by default",
+        lambda layer: not layer.message.prior_box_param.clip,
+        _as(_clip), "priorbox/one",
+    ),
+    KnownFault(
+        "PriorBox", "img_size is ignored, and boxes are clipped by default",
+        lambda layer: layer.message.prior_box_param.HasField("img_size")
+        or layer.message.prior_box_param.HasField("img_h"),
+        _as(_clip_without_image), "priorbox/img_size",
     ),
     KnownFault(
         "ReLU6", "negative_slope is ignored",

@@ -1,0 +1,271 @@
+"""ONNX: what detectors end in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.onnx_nodes import NodeBuilder
+from ir import Node
+from ir import ops as o
+
+__all__ = ["DetectionEmitter"]
+
+_ROW = 7
+_MINUS_INFINITY = float("-inf")
+
+
+class DetectionEmitter(NodeBuilder):
+    """The ops of ir/ops/detection.py."""
+
+    def multiclass_nms(self, node: Node, op: o.MulticlassNms) -> None:
+        """NonMaxSuppression of the candidates of each image and class, which TopK has in the order
+        of their scores; a Loop where the threshold changes from box to box.
+
+        What is kept is marked among the candidates, so that nothing depends on the order in which
+        NonMaxSuppression tells it: NonZero goes through images, classes, and falling scores.
+        """
+        labels, k = op.labels(node.inputs[1].shape), op.candidates(node.inputs[1].shape)
+        scores, boxes = self._candidates(node, op, labels, k)
+        proper = self._proper(node, boxes)
+        if op.eta == 1:
+            kept = self._suppressed(node, op, proper, scores, k)
+        else:
+            kept = self._suppressed_in_a_loop(node, op, proper, scores, k)
+        if 0 <= op.keep_top_k < len(labels) * k:
+            kept = self._best(node, op, kept, scores, len(labels) * k)
+        self._rows(node, labels, k, kept, scores, boxes)
+
+    # --- the candidates ---------------------------------------------------------------------------
+
+    def _candidates(
+        self, node: Node, op: o.MulticlassNms, labels: Sequence[int], k: int
+    ) -> tuple[str, str]:
+        """Scores (N * labels, k), the greatest first, of equal ones the first in memory, and the
+        boxes (N * labels, k, 4) that they are of."""
+        boxes, scores = self.arguments(node)
+        each = node.inputs[0].shape[2]
+        scores = self._step(node, "by_class", "Transpose", scores, perm=[0, 2, 1])
+        boxes = self._step(node, "boxes_by_class", "Transpose", boxes, perm=[0, 2, 1, 3])
+        if len(labels) < node.inputs[1].shape[2]:
+            kept = self.store(node, "labels", labels, np.int64)
+            scores = self._step(node, "foreground", "Gather", scores, kept, axis=1)
+            if each > 1:
+                boxes = self._step(node, "foreground_boxes", "Gather", boxes, kept, axis=1)
+        values, places = self.part(node, "sorted"), self.part(node, "order")
+        count = self.store(node, "k", [k], np.int64)
+        self.node("TopK", [scores, count], [values, places], axis=-1, largest=1, sorted=1)
+        # Of boxes that are shared, all classes' are picked at once.
+        wanted = [0, 0, k, 1] if each > 1 else [0, 1, len(labels) * k, 1]
+        places = self._reshaped(node, "picks", places, wanted)
+        picked = self._step(node, "picked", "GatherND", boxes, places, batch_dims=2)
+        return (
+            self._reshaped(node, "scores", values, [-1, k]),
+            self._reshaped(node, "boxes", picked, [-1, k, 4]),
+        )
+
+    def _proper(self, node: Node, boxes: str) -> str:
+        """The boxes for NonMaxSuppression, which puts corners in order: what Caffe gives no area
+        gets none."""
+        low = self._part(node, "low", boxes, 0, 2)
+        high = self._step(node, "high_or_low", "Max", self._part(node, "high", boxes, 2, 4), low)
+        return self._step(node, "proper", "Concat", low, high, axis=-1)
+
+    # --- suppression ------------------------------------------------------------------------------
+
+    def _suppressed(self, node: Node, op: o.MulticlassNms, boxes: str, scores: str, k: int) -> str:
+        """Which candidates are kept, (N * labels, k) bool."""
+        alone = self._step(node, "of_one_class", "Unsqueeze", scores, self._axes(node, 1))
+        settings = [
+            self.store(node, "most", [k], np.int64),
+            # No two boxes share more than all.
+            self.store(node, "iou_threshold", [min(op.iou_threshold, 1.0)]),
+            self.store(node, "score_threshold", [op.score_threshold]),
+        ]
+        found = self._step(node, "selected", "NonMaxSuppression", boxes, alone, *settings)
+        ends = self.store(node, "image_and_box", [0, 2], np.int64)
+        places = self._step(node, "places", "Gather", found, ends, axis=1)
+        none = self._filled(node, "none", self._step(node, "shape", "Shape", scores), False)
+        count = self.sizes(node, "count", places, 0, 1)
+        marks = self._filled(node, "marks", count, True)
+        return self._step(node, "kept", "ScatterND", none, places, marks)
+
+    def _suppressed_in_a_loop(
+        self, node: Node, op: o.MulticlassNms, boxes: str, scores: str, k: int
+    ) -> str:
+        """The same box by box, the best first: each against those that were kept before."""
+        low, high = (self._part(node, f"corner{i}", boxes, i, i + 2) for i in (0, 2))
+        sides = self._step(node, "sides", "Sub", high, low)
+        areas = self._product(node, "areas", sides)
+        threshold = self.store(node, "score_threshold", op.score_threshold)
+        above = self._step(node, "above", "Greater", scores, threshold)
+        none = self._filled(node, "none", self._step(node, "shape", "Shape", scores), False)
+        ones = self.sizes(node, "count", scores, 0, 1)
+        limit = self._step(node, "limit", "ConstantOfShape", ones,
+                           value=_tensor([op.iou_threshold]))  # fmt: skip
+        count = self.store(node, "most", k, np.int64)
+        outside, self.nodes = self.nodes, []
+        body = self._loop_body(node, op, low, high, areas, above)
+        self.nodes = outside
+        kept = self.part(node, "kept")
+        self.node("Loop", [count, "", none, limit], [kept, self.part(node, "last_limit")],
+                  body=body)  # fmt: skip
+        return kept
+
+    def _loop_body(
+        self, node: Node, op: o.MulticlassNms, low: str, high: str, areas: str, above: str
+    ) -> Any:
+        """One box of each image and class: kept or not; and what overlap the next may have."""
+        roles = ("rank", "more", "kept", "limit", "more_out", "limit_out")
+        names = {role: self.part(node, f"loop/{role}") for role in roles}
+        rank, kept, limit = names["rank"], names["kept"], names["limit"]
+        at = self._step(node, "loop/at", "Unsqueeze", rank, self._axes(node, 0))
+
+        def mine(role: str, of: str) -> str:
+            return self._step(node, f"loop/{role}", "Gather", of, at, axis=1)
+
+        least = self._step(node, "loop/from", "Max", mine("low", low), low)
+        most = self._step(node, "loop/to", "Min", mine("high", high), high)
+        meeting = self._step(node, "loop/sides", "Sub", most, least)
+        zero = self.store(node, "loop/zero", 0.0)
+        both = self._product(node, "loop/both", self._step(node, "loop/meet", "Max", meeting, zero))
+        total = self._step(node, "loop/areas", "Add", mine("area", areas), areas)
+        union = self._step(node, "loop/union", "Sub", total, both)
+        meets = self._step(node, "loop/meets", "Greater", both, zero)
+        counts = self._step(node, "loop/counts", "And", kept, meets)
+        share = self._step(node, "loop/share", "Div", both, union)
+        share = self._step(node, "loop/overlap", "Where", counts, share, zero)
+        worst = self._reduced(node, "loop/worst", share)
+        fits = self._step(node, "loop/fits", "LessOrEqual", worst, limit)
+        chosen = self._step(node, "loop/above", "Squeeze", mine("is_above", above),
+                            self._axes(node, 1))  # fmt: skip
+        chosen = self._step(node, "loop/chosen", "And", chosen, fits)
+        column = self._step(node, "loop/column", "Unsqueeze", chosen, self._axes(node, 1))
+        ranks = self.store(node, "loop/ranks", range(op.candidates(node.inputs[1].shape)), np.int64)
+        here = self._step(node, "loop/here", "Equal", ranks, at)
+        new = self._step(node, "loop/new", "And", column, here)
+        after = self._step(node, "loop/kept_now", "Or", kept, new)
+        half = self.store(node, "loop/half", 0.5)
+        lowers = self._step(node, "loop/is_high", "Greater", limit, half)
+        lowers = self._step(node, "loop/lowers", "And", lowers, chosen)
+        less = self._step(node, "loop/less", "Mul", limit, self.store(node, "loop/eta", op.eta))
+        self.node("Where", [lowers, less, limit], [names["limit_out"]])
+        self.node("Identity", [names["more"]], [names["more_out"]])
+        kinds = {rank: TensorProto.INT64, names["more"]: TensorProto.BOOL, kept: TensorProto.BOOL,
+                 limit: TensorProto.FLOAT}  # fmt: skip
+        shapes: dict[str, list[Any]] = {rank: [], names["more"]: [], kept: [None, None],
+                                        limit: [None]}  # fmt: skip
+        inputs = [helper.make_tensor_value_info(n, kinds[n], shapes[n]) for n in kinds]
+        outputs = [
+            helper.make_tensor_value_info(names["more_out"], TensorProto.BOOL, []),
+            helper.make_tensor_value_info(after, TensorProto.BOOL, [None, None]),
+            helper.make_tensor_value_info(names["limit_out"], TensorProto.FLOAT, [None]),
+        ]
+        return helper.make_graph(self.nodes, f"{node.layer}/box", inputs, outputs)
+
+    def _best(self, node: Node, op: o.MulticlassNms, kept: str, scores: str, count: int) -> str:
+        """Of the boxes of an image that are kept, those with the greatest scores: TopK takes the
+        first of equal ones."""
+        lowest = self.store(node, "lowest", _MINUS_INFINITY)
+        left = self._step(node, "kept_scores", "Where", kept, scores, lowest)
+        left = self._reshaped(node, "of_image", left, [-1, count])
+        best = self.part(node, "best")
+        limit = self.store(node, "keep_top_k", [op.keep_top_k], np.int64)
+        self.node("TopK", [left, limit], [self.part(node, "best_scores"), best],
+                  axis=-1, largest=1, sorted=1)  # fmt: skip
+        none = self._filled(node, "none_best", self._step(node, "all", "Shape", left), False)
+        shape = self._step(node, "best_shape", "Shape", best)
+        marks = self._filled(node, "best_marks", shape, True)
+        among = self._step(node, "is_best", "ScatterElements", none, best, marks, axis=1)
+        flat = self._reshaped(node, "kept_of_image", kept, [-1, count])
+        return self._step(node, "kept_best", "And", flat, among)
+
+    # --- the rows ---------------------------------------------------------------------------------
+
+    def _rows(
+        self, node: Node, labels: Sequence[int], k: int, kept: str, scores: str, boxes: str
+    ) -> None:
+        """Image, class, score and corners of what is kept; of no box at all, a row an image."""
+        counts = len(labels), k
+        marked = self._reshaped(node, "by_image", kept, [-1, *counts])
+        found = self._step(node, "found", "NonZero", marked)
+        places = self._step(node, "found_places", "Transpose", found, perm=[1, 0])
+        of = self._reshaped(node, "all_scores", scores, [-1, *counts, 1])
+        score = self._step(node, "score", "GatherND", of, places)
+        of = self._reshaped(node, "all_boxes", boxes, [-1, *counts, 4])
+        corners = self._step(node, "corners", "GatherND", of, places)
+        image = self._part(node, "image_index", places, 0, 1)
+        image = self._step(node, "image", "Cast", image, to=TensorProto.FLOAT)
+        index = self._part(node, "class_index", places, 1, 2)
+        names = self.store(node, "class", labels)
+        label = self._step(node, "label", "Gather", names, index, axis=0)
+        rows = self._step(node, "rows", "Concat", image, label, score, corners, axis=1)
+        nothing = self._nothing(node)
+        # Where there are rows, those of nothing are cut off; where there are none, they are left.
+        count = self.sizes(node, "row_count", rows, 0, 1)
+        spare = self.sizes(node, "image_count", nothing, 0, 1)
+        zero = self.store(node, "zero", [0], np.int64)
+        empty = self._step(node, "is_empty", "Equal", count, zero)
+        end = self._step(node, "end", "Where", empty, spare, count)
+        every = self._step(node, "rows_or_nothing", "Concat", rows, nothing, axis=0)
+        made = self._step(node, "left", "Slice", every, zero, end)
+        axes = self.store(node, "unit_axes", [0, 1], np.int64)
+        self.node("Unsqueeze", [made, axes], [node.output.name])
+
+    def _nothing(self, node: Node) -> str:
+        """A row an image of its number and -1."""
+        boxes = node.inputs[0]
+        if 0 not in boxes.open_axes:
+            rows = [[image, *[-1] * (_ROW - 1)] for image in range(boxes.shape[0])]
+            return self.store(node, "nothing", rows)
+        size = self.sizes(node, "images", self.arguments(node)[0], 0, 1)
+        count = self._step(node, "images_number", "Squeeze", size, self._axes(node, 0))
+        start, one = (self.store(node, f"at_{i}", i, np.int64) for i in (0, 1))
+        numbers = self._step(node, "image_numbers", "Range", start, count, one)
+        numbers = self._step(node, "numbers", "Cast", numbers, to=TensorProto.FLOAT)
+        column = self._step(node, "image_column", "Unsqueeze", numbers, self._axes(node, 1))
+        pads = self.store(node, "pads", [0, 0, 0, _ROW - 1], np.int64)
+        return self._step(node, "nothing", "Pad", column, pads, self.store(node, "filler", -1.0))
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def _step(self, node: Node, role: str, kind: str, *inputs: str, **settings: Any) -> str:
+        return self.node(kind, inputs, [self.part(node, role)], **settings)
+
+    def _reshaped(self, node: Node, role: str, x: str, shape: Sequence[int]) -> str:
+        wanted = self.store(node, f"{role}_shape", shape, np.int64)
+        return self._step(node, role, "Reshape", x, wanted)
+
+    def _part(self, node: Node, role: str, x: str, start: int, stop: int) -> str:
+        """Part of the last axis."""
+        bounds = [self.store(node, f"{role}_{name}", [value], np.int64)
+                  for name, value in (("start", start), ("stop", stop), ("axis", -1))]  # fmt: skip
+        return self._step(node, role, "Slice", x, *bounds)
+
+    def _product(self, node: Node, role: str, sides: str) -> str:
+        """Width times height, of the last axis."""
+        width, height = (
+            self._step(node, f"{role}_{name}", "Squeeze",
+                       self._part(node, f"{role}_{name}s", sides, i, i + 1), self._axes(node, -1))
+            for i, name in enumerate(("width", "height"))
+        )  # fmt: skip
+        return self._step(node, role, "Mul", width, height)
+
+    def _reduced(self, node: Node, role: str, x: str) -> str:
+        """The greatest along the last axis."""
+        if self.opset >= 18:  # axes as an input
+            return self._step(node, role, "ReduceMax", x, self._axes(node, 1), keepdims=0)
+        return self._step(node, role, "ReduceMax", x, axes=[1], keepdims=0)
+
+    def _filled(self, node: Node, role: str, shape: str, value: bool) -> str:
+        return self._step(node, role, "ConstantOfShape", shape, value=_tensor([value], np.bool_))
+
+    def _axes(self, node: Node, axis: int) -> str:
+        return self.store(node, "axes", [axis], np.int64)
+
+
+def _tensor(values: Sequence[float], dtype: Any = np.float32) -> Any:
+    return numpy_helper.from_array(np.array(values, dtype))

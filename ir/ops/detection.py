@@ -1,0 +1,51 @@
+"""Ops of detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ir.ops.op import Op, Shape
+
+
+@dataclass(frozen=True)
+class MulticlassNms(Op):
+    """The boxes that are left of each class once those are gone that overlap with better ones.
+
+    Takes corners (N, P, 1 or C, 4), of which a second that is not greater than its first leaves the
+    box no area, and scores (N, P, C).  Of each image and class but `background`: the boxes with a
+    score above `score_threshold`, of these the `top_k` best, and of these, the best first, each
+    whose intersection over union is above the threshold with none that was kept before it.  The
+    threshold is `iou_threshold`, times `eta` after each box that is kept while it is above 0.5.
+    Then, over all classes of an image, the `keep_top_k` best.  Of equal scores the first in memory
+    is the better, of equal ones of several classes that of the first class.  -1 is no `background`,
+    and no limit.
+
+    Makes (1, 1, boxes, 7), rows of image, class, score and corners, by image, class and falling
+    score; where no image has any box, a row an image of its number and -1 six times.  How many rows
+    there are is known only when the graph runs; `rows` is what shapes say instead, and no setting
+    of the operation.
+    """
+
+    background: int
+    score_threshold: float
+    iou_threshold: float
+    eta: float = 1.0
+    top_k: int = -1
+    keep_top_k: int = -1
+    rows: int = 1
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2 and len(shapes[0]) == 4 and len(shapes[1]) == 3, shapes)
+        boxes, scores = shapes
+        self.need(boxes[:2] == scores[:2] and boxes[2] in (1, scores[2]), shapes)
+        self.need(boxes[3] == 4 and self.candidates(scores) > 0, shapes)
+        return [(1, 1, self.rows, 7)]
+
+    def labels(self, scores: Shape) -> list[int]:
+        """The classes of which boxes may be kept, for scores of a shape."""
+        return [label for label in range(scores[2]) if label != self.background]
+
+    def candidates(self, scores: Shape) -> int:
+        """How many boxes of a class may be kept."""
+        return scores[1] if self.top_k < 0 else min(self.top_k, scores[1])
