@@ -25,7 +25,9 @@ from verify.reference.registry import FUNCTIONS
 from verify.rounding_array import Bounded
 from verify.tolerance import Tolerance
 
-__all__ = ["ROW", "Chosen", "choices", "compare_rows", "is_detector"]
+__all__ = [
+    "ROW", "Chosen", "choices", "compare_rows", "fault_text", "is_detector", "judged_rows",
+]  # fmt: skip
 
 Array = NDArray[Any]
 ROW = 7
@@ -75,14 +77,19 @@ def compare_rows(
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
     chosen = choices(layer, bottoms, got)
     if chosen.faults:
-        count = len(chosen.faults)
-        told = "; ".join(chosen.faults[:_TOLD]) + ("; ..." if count > _TOLD else "")
-        what = f"{count} {'boxes' if count > 1 else 'box'} that no rounding explains: {told}"
+        what = fault_text(chosen.faults)
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
     if not tolerance.derived:
         numbers = chosen.exact[..., 2:]
         chosen.bound[..., 2:] = np.maximum(chosen.bound[..., 2:], tolerance.fixed_bound(numbers))
     return compare(blob, got, chosen.exact, chosen.bound, kind, layer.index)
+
+
+def fault_text(faults: Sequence[str]) -> str:
+    """What is wrong with rows, the first of it in detail."""
+    count = len(faults)
+    told = "; ".join(faults[:_TOLD]) + ("; ..." if count > _TOLD else "")
+    return f"{count} {'boxes' if count > 1 else 'box'} that no rounding explains: {told}"
 
 
 @dataclass
@@ -112,10 +119,23 @@ def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array) -> Chosen:
         scores = Bounded.of(confidences(layer, given[1]))
         errors, doubts = boxes.errors(), scores.errors()
         images = [
-            _Image(layer, i, (boxes.value[i], errors[i]), (scores.value[i], doubts[i]))
-            for i in range(len(errors))
+            ((boxes.value[i], errors[i]), (scores.value[i], doubts[i])) for i in range(len(errors))
         ]
-        return _judged(images, got.reshape(-1, ROW).astype(np.float64))
+        return judged_rows(layer, images, got.reshape(-1, ROW).astype(np.float64))
+
+
+def judged_rows(
+    layer: Layer, images: Sequence[tuple[tuple[Array, Array], tuple[Array, Array]]], rows: Array
+) -> Chosen:
+    """What rows (N, 7) should be.
+
+    Args:
+        layer: a DetectionOutput.
+        images: of each image, boxes (1 or classes, P, 4) and scores (classes, P), each with what
+            they may be off by.
+        rows: the backend's.
+    """
+    return _judged([_Image(layer, i, *image) for i, image in enumerate(images)], rows)
 
 
 def _judged(images: Sequence[_Image], rows: Array) -> Chosen:

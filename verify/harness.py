@@ -17,9 +17,9 @@ from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import judges, reference
 from verify.across import across
+from verify.box_choices import choices_of, compare_choices
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
-from verify.detection_choice import compare_rows, is_detector
-from verify.detections import detection_outputs, match_detections, matched_rows
+from verify.detections import behind_detectors, detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
 from verify.form import PLAIN, Form, form_of, rounded_inputs
@@ -195,7 +195,7 @@ class _Task:
         local = self.form.judge(self.net, self.parameters, self.names, got, self.exact,
                                 self.tolerance)  # fmt: skip
         notes += [note for note in local.notes if note not in notes]
-        boxes = _detectors(self.net)
+        boxes = choices_of(self.net)
 
         def row(blob: Blob) -> BlobComparison:
             name = self.names[blob]
@@ -209,7 +209,8 @@ class _Task:
     ) -> list[BlobComparison]:
         """The outputs that a file gives to a user against the reference of the whole net."""
         drifts = {row.blob: row.drift for row in rows}
-        discrete, detectors = discrete_blobs(self.net), _detectors(self.net)
+        discrete, chosen = discrete_blobs(self.net), choices_of(self.net)
+        behind = behind_detectors(self.net)
         values = {**got, **outputs}
         rewritten = rewrites(self.net, {b: len(w) if w.ndim else 1 for b, w in self.exact.items()})
         judged = []
@@ -217,11 +218,14 @@ class _Task:
             name = self.names[blob]
             if name not in outputs:
                 continue
-            if blob in detectors:
-                row = self._judged_boxes(detectors[blob], outputs[name], got, drifts)
+            if blob in chosen:
+                row = self._judged_boxes(chosen[blob], blob, values, drifts)
                 row = _with_drift(row, outputs[name], want, boxes=True)
                 judged.append(replace(row, blob=f"{name} ({form})"))
                 continue
+            if blob in behind and got[name].shape != want.shape:
+                # With all blobs visible, too, rounding chose another number of boxes.
+                want = got[name].astype(np.float64)
             bound = self._whole_bound(want, drifts[name])
             if blob in discrete and blob in rewritten:
                 # What its own layer made is no more; what is there was judged with all visible.
@@ -240,21 +244,22 @@ class _Task:
         return judged
 
     def _judged_boxes(
-        self, layer: Layer, rows: NDArray[np.float32], got: Blobs, drifts: Mapping[str, float]
+        self, layer: Layer, top: Blob, values: Blobs, drifts: Mapping[str, float]
     ) -> BlobComparison:
-        """A detector's rows, of bottoms that may be as far off as outputs of their own; priors,
-        which follow from sizes, no further than with all blobs visible."""
+        """Rows that are a choice of boxes, of bottoms that may be as far off as outputs of their
+        own; priors, which follow from sizes, no further than with all blobs visible."""
         bottoms: list[Bounded] = []
         for blob in layer.bottoms[:3]:
             want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
             bound = self._whole_bound(want, drift)
-            if len(bottoms) == 2 and drift == drift:
+            if len(bottoms) == 2 and drift == drift:  # not so with NaN
                 bound = np.full(want.shape, max(drift * _DRIFTS, ROUNDING) * scale_of(want))
             bottoms.append(Bounded(want, bound))
-        (top,) = layer.tops
+        names = [self.names[blob] for blob in layer.tops]
+        made, exact = [values[name] for name in names], [self.exact[b] for b in layer.tops]
         try:
-            return compare_rows(self.names[top], layer, bottoms, rows, self.exact[top],
-                                self.tolerance, "optimised")  # fmt: skip
+            rows = compare_choices(names, layer, bottoms, made, exact, self.tolerance, "optimised")
+            return rows[layer.tops.index(top)]
         except DecaffeinateError as error:
             shape = tuple(self.exact[top].shape)
             return impossible(self.names[top], shape, error.what, "optimised", layer.index)
@@ -291,11 +296,6 @@ class _Task:
             pair = matched_rows(got, want) if blob in boxes else (got, want)
             found.append(Agreement(name, first, five, measure(*pair).share, matched))
         return tuple(found)
-
-
-def _detectors(net: Net) -> dict[Blob, Layer]:
-    """What makes the blobs whose rows are choices of boxes."""
-    return {layer.tops[0]: layer for layer in net if is_detector(layer)}
 
 
 def _with_drift(

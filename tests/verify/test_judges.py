@@ -43,7 +43,7 @@ MORE_OF_THESE = {
     "detectionoutput/center_size", "detectionoutput/corner", "nets/ssd_narrow",
     "priorbox/multi", "priorbox/noflip_step",
     "hardswish/inplace", "hardswish/two_d", "innerproduct/transpose_axis2", "log/e",
-    "roipooling_mscnn/pad_half",
+    "proposal_pvanet/loose", "roipooling_mscnn/pad_half",
     "swish_fork/half", "swish_fork/neg",
 }  # fmt: skip
 

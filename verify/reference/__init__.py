@@ -28,6 +28,7 @@ from verify.reference import (
     normalization,
     pooling,
     prior_box,
+    proposal,
     rearrangement,
     recurrent,
     reduction,
@@ -46,6 +47,7 @@ __all__ = ["ByLayer", "layer_types", "run"]
 FAMILIES = (activation, arithmetic, convolution, detection, linear, loss, normalization) + (
     pooling,
     prior_box,
+    proposal,
     rearrangement,
     recurrent,
     reduction,
