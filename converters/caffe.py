@@ -131,8 +131,10 @@ class _Storage:
         if layer.type == "LSTM" and len(layer.tops) > 1 and step.tops[0][0] == 1:
             # All hidden states, of a single step, are in Caffe the memory of the exposed one.
             self._share(layer.tops[0], layer.tops[1:2])
-        for bottom, top in zip(layer.bottoms, layer.tops, strict=False):
-            if bottom.name != top.name or bottom not in self._groups:
+        read = {bottom.name: bottom for bottom in layer.bottoms}
+        for top in layer.tops:
+            bottom = read.get(top.name)
+            if bottom is None or bottom not in self._groups:
                 continue
             group = self._groups[bottom]
             group.discard(bottom)

@@ -38,8 +38,9 @@ class MXNetEmitter(
         "convolutions over more than 3 spatial axes: MXNet has no such operator",
         "a Crop of more than 5 axes: MXNet's slices take no more",
         "a Deconvolution over 3 spatial axes with dilation: MXNet's takes none",
-        "a DetectionOutput with `eta` below 1 and `nms_threshold` above 0.5: box_nms has but one",
+        "a Permute of more than 6 axes: MXNet's transpose takes no more",
         "a PSROIPooling with `spatial_scale` above 1: MXNet's takes none",
+        "a DetectionOutput with `eta` below 1 and `nms_threshold` above 0.5: box_nms has but one",
     )
 
     def __init__(

@@ -98,6 +98,10 @@ class ElementwiseEmitter(SymbolEmitter):
             below = self.step(node, "below", "_minimum_scalar", x, scalar=op.high)
             self.end(node, "_maximum_scalar", below, scalar=op.low)
 
+    def round(self, node: Node, op: o.Round) -> None:
+        """round, which is C's."""
+        self.same(node, "round")
+
     def prelu(self, node: Node, op: o.PRelu) -> None:
         """LeakyReLU of type prelu."""
         self.same(node, "LeakyReLU", act_type="prelu")

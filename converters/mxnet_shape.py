@@ -84,6 +84,10 @@ class ShapeEmitter(SymbolEmitter):
 
     def transpose(self, node: Node, op: o.Transpose) -> None:
         """transpose."""
+        if len(op.order) > 6:
+            raise UnsupportedError(
+                f"MXNet's transpose takes up to 6 axes; this has {len(op.order)}", layer=node.layer
+            )
         self.same(node, "transpose", axes=op.order)
 
     def gather(self, node: Node, op: o.Gather) -> None:

@@ -206,6 +206,18 @@ class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter):
         if op.low is not None:
             self.node("Max", [x, self.store(node, "low", op.low)], [node.output.name])
 
+    def round(self, node: Node, op: o.Round) -> None:
+        """sign(x) * ceil(floor(2 |x|) / 2): ONNX's Round gives the even one of two."""
+        (x,) = self.arguments(node)
+        size = self.node("Abs", [x], [self.part(node, "size")])
+        twice = self.node("Add", [size, size], [self.part(node, "twice")])
+        floor = self.node("Floor", [twice], [self.part(node, "halves")])
+        half = self.shared("half", 0.5)
+        middle = self.node("Mul", [floor, half], [self.part(node, "middle")])
+        whole = self.node("Ceil", [middle], [self.part(node, "whole")])
+        sign = self.node("Sign", [x], [self.part(node, "sign")])
+        self.node("Mul", [whole, sign], [node.output.name])
+
     def add(self, node: Node, op: o.Add) -> None:
         """Add, or Sum of more than two."""
         self.same(node, "Add" if len(node.inputs) == 2 else "Sum")

@@ -19,10 +19,11 @@ __all__ = ["GREATEST", "halved", "refuse_in_half", "with_casts"]
 GREATEST = 65504.0
 """The greatest finite half."""
 _EXACT = (
-    o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual,
-    o.MulticlassNms, o.RoiMaxPool, o.RoiMeanPool, o.RoiSample,
+    o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual, o.Round,
+    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms,
 )  # fmt: skip
-"""Ops that read or make positions, as floats, or that tell which of two numbers is the greater."""
+"""Ops that read or make positions, as floats, that tell which of two numbers is the greater,
+or round to a step that is not the float's own."""
 _FLT_MAX = float(np.finfo(np.float32).max)
 
 

@@ -65,6 +65,15 @@ class ElementwiseOps(Forward):
         else:
             self.function(node, "torch.clamp", *low, *high)
 
+    def round(self, node: Node, op: o.Round) -> None:
+        """trunc(2 x) - trunc(x): torch.round gives the even one of two."""
+        x = self.arguments(node)[0]
+        self.assign(
+            node,
+            f"torch.trunc(2 * {x}) - torch.trunc({x})",
+            Call("torch.sub", (Call("torch.trunc", (f"2 * {x}",)), Call("torch.trunc", (x,)))),
+        )
+
     def softmax(self, node: Node, op: o.Softmax) -> None:
         """F.softmax."""
         self.function(node, "F.softmax", f"dim={op.axis}")

@@ -122,7 +122,7 @@ FUNCTIONS = {
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,
-    "multiclass_nms": _MULTICLASS_NMS,
     **ROI_FUNCTIONS,
+    "multiclass_nms": _MULTICLASS_NMS,
 }
 """By name; in the order in which a file has them."""

@@ -54,8 +54,8 @@ def inspect(net: Path, as_json: bool, **options: Any) -> None:
     """Print the layers of NET: name, type, output shapes, parameters, multiply-accumulates, with
     totals.
 
-    Layers of unknown type are shown without shapes, and so is what follows from them; likewise
-    layers that read data whose shape NET does not tell.
+    Of a .caffemodel it is the net inside. Layers of unknown type are shown without shapes, and so
+    is what follows from them; likewise layers that read data whose shape NET does not tell.
 
     \b
     Examples:

@@ -28,7 +28,7 @@ from ir.passes import Applied
 from ir.passes import optimize as run_passes
 from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
-from prototxt.files import name_of
+from prototxt.files import name_of, net_stem
 
 __all__ = ["TARGETS", "Conversion", "convert", "file_stem"]
 
@@ -121,7 +121,7 @@ def convert(
     use_plugins(loaded.plugins)
     if verifiable and loaded.plugins:
         check_references(loaded.net)
-    stem = file_stem(name or Path(loaded.net.path).name.removesuffix(".prototxt"))
+    stem = file_stem(name or net_stem(Path(loaded.net.path)))
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
     passes = run_passes(graph) if optimize else []
     targets = [to] if isinstance(to, str) else to

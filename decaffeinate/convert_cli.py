@@ -92,6 +92,9 @@ def convert(
     Without WEIGHTS, parameters are drawn from the fillers that NET states, and every output says
     so.
 
+    A .caffemodel alone is the net inside it, mostly the one that was trained: what reads data
+    becomes an input.
+
     Several nets, each perhaps followed by its weights, and folders are converted in parallel; one
     that fails does not stop the others, and a summary ends it. In a folder, and the folders below
     it, each net definition takes the weights beside it: those of the same stem, else the only ones
@@ -104,6 +107,7 @@ def convert(
     Examples:
       convert deploy.prototxt model.caffemodel --to onnx
       convert deploy.prototxt model.caffemodel --to all -o converted --verify
+      convert model.caffemodel --to onnx --input-shape data=1,3,224,224
       convert train_val.prototxt --phase TRAIN --input-shape data=32,3,227,227
       convert a.prototxt a.caffemodel b.prototxt b.caffemodel --to all -o converted
       convert models --to onnx -o converted --jobs 2

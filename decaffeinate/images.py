@@ -20,7 +20,7 @@ from prototxt.files import read_start
 from prototxt.net import Preprocessing
 from verify.detections import detection_outputs
 from verify.discrete import discrete_blobs
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.image_agreement import Batch, agreement
 from verify.inputs import seeded_inputs
 from verify.isolation import isolation_of

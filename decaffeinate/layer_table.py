@@ -18,6 +18,10 @@ from verify.reference import layer_types
 
 __all__ = ["TableRow", "layer_rows", "markdown"]
 
+_RISTRETTO = (
+    "of a fork, Ristretto; fixed point, and powers of 2 as weights: see "
+    "[docs/ristretto.md](docs/ristretto.md)"
+)
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
@@ -29,16 +33,19 @@ NOTES = {
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
+    "ConvolutionRistretto": _RISTRETTO,
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
     "Crop": "any axis; the sizes of the second bottom may be open",
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
+    "DeconvolutionRistretto": _RISTRETTO,
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
     "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
     "draws nothing",
     "Dropout": "TEST: the identity; TRAIN: drops while training, verified as the identity",
     "DummyData": "constants; a top that Caffe draws anew in each pass becomes an input",
     "Eltwise": "PROD, SUM with coefficients, MAX",
+    "FcRistretto": _RISTRETTO,
     "Filter": "the number of samples behind it is open",
     "HardSigmoid": "of a fork, synopsys-caffe",
     "HardSwish": "of a fork, synopsys-caffe",
@@ -48,6 +55,7 @@ NOTES = {
     "InfogainLoss": "the matrix as third bottom, or from its file",
     "InnerProduct": "any axis, `transpose`, legacy 4-D weights",
     "Input": "also the legacy `input`, `input_shape` and `input_dim` fields",
+    "Interp": "of forks, DeepLab and PSPNet; bilinear, the corners on each other",
     "LRN": "across channels, and within a channel",
     "LSTM": "unrolled; static input, `expose_hidden`, resets by `cont`; else it starts from 0 in "
     "each pass",
@@ -60,6 +68,7 @@ NOTES = {
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
     "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
+    "PriorBoxClustered": "of a fork, openvinotoolkit/training_toolbox_caffe; as PriorBox",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",

@@ -62,8 +62,8 @@ def load(
     `seed`.
 
     Args:
-        net: the prototxt.
-        weights: the weights file.
+        net: the prototxt; or a binary `.caffemodel`, for the net inside it.
+        weights: the weights file; of a `.caffemodel` its own by default.
         phase: "TEST" or "TRAIN".
         stages: stages of the net's state.
         level: level of the net's state.
@@ -81,6 +81,8 @@ def load(
         plugins, lambda: load_net(net, phase, stages, level, input_shapes, input_layers)
     )
     shapes = infer_shapes(parsed)
+    if weights is None and parsed.stored:
+        weights = net
     stored = read_weights(weights, parsed, shapes) if weights is not None else None
     parsed, given = with_stored_form(parsed, stored), parsed
     shapes = shapes if parsed is given else infer_shapes(parsed)

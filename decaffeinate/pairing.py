@@ -12,7 +12,7 @@ from typing import Any
 
 from prototxt.bn_form import with_stored_form
 from prototxt.errors import DecaffeinateError, FileError, PrototxtError, UsageError, WeightsError
-from prototxt.files import read_start, what_it_is
+from prototxt.files import is_binary, net_stem, read_start, read_text, what_it_is
 from prototxt.load import load_net
 from prototxt.net import Net
 from prototxt.parameters import bind_parameters
@@ -64,10 +64,13 @@ def gather(arguments: Sequence[Path]) -> Gathered:
 
     A net that is named counts as it is named, even if it is also found in a folder.
 
+    Where there are weights alone, and neither definitions nor folders, each is the net inside it.
+
     Raises:
         UsageError: a net is named twice, or a folder holds none.
         FileError: a folder that cannot be read, or weights in the place of a net.
     """
+    alone = all(is_binary(path) for path in arguments)
     nets: list[Found] = []
     passed_over: list[Path] = []
     takes_weights = False
@@ -81,9 +84,10 @@ def gather(arguments: Sequence[Path]) -> Gathered:
             nets[-1] = replace(nets[-1], weights=path)
             takes_weights = False
         else:
-            _refuse_weights(path)
+            if not alone:
+                _refuse_weights(path)
             nets.append(Found(path))
-            takes_weights = True
+            takes_weights = not alone
     folders = any(net.searched is not None for net in nets)
     kept = _once(nets)
     return Gathered(kept, folders or len(kept) > 1, tuple(dict.fromkeys(passed_over)))
@@ -105,7 +109,7 @@ def _refuse_weights(path: Path) -> None:
     except FileError:
         return  # the net's own failure
     if kind is not None and kind.kind in ("binary", "hdf5"):
-        load_net(path)  # says so
+        read_text(path)  # says so
 
 
 def _once(nets: Sequence[Found]) -> tuple[Found, ...]:
@@ -302,7 +306,7 @@ def places(nets: Sequence[Path]) -> list[tuple[Path, str]]:
     """
     from decaffeinate.conversion import file_stem
 
-    stems = [file_stem(net.name.removesuffix(".prototxt")) for net in nets]
+    stems = [file_stem(net_stem(net)) for net in nets]
     placed = [(Path(), stem) for stem in stems]
     if _clashing(placed):
         placed = list(zip(_mirrored(nets), stems, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -59,6 +60,19 @@ class Survey:
     def exit_code(self) -> int:
         """0, whatever it found; 130 after Ctrl-C."""
         return INTERRUPTED if self.interrupted else 0
+
+    @cached_property
+    def folder(self) -> str:
+        """The innermost folder that all files lie in, as it was named; "" where there is none."""
+        paths = [*(found.net for found in self.gathered.nets), *self.gathered.passed_over]
+        try:
+            return os.path.commonpath([path.parent for path in paths])
+        except ValueError:  # some absolute, some not; or several drives
+            return ""
+
+    def shown(self, text: str) -> str:
+        """A path, or a message that names some, with what all files have in common left out."""
+        return text.replace(self.folder + os.sep, "") if self.folder else text
 
     @cached_property
     def nets(self) -> list[dict[str, Any]]:

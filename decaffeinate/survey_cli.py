@@ -54,7 +54,11 @@ def survey(
     from decaffeinate.survey_job import SurveyJob
     from decaffeinate.survey_terminal import show_survey
     from prototxt.atomic import output_folders
+    from prototxt.files import read_start
 
+    for path in folders:
+        if not path.is_dir():
+            read_start(path, "a folder with network definitions (.prototxt), or one of them")
     files = [path for path in (json_file, html_file) if path is not None]
     gathered = gather(folders)
     work = [SurveyJob(found.net, options) for found in gathered.nets]

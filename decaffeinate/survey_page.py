@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 from decaffeinate.survey import Survey
@@ -24,6 +25,7 @@ def write_page(survey: Survey, path: Path) -> None:
 
 def page(survey: Survey) -> str:
     """The page's text."""
-    style = asset("report.css")
+    own = files("decaffeinate").joinpath("templates", "survey.css").read_text(encoding="utf-8")
+    style = asset("report.css") + own
     template = environment("decaffeinate").get_template("survey.html.jinja")
     return template.render(survey=survey, style=style, policy=policy(style))

@@ -29,16 +29,16 @@ def show_survey(survey: Survey) -> None:
 def _show_types(out: Console, survey: Survey) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("layer type", overflow="fold")
-    for title in ("layers", "nets", "of them pass"):
+    for title in ("nets", "of them pass", "layers"):
         table.add_column(title, justify="right")
     table.add_column("")
     for row in survey.types:
         colour = "green" if row.passed == row.nets else "yellow" if row.passed else "red"
         table.add_row(
             escape(row.type) or '""',
-            f"{row.layers:,}",
             f"{row.nets:,}",
             f"[{colour}]{row.passed:,}[/{colour}]",
+            f"{row.layers:,}",
             escape(row.status),
         )
     out.print(table)
@@ -57,7 +57,7 @@ def _show_reasons(out: Console, survey: Survey) -> None:
             f"{row.alone:,}",
             escape(row.subject),
             escape(row.why),
-            escape(row.nets[0]),
+            escape(survey.shown(row.nets[0])),
         )
     out.print(table)
 

@@ -9,6 +9,7 @@ from prototxt import caffe_pb2 as pb
 from prototxt.errors import NetError, Where
 from prototxt.fields import nearest
 from prototxt.net import Blob, Field, Layer
+from prototxt.ristretto import RISTRETTO, rewritten_bottoms
 
 __all__ = ["Origin", "resolve_blobs"]
 
@@ -32,7 +33,7 @@ _IN_PLACE_SPOILT = frozenset(
      "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct",
      "Interp", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN", "Reduction",
      "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile",
-     "Upsample", "UpsampleDarknet")
+     "Upsample", "UpsampleDarknet", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""
@@ -44,13 +45,14 @@ Permute where it moves no axis."""
 
 
 def resolve_blobs(
-    origins: Sequence[Origin], left_out: Sequence[Origin] = ()
+    origins: Sequence[Origin], left_out: Sequence[Origin] = (), phase: str = "TEST"
 ) -> tuple[tuple[Layer, ...], tuple[Blob, ...], dict[str, Blob]]:
     """The layers with their blobs' versions, the net's outputs, and the last version of every blob.
 
     Args:
         origins: the layers of the net, in file order, which is the order in which Caffe runs them.
         left_out: layers that rules leave out, to be named where something of theirs is missing.
+        phase: the net's phase, which is that of a layer that states none.
 
     Raises:
         NetError: a bottom that no earlier layer makes, or a top that another layer has made.
@@ -87,6 +89,12 @@ def resolve_blobs(
             makers[name] = origin
             tops.append(current[name])
             unread.add(name)
+        rewritten = rewritten_bottoms(message, phase)
+        for name in rewritten:
+            # Without being a top: an output of the net it does not become.
+            _check_held(origin, name, held)
+            current[name] = Blob(name, current[name].version + 1)
+            tops.append(current[name])
         _note_held(message, held)
         layers.append(
             Layer(
@@ -98,6 +106,7 @@ def resolve_blobs(
                 message,
                 origin.where,
                 origin.unknown,
+                len(rewritten),
             )
         )
     # Caffe keeps its unread blobs in an ordered set, so outputs come sorted by name.

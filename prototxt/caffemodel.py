@@ -12,7 +12,7 @@ from prototxt.atomic import atomic_file
 from prototxt.blob_proto import read_blob
 from prototxt.errors import WeightsError
 from prototxt.layer_weights import Array, LayerWeights, Weights
-from prototxt.wire import BYTES, VARINT, Wire, WireField
+from prototxt.wire import BYTES, VARINT, Wire, WireField, varint
 
 __all__ = ["read_caffemodel", "write_caffemodel"]
 
@@ -168,7 +168,7 @@ def _storage(blob: Array) -> tuple[int, np.dtype[np.generic]]:
 
 
 def _shape_field(blob: Array) -> bytes:
-    dims = b"".join(_varint(size) for size in blob.shape)
+    dims = b"".join(varint(size) for size in blob.shape)
     return _bytes_field(7, _bytes_field(1, dims) if dims else b"")
 
 
@@ -177,13 +177,4 @@ def _bytes_field(number: int, payload: bytes) -> bytes:
 
 
 def _header(number: int, length: int) -> bytes:
-    return _varint(number << 3 | BYTES) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return varint(number << 3 | BYTES) + varint(length)

@@ -14,7 +14,16 @@ from prototxt import caffe_pb2 as pb
 from prototxt.errors import PrototxtError
 from prototxt.net import Field, Layer
 
-__all__ = ["UNREAD", "UnknownField", "check_single", "fill", "is_solver", "nearest", "scalar"]
+__all__ = [
+    "UNREAD",
+    "UnknownField",
+    "check_single",
+    "fill",
+    "is_repeated",
+    "is_solver",
+    "nearest",
+    "scalar",
+]
 
 _REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",)
 """Single in the schema, but repeated in a fork: augmentation only, which no conversion looks at."""
@@ -77,7 +86,7 @@ def fill(
                 UnknownField(path + item.name, item, close, message=message.DESCRIPTOR.name)
             )
             continue
-        repeated = _is_repeated(kind)
+        repeated = is_repeated(kind)
         if not repeated:
             first = seen.setdefault(item.name, item)
             if first is not item and kind.full_name in _REPEATED_IN_FORKS:
@@ -94,7 +103,8 @@ def fill(
             setattr(message, item.name, _CONVERT[kind.cpp_type](item, kind))
 
 
-def _is_repeated(kind: FieldDescriptor) -> bool:
+def is_repeated(kind: FieldDescriptor) -> bool:
+    """Whether a message may have a field several times."""
     # Newer protobuf has the one attribute, older (or deprecated) the other; 3 is LABEL_REPEATED.
     if hasattr(kind, "is_repeated"):
         return bool(kind.is_repeated)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prototxt.errors import FileError
 
-__all__ = ["Kind", "name_of", "read_start", "read_text", "what_it_is"]
+__all__ = ["Kind", "is_binary", "name_of", "net_stem", "read_start", "read_text", "what_it_is"]
 
 _START = 4096
 
@@ -109,6 +109,21 @@ def what_it_is(start: bytes) -> Kind | None:
             "prototxt", "a text file such as a .prototxt", "give the binary weights instead"
         )
     return None
+
+
+def is_binary(path: Path) -> bool:
+    """Whether a file is none of the kinds that are told by their first bytes, and no text; False if
+    it cannot be read."""
+    try:
+        found = what_it_is(read_start(path, ""))
+    except FileError:
+        return False
+    return found is not None and found.kind == "binary"
+
+
+def net_stem(path: Path) -> str:
+    """The name of a net's file without what tells its kind."""
+    return path.name.removesuffix(".prototxt").removesuffix(".caffemodel")
 
 
 def read_text(path: Path) -> str:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prototxt import caffe_pb2 as pb
 from prototxt.blobs import Origin, resolve_blobs
 from prototxt.data_layers import DataInputs, inputs_for_data, refuse_data_layers
-from prototxt.dialects import translate
-from prototxt.errors import NetError, PrototxtError, UsageError, Where
-from prototxt.fields import UNREAD, UnknownField, fill, is_solver
-from prototxt.files import read_text
+from prototxt.definition import Parsed, parse_definition
+from prototxt.errors import NetError, UsageError
+from prototxt.fields import UNREAD, UnknownField
+from prototxt.files import is_binary, read_text
 from prototxt.fork_fields import not_handled, unread
 from prototxt.input_layer import declaring
 from prototxt.net import Field, Layer, Net
 from prototxt.rules import included
-from prototxt.text import parse_fields
-from prototxt.upgrade import Upgraded, upgrade
 
 __all__ = ["declared_types", "load_net", "parse_net", "with_input_shapes"]
 
@@ -36,7 +34,9 @@ def load_net(
     """Read a `.prototxt` as Caffe would for a phase, stages and a level.
 
     Args:
-        path: the file; V0, V1 and V2 definitions alike.
+        path: the file; V0, V1 and V2 definitions alike.  Of a binary `.caffemodel` it is the net
+            inside, to which Caffe has applied the rules of its phase: what these leave out at TEST
+            is kept where no other layer makes a blob that is read.
         phase: "TEST" or "TRAIN".
         stages: stages of the net state, added to those that the file itself sets.
         level: level of the net state.
@@ -50,13 +50,20 @@ def load_net(
     Raises:
         FileError: the file is missing, empty, or evidently something else.
         PrototxtError: the text is not a network definition; line and column.
-        NetError: Caffe would refuse the definition.
+        WeightsError: a damaged `.caffemodel`.
+        NetError: Caffe would refuse the definition, or a `.caffemodel` holds none.
         UsageError: an input shape for a blob that is no input.
         UnsupportedError: data layers, where `input_layers` is "error".
     """
-    return parse_net(
-        read_text(Path(path)), str(path), phase, stages, level, input_shapes, input_layers
-    )
+
+    def parse(shapes: Mapping[str, Sequence[int]]) -> Parsed:
+        if is_binary(Path(path)):
+            from prototxt.stored_net import read_stored  # NumPy takes 100 ms
+
+            return read_stored(Path(path), shapes)
+        return parse_definition(read_text(Path(path)), str(path), shapes)
+
+    return _net(parse, str(path), phase, stages, level, input_shapes or {}, input_layers)
 
 
 def parse_net(
@@ -69,18 +76,40 @@ def parse_net(
     input_layers: str = "input",
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
+
+    def parse(shapes: Mapping[str, Sequence[int]]) -> Parsed:
+        return parse_definition(text, path, shapes)
+
+    return _net(parse, path, phase, stages, level, input_shapes or {}, input_layers)
+
+
+def _net(
+    parse: Callable[[Mapping[str, Sequence[int]]], Parsed],
+    path: str,
+    phase: str,
+    stages: Sequence[str],
+    level: int,
+    input_shapes: Mapping[str, Sequence[int]],
+    input_layers: str,
+) -> Net:
+    """What a definition is in a state of the net; `parse` is given the shapes that the user
+    gives."""
     if input_layers not in ("input", "error"):
         raise UsageError(f'unknown choice "{input_layers}" for data layers',
                          expected="input or error")  # fmt: skip
     wanted = _wanted_state(phase, stages, level)
-    _check_sizes(input_shapes or {}, path)
-    parsed = _parse(text, path, input_shapes or {})
+    _check_sizes(input_shapes, path)
+    parsed = parse(input_shapes)
     state = pb.NetState()
     state.CopyFrom(parsed.message.state)
     state.MergeFrom(wanted)
-    kept, left_out = _filtered(parsed.layers, state, path)
-    read = _with_inputs(kept, input_shapes or {}, path, input_layers)
-    layers, outputs, finals = resolve_blobs(read.layers, left_out)
+    kept, left_out, notes = _filtered(parsed, state, path)
+    read = _with_inputs(kept, input_shapes, path, input_layers)
+    layers, outputs, finals = resolve_blobs(read.layers, left_out, phase)
+    if parsed.stored:
+        from prototxt.stored_net import about_outputs
+
+        notes += about_outputs(layers, outputs)
     unknown = _unread(parsed.unknown, layers, left_out)
     return Net(
         name=parsed.message.name,
@@ -91,11 +120,14 @@ def parse_net(
         phase=phase,
         level=level,
         stages=tuple(state.stage),
-        warnings=(*parsed.notes, *_unknown_warnings(not_handled(unknown)), *read.notes),
+        warnings=(*parsed.notes, *notes, *_unknown_warnings(not_handled(unknown)), *read.notes),
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),
-        unread=unread(_of_this_net(unknown, layers)),
+        unread=_lost(parsed, layers, path)
+        if parsed.stored
+        else unread(_of_this_net(unknown, layers)),
+        stored=parsed.stored,
     )
 
 
@@ -107,7 +139,7 @@ def declared_types(path: str | Path) -> tuple[str, ...]:
         PrototxtError: the text is not a network definition.
         NetError: its old form cannot be upgraded.
     """
-    parsed = _parse(read_text(Path(path)), str(path), {})
+    parsed = parse_definition(read_text(Path(path)), str(path), {})
     return tuple(origin.message.type for origin in parsed.layers)
 
 
@@ -148,12 +180,12 @@ def _wanted_state(phase: str, stages: Sequence[str], level: int) -> pb.NetState:
 
 
 def _filtered(
-    layers: Sequence[Origin], state: pb.NetState, path: str
-) -> tuple[list[Origin], list[Origin]]:
-    """The layers that belong to the net of this state, and the others."""
+    parsed: Parsed, state: pb.NetState, path: str
+) -> tuple[list[Origin], list[Origin], list[str]]:
+    """The layers that belong to the net of this state, the others, and notes."""
     kept: list[Origin] = []
     left_out: list[Origin] = []
-    for origin in layers:
+    for origin in parsed.layers:
         try:
             (kept if included(origin.message, state) else left_out).append(origin)
         except NetError as error:
@@ -168,109 +200,14 @@ def _filtered(
             hint="choose a phase, stages or a level that the rules allow"
             " (--phase, --stage, --level)",
         )
-    return kept, left_out
+    if parsed.stored:
+        from prototxt.stored_net import with_makers
+
+        return with_makers(parsed.layers, kept)
+    return kept, left_out, []
 
 
-# --- parsing --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Parsed:
-    message: pb.NetParameter
-    layers: tuple[Origin, ...]
-    unknown: list[UnknownField]
-    notes: tuple[str, ...]
-
-
-def _parse(text: str, path: str, input_shapes: Mapping[str, Sequence[int]]) -> _Parsed:
-    fields = parse_fields(text, path)
-    message = pb.NetParameter()
-    top = tuple(field for field in fields if field.name not in ("layer", "layers"))
-    unknown: list[UnknownField] = []
-    fill(message, top, unknown)
-    origins: list[tuple[Where, tuple[Field, ...], str | None]] = []
-    for field in fields:
-        if field.name in ("layer", "layers"):
-            origins.append(_add_layer(message, field, unknown))
-    if not origins:
-        raise _no_layers(fields, path)
-    if message.input and not message.input_shape and not message.input_dim:
-        # A file that leaves the shapes to the user: all of them, or the upgrade says which are
-        # missing.
-        for name in message.input if set(message.input) <= set(input_shapes) else ():
-            message.input_shape.add().dim.extend(input_shapes[name])
-    upgraded = _upgraded(message, path)
-    layers = []
-    for layer, source in zip(upgraded.message.layer, upgraded.sources, strict=True):
-        where, parsed, fork_type = (
-            origins[source] if source is not None else (Where(path), (), None)
-        )
-        if fork_type is not None:
-            layer.type = fork_type
-        layers.append(Origin(layer, where, parsed))
-    return _Parsed(upgraded.message, tuple(layers), unknown, upgraded.notes)
-
-
-def _upgraded(message: pb.NetParameter, path: str) -> Upgraded:
-    try:
-        return upgrade(message)
-    except NetError as error:
-        error.where = error.where or path
-        if message.input and not message.input_shape and not message.input_dim:
-            error.hint = error.hint or "give one with " + " ".join(
-                f"--input-shape {name}=1,3,227,227" for name in message.input
-            )
-        raise
-
-
-def _add_layer(
-    message: pb.NetParameter, field: Field, unknown: list[UnknownField]
-) -> tuple[Where, tuple[Field, ...], str | None]:
-    if isinstance(field.value, str):
-        raise PrototxtError(f'"{field.name}" is a message, not a value', where=field.where,
-                            expected="{ ... }")  # fmt: skip
-    layer = message.layer.add() if field.name == "layer" else message.layers.add()
-    found: list[UnknownField] = []
-    fill(layer, field.value, found)
-    fork_type = None
-    kept = []
-    for item in found:
-        if item.path == "type" and isinstance(item.field.value, str):
-            fork_type = item.field.value  # a V1 enum value that only a fork knows
-        else:
-            kept.append(item)
-    translate(layer, kept)
-    unknown += kept
-    return field.where, _tree(kept), fork_type
-
-
-def _tree(found: list[UnknownField]) -> tuple[Field, ...]:
-    """Unknown fields in the messages that they stand in, so that their names are not mixed up."""
-    messages: dict[str, list[UnknownField]] = {}
-    tree = []
-    for item in found:
-        outer, dot, inner = item.path.partition(".")
-        if dot:
-            messages.setdefault(outer, []).append(replace(item, path=inner))
-        else:
-            tree.append(item.field)
-    for name, items in messages.items():
-        tree.append(Field(name, _tree(items), items[0].field.where))
-    return tuple(tree)
-
-
-def _no_layers(fields: tuple[Field, ...], path: str) -> NetError:
-    if is_solver(fields):
-        nets = [f.value for f in fields if f.name in ("net", "train_net", "test_net")]
-        hint = f"give the net that it names: {nets[0]}" if nets else "give the net's own prototxt"
-        return NetError("this is a solver definition, not a net", where=path,
-                        expected="at least one `layer { ... }`", hint=hint)  # fmt: skip
-    return NetError(
-        "the net has no layers",
-        where=path,
-        expected="at least one `layer { ... }`",
-        hint="check that this is the net's definition and that the download is complete",
-    )
+# --- unknown fields -------------------------------------------------------------------------------
 
 
 def _unread(
@@ -297,6 +234,16 @@ def _of_this_net(unknown: list[UnknownField], layers: Sequence[Layer]) -> list[U
     """Those of layers that the net has in its phase, and of the net itself."""
     kept = set[int]().union(*(_ids(layer.unknown) for layer in layers))
     return [item for item in unknown if id(item.field) in kept or item.message == "NetParameter"]
+
+
+def _lost(parsed: Parsed, layers: Sequence[Layer], path: str) -> tuple[str, ...]:
+    """Of a stored net what the schema does not know, less that of layers that only read data."""
+    types = {layer.name: layer.type for layer in layers if layer.type != "Input"} | {"": ""}
+    return tuple(
+        f'{path}: layer "{name}" ({types[name]}): {what}' if name else f"{path}: {what}"
+        for name, what in parsed.lost
+        if name in types
+    )
 
 
 def _ids(fields: Sequence[Field]) -> set[int]:

@@ -64,6 +64,14 @@ class Layer:
     where: Where
     unknown: tuple[Field, ...] = ()
     """Fields that the schema does not know (forks add them), as parsed, in order."""
+    rewritten: int = 0
+    """How many of the tops, the last ones, are bottoms that the layer overwrites without naming
+    them as tops: Ristretto's layers quantise what they read in its place."""
+
+    @property
+    def named_tops(self) -> tuple[Blob, ...]:
+        """The tops that the definition names."""
+        return self.tops[: len(self.tops) - self.rewritten]
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,8 @@ class Net:
     """The data layers of unknown shape; such a net can be inspected, but not converted."""
     unread: tuple[str, ...] = ()
     """Fields of forks that change what layers compute, and that nothing reads: the same holds."""
+    stored: bool = False
+    """Whether this is the net inside a `.caffemodel`, `path`."""
 
     def refuse_unread(self) -> None:
         """Stop before anything is computed without fields that would change it.
@@ -141,6 +151,15 @@ class Net:
         Raises:
             UnsupportedError: all such fields, with where they stand and the forks that have them.
         """
+        if self.unread and self.stored:
+            raise UnsupportedError(
+                "the net inside this file has fields that only a fork of Caffe knows, by numbers "
+                "that other forks give to others",
+                where=self.path,
+                details=[line.removeprefix(f"{self.path}: ") for line in self.unread],
+                expected="fields of BVLC's Caffe and of SSD, where a file has numbers alone",
+                hint="give the net's .prototxt, which has names, and this file after it",
+            )
         if self.unread:
             raise UnsupportedError(
                 "fields of Caffe's forks that change what is computed, and are not converted",

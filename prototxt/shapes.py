@@ -101,7 +101,7 @@ def layer_shapes(layer: Layer, bottoms: Sequence[Shape]) -> LayerShapes:
     """The shapes of one layer; see `infer_shapes`."""
     entry = RULES[layer.type]
     check_count(layer, "bottom", len(layer.bottoms), entry.bottoms)
-    check_count(layer, "top", len(layer.tops), entry.tops)
+    check_count(layer, "top", len(layer.named_tops), entry.tops)
     found = entry.function(layer, list(bottoms))
     _check_sizes(layer, found)
     specs = len(layer.message.param)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from prototxt.net import Net
     from prototxt.shapes import NetShapes
 
-__all__ = ["LayerWeights", "Weights", "read_weights", "write_caffemodel"]
+__all__ = ["LayerWeights", "Weights", "read_weights", "refuse_other_messages", "write_caffemodel"]
 
 _WANTED = "Caffe weights: a .caffemodel, its HDF5 form, or a Deep Compression container"
 _OWN_HINT = "give the file that Caffe wrote"
@@ -58,7 +58,7 @@ def read_weights(
             return replace(container, content=wire.buffer)
         if found is None or found.kind != "binary":
             raise _foreign(where, wire, found)
-        _reject_other_messages(wire)
+        refuse_other_messages(wire)
         return replace(read_caffemodel(wire), content=wire.buffer)
     except (FileError, WeightsError):
         wire.close()
@@ -116,8 +116,12 @@ def _zip_kind(path: str, kind: Kind) -> Kind:
     return Kind("zip", "a zip archive", "unpack it first")
 
 
-def _reject_other_messages(wire: Wire) -> None:
-    """Refuse protobuf messages of other kinds, by the top-level fields that a net cannot have."""
+def refuse_other_messages(wire: Wire) -> None:
+    """Refuse protobuf messages of other kinds, by the top-level fields that a net cannot have.
+
+    Raises:
+        FileError: an ONNX model, a mean image or a solver's state.
+    """
     fields: set[tuple[int, int]] = set()
     try:
         fields.update((item.number, item.wire_type) for item in wire.fields())

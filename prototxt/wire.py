@@ -19,7 +19,7 @@ import numpy.typing as npt
 from prototxt.errors import FileError, WeightsError
 from prototxt.layer_weights import Array
 
-__all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "Wire", "WireField", "map_file"]
+__all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "Wire", "WireField", "map_file", "varint"]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTH = {FIXED64: 8, FIXED32: 4}
@@ -191,3 +191,13 @@ class Wire:
             return raw.decode()
         except UnicodeDecodeError:
             return raw.decode("latin-1")
+
+
+def varint(value: int) -> bytes:
+    """A number from 0 on as it is stored."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -66,6 +66,28 @@ layer { name: "relu" type: "ReLU" bottom: "norm" top: "relu" }
 """,
         ['folded "norm" into "conv"'],
     ),
+    "PSPNet's BN": (
+        _DATA + _CONV % ("false", 1) + """
+layer { name: "norm" type: "BN" bottom: "conv" top: "norm" bn_param { eps: 1e-3 } }
+layer { name: "relu" type: "ReLU" bottom: "norm" top: "relu" }
+""",
+        ['folded "norm" into "conv"'],
+    ),
+    "SegNet's BN": (
+        _DATA + """
+layer { name: "pool" type: "Pooling" bottom: "data" top: "conv" pooling_param { kernel_size: 2 } }
+layer { name: "norm" type: "BN" bottom: "conv" top: "norm" bn_param { bn_mode: INFERENCE } }
+layer { name: "more" type: "BN" bottom: "norm" top: "more" bn_param { frozen: true } }
+layer { name: "relu" type: "ReLU" bottom: "more" top: "relu" }
+""",
+        ['merged "norm", "more" into one factor and one term'],
+    ),
+    "SegNet's BN of the batch": (
+        _DATA + _CONV % ("true", 1) + """
+layer { name: "norm" type: "BN" bottom: "conv" top: "norm" bn_param { bn_mode: LEARN } }
+""",
+        [],
+    ),
     "numbers, and a shift of its own": (
         _DATA + _CONV % ("false", 1) + """
 layer { name: "scale" type: "Scale" bottom: "conv" top: "scale" scale_param { num_axes: 0 } }

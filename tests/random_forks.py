@@ -139,7 +139,45 @@ def _reorg(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Reorg", "reorg", stride=stride, reverse=reverse)
 
 
+def _interp(chance: random.Random) -> tuple[list[Shape], str]:
+    crops = [chance.choice([None, None, -1, -2]) for _ in range(2)]
+    shape = (*sizes(chance, 2, 1, 4), *(size - sum(crop or 0 for crop in crops)
+                                        for size in sizes(chance, 2, 1, 9)))  # fmt: skip
+    zoom, shrink = (chance.choice([None, 1, 2, 3]) for _ in range(2))
+    sized = (zoom is None) == (shrink is None)
+    height, width = sizes(chance, 2, 1, 12) if sized else (None, None)
+    return [shape], layer_text(
+        "Interp",
+        "interp",
+        zoom_factor=zoom,
+        shrink_factor=shrink,
+        height=height,
+        width=width,
+        pad_beg=crops[0],
+        pad_end=crops[1],
+    )
+
+
+def _prior_box_clustered(chance: random.Random) -> tuple[list[Shape], str]:
+    maps, picture = sizes(chance, chance.randint(2, 4), 1, 5), sizes(chance, 4, 20, 90)
+    boxes = [(chance.uniform(1, 90), chance.uniform(1, 90)) for _ in range(chance.randint(1, 4))]
+    image = chance.choice([{}, {"img_size": 70}, {"img_h": 50, "img_w": 81}])
+    text = layer_text(
+        "PriorBoxClustered",
+        "prior_box",
+        width=[width for width, _ in boxes],
+        height=[height for _, height in boxes],
+        clip=yes_or_no(chance),
+        variance=chance.choice([[], [0.2], [0.1, 0.1, 0.2, 0.25]]),
+        offset=chance.choice([None, 0, 0.3]),
+        **image,
+        **chance.choice([{}, {"step": 8}, {"step_h": 7.5, "step_w": 11}]),
+    )
+    return [maps] if image else [maps, (*maps[:1], *picture[1:])], text
+
+
 MAKERS: dict[str, Maker] = {
+    "PriorBoxClustered": _prior_box_clustered,
     "DetectionOutput": _detection_output,
     "Mul": _mul,
     "CReLU": _crelu,
@@ -149,6 +187,7 @@ MAKERS: dict[str, Maker] = {
     "Upsample": _upsample,
     "UpsampleDarknet": _upsample_darknet,
     "Reorg": _reorg,
+    "Interp": _interp,
     "BN": _bn,
     "ConvolutionDepthwise": _depthwise,
     "DepthwiseConvolution": _grouped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from math import prod
 
-from tests import random_forks, random_roi, random_windows
+from tests import random_forks, random_ristretto, random_roi, random_windows
 from tests.random_settings import (
     Maker,
     Shape,
@@ -28,7 +28,7 @@ def random_net(kind: str, seed: int) -> str:
     inputs = "".join(map(input_layer, names, shapes))
     bottoms = " ".join(f'bottom: "{name}"' for name in names)
     tops = 'top: "y" top: "mask"' if "MASK" in text else 'top: "y"'
-    if kind in ("Convolution", "Deconvolution"):
+    if kind.removesuffix("Ristretto") in ("Convolution", "Deconvolution"):
         tops = " ".join(f'top: "y{i}"' for i in range(len(shapes)))
     return inputs + f'layer {{ name: "layer" {bottoms} {tops} {text.replace("MASK", "")} }}\n'
 
@@ -284,6 +284,7 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS
+    | random_ristretto.MAKERS
     | random_roi.MAKERS
     | {
         "InnerProduct": _inner_product,
@@ -300,6 +301,8 @@ MAKERS: dict[str, Maker] = (
         "Axpy": _axpy,
         "Softmax": _softmax,
         "Reduction": _reduction,
+        "Permute": _permute,
+        "PriorBox": _prior_box,
         "ArgMax": _arg_max,
         "Exp": _exp,
         "Log": _log,

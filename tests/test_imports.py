@@ -37,7 +37,17 @@ THEIRS = {
     "converters": {"numpy", "google"},
     **{
         f"converters/onnx{part}.py": {"numpy", "google", "onnx"}
-        for part in ("", "_file", "_half", "_image", "_nodes", "_roi", "_shapes", "_windows")
+        for part in (
+            "",
+            "_detection",
+            "_file",
+            "_half",
+            "_image",
+            "_nodes",
+            "_roi",
+            "_shapes",
+            "_windows",
+        )
     },
     "verify": {"numpy"},
     "verify/reference": {"numpy"},

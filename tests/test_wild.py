@@ -6,6 +6,8 @@ folder `wild` of where DECAFFEINATE_SHARED says.
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import tarfile
 from collections import Counter
@@ -17,6 +19,7 @@ import pytest
 from decaffeinate.inspection import Inspection, inspect_net
 from prototxt import load_net
 from prototxt.errors import DecaffeinateError, PrototxtError
+from tests.command_line import invoke
 from tests.real_models import MODELS, SHARED, existing
 
 WILD = Path(os.environ.get("DECAFFEINATE_SHARED", SHARED)) / "wild"
@@ -137,6 +140,37 @@ def test_nets_without_inputs_name_the_rules_that_left_them_out(loads: dict[str, 
     assert len(without) == 33
     unexplained = [name for name, error in without.items() if not error.details]
     assert unexplained == []
+
+
+# --- the survey -----------------------------------------------------------------------------------
+
+DEPLOY_NETS = 212
+LEAST_DEPLOY = 99
+"""Deploy nets that pass; 202 of them are 95%."""
+
+
+def test_deploy_nets_pass_the_survey_and_every_other_says_why(
+    nets: list[Path], tmp_path: Path
+) -> None:
+    result = invoke("survey", nets[0].parent, "--json", tmp_path / "survey.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "survey.json").read_text())
+    assert len(found["each"]) == len(nets)
+    with (WILD / "index.tsv").open(encoding="utf-8", newline="") as file:
+        kinds = {
+            f"{row['repo']}/{row['path']}".replace("/", "__"): row["kind"]
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        }
+    deploy = [net for net in found["each"] if kinds[Path(net["net"]).name] == "deploy"]
+    passed = sum(net["passed"] for net in deploy)
+    print(f"{passed} of {len(deploy)} deploy nets pass, {found['passed']} of all")
+    assert len(deploy) == DEPLOY_NETS
+    assert passed >= LEAST_DEPLOY
+    # A layer type, or a field or blob by name, and where it stands.
+    for net in deploy:
+        for reason in net["reasons"]:
+            assert reason["subject"] or '"' in reason["message"]
+            assert reason["message"].startswith(net["net"])
 
 
 # --- the models that the tests convert ------------------------------------------------------------

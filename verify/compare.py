@@ -150,15 +150,21 @@ def _tally(
     open_, beyond = (None if a is None else a.reshape(-1) for a in (unbounded, overflown))
     for part in blocks(want.size, tally.plane):
         errors = np.subtract(got[part], want[part])
-        if errors.dtype != np.float64 and errors.any():
-            errors = np.subtract(got[part], want[part], dtype=np.float64)
-        np.abs(errors, out=errors)
         if beyond is not None:
             errors[beyond[part]] = 0.0
-        if not errors.max() < np.inf:  # not so with NaN
+        greatest = max(errors.max(), -errors.min())
+        if not greatest < np.inf:  # not so with NaN
             return None
         allowed = flat[part] if spread else np.broadcast_to(flat, errors.shape)
-        tally.add(errors, allowed, None if open_ is None else open_[part])
+        hidden = None if open_ is None else open_[part]
+        if greatest == 0 and allowed.min() >= 0:
+            tally.add_zeros(allowed, hidden)
+            continue
+        if errors.dtype != np.float64:
+            errors = np.subtract(got[part], want[part], dtype=np.float64)
+            if beyond is not None:
+                errors[beyond[part]] = 0.0
+        tally.add(np.abs(errors, out=errors), allowed, hidden)
     return tally if tally.size else None
 
 

@@ -2,7 +2,7 @@
 
 A blob may be gone where no output of the net depends on it, and where it lies within a chain of
 layers that a file computes as one: a product (Convolution, Deconvolution, InnerProduct) and what
-scales and shifts its channels (BatchNorm, Scale, Bias, Power), or several of the latter.  This
+scales and shifts its channels (BatchNorm, BN, Scale, Bias, Power), or several of the latter.  This
 follows from the net alone; a manifest that lacks any other blob has lost it.
 
 The end of a chain is judged from what the chain reads, by `bounded_group`, which covers who
@@ -42,7 +42,7 @@ Key = tuple[int, int]
 
 _CONVOLUTIONS = frozenset({"Convolution", "ConvolutionDepthwise", "DepthwiseConvolution"})
 _PRODUCTS = _CONVOLUTIONS | {"Deconvolution", "InnerProduct"}
-_AFFINE = frozenset({"BatchNorm", "Scale", "Bias", "Power"})
+_AFFINE = frozenset({"BatchNorm", "BN", "Scale", "Bias", "Power"})
 _FLOAT64 = 2.0**-45
 """What float64 leaves of the terms' magnitudes, whatever the order of the steps."""
 
@@ -275,6 +275,8 @@ def _take(affine: _Affine, layer: Layer, parameters: ByLayer) -> None:
         affine.then(np.asarray(param.scale, np.float64), np.asarray(param.shift, np.float64))
     elif layer.type == "BatchNorm":
         _take_statistics(affine, layer, own)
+    elif layer.type == "BN":
+        _take_bn(affine, layer, own)
     else:
         if layer.type == "Scale":
             affine.then(_number_or_channels(own[0]), none)
@@ -300,6 +302,20 @@ def _take_statistics(affine: _Affine, layer: Layer, own: Sequence[NDArray[np.flo
         affine.then(own[3].astype(np.float64), own[4].astype(np.float64))
         affine.factors.append((index, 3))
         affine.terms.append((index, 4))
+
+
+def _take_bn(affine: _Affine, layer: Layer, own: Sequence[NDArray[np.float32]]) -> None:
+    """A BN: PSPNet's has slope, bias, mean and variance, SegNet's scale and shift alone."""
+    index, (factor, term, *statistics) = layer.index, (array.astype(np.float64) for array in own)
+    if statistics:
+        mean, variance = statistics
+        a = 1 / np.sqrt(variance + layer.message.bn_param.eps)
+        affine.then(a, -mean * a)
+        affine.terms.append((index, 2))
+        affine.factors.append((index, 3))
+    affine.then(factor, term)
+    affine.factors.append((index, 0))
+    affine.terms.append((index, 1))
 
 
 def _number_or_channels(array: NDArray[np.float32]) -> Wide:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,7 @@ from verify.detections import behind_detectors, detection_outputs, match_detecti
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
 from verify.form import PLAIN, Form, form_of, rounded_inputs
-from verify.interface import interface_problem
+from verify.forward import BESIDE, OPTIMISED, Failure, Forward, forward, told
 from verify.isolation import Isolation
 from verify.parity import Parity, check_parity
 from verify.provenance import other_files
@@ -31,24 +34,11 @@ from verify.report import BackendResult, Fault, LayerEntry, Report
 from verify.repro import Repros
 from verify.rounding_array import Bounded
 from verify.runners.direct import DIRECT
-from verify.runners.mxnet import MXNetRunner
-from verify.runners.onnxruntime import OnnxRuntimeRunner
-from verify.runners.pytorch import PyTorchRunner
-from verify.runners.runner import Conversion, Runner
+from verify.runners.runner import Conversion
 from verify.sharing import rewrites
 from verify.tolerance import DERIVED, FIXED_PART, Tolerance, open_beyond, scale_of
 
-__all__ = ["BACKENDS", "OPTIMISED", "empty_report", "verify_conversion"]
-
-BACKENDS: dict[str, Callable[[Conversion], Runner]] = {
-    "onnx": OnnxRuntimeRunner,
-    "pytorch": PyTorchRunner,
-    "mxnet": MXNetRunner,
-}
-"""The runner of each target's files."""
-
-OPTIMISED = "optimised"
-"""What the report calls the outputs of the untouched file."""
+__all__ = ["empty_report", "verify_conversion"]
 
 _DRIFTS = 8
 """How much further from the reference than the pass with all blobs visible, in which nothing is
@@ -99,41 +89,38 @@ def verify_conversion(
     blobs = [*net.inputs, *(top for layer in net for top in layer.tops)]
     names = {blob: keys.key(blob.name, blob.version, net.finals[blob.name].version)
              for blob in blobs}  # fmt: skip
-    notes = other_files(net, parameters, conversion, backends)
-    report = empty_report(net, parameters, names, tolerance, notes, "pytorch" in backends)
-    for feed, inputs in feeds.items():
-        progress(f"reference on {feed}")
-        inputs = rounded_inputs(conversion.manifest, backends, inputs)
-        exact = reference.run(net, parameters, inputs)
-        task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance,
-                     isolation or Isolation(), repro)  # fmt: skip
-        made: dict[str, Blobs] = {}
-        for backend in backends:
-            progress(f"{backend} on {feed}")
-            if backend in judges.JUDGES:
-                report.results.append(
-                    judges.judge(
-                        backend,
-                        net,
-                        parameters,
-                        inputs,
-                        feed,
-                        names,
-                        exact,
-                        tolerance,
-                        isolation,
-                        repro,
-                    )
-                )
-                continue
-            result, blobs_of = _run(task, backend, report.notes)
-            report.results.append(result)
-            if result.problem is None:
-                made[backend] = blobs_of
-        of_feed = report.results[len(report.results) - len(backends) :]
-        report.across += across(
-            made, {row.backend: row for row in of_feed}, net, names, exact, tolerance, feed
-        )
+    report = empty_report(net, parameters, names, tolerance, (), "pytorch" in backends)
+    isolation = isolation or Isolation()
+    with ThreadPoolExecutor(1) as beside:
+        checked = beside.submit(other_files, net, parameters, conversion, backends)
+        for feed, inputs in feeds.items():
+            progress(f"reference on {feed}")
+            inputs = rounded_inputs(conversion.manifest, backends, inputs)
+            run = partial(forward, net, names, conversion, isolation, inputs)
+            early = {name: beside.submit(run, name) for name in backends if name in BESIDE}
+            exact = reference.run(net, parameters, inputs)
+            task = _Task(net, shapes, parameters, conversion, feed, inputs, names, exact, tolerance,
+                         isolation, repro)  # fmt: skip
+            made: dict[str, Blobs] = {}
+            for backend in backends:
+                progress(f"{backend} on {feed}")
+                if backend in judges.JUDGES:
+                    report.results.append(
+                        judges.judge(backend, net, parameters, inputs, feed, names, exact,
+                                     tolerance, isolation, repro)
+                    )  # fmt: skip
+                    continue
+                forms = early[backend].result() if backend in early else run(backend)
+                result = _judged(task, backend, forms, report.notes)
+                report.results.append(result)
+                if result.problem is None and not isinstance(forms, Failure):
+                    made[backend] = forms.blobs
+            of_feed = report.results[len(report.results) - len(backends) :]
+            by_name = {row.backend: row for row in of_feed}
+            report.across += across(made, by_name, net, names, exact, tolerance, feed)
+        # Where they always were: before what judging notes.
+        first = len(net.warnings) + len(parameters.notes)
+        report.notes[first:first] = checked.result()
     return report
 
 
@@ -311,48 +298,39 @@ def _unjudged(name: str, got: NDArray[np.float32]) -> BlobComparison:
     return replace(row, shape=tuple(got.shape), problem="no check judged this blob")
 
 
-def _run(task: _Task, backend: str, notes: list[str]) -> tuple[BackendResult, Blobs]:
+def _judged(task: _Task, backend: str, made: Forward | Failure, notes: list[str]) -> BackendResult:
+    if isinstance(made, Failure):
+        return BackendResult(backend, task.feed, made.version, problem=made.problem)
     try:
-        runner = task.isolation.start(backend, BACKENDS[backend], task.conversion)
-        problem = interface_problem(task.net, task.names, task.conversion, backend, runner)
-        if problem is not None:
-            return BackendResult(backend, task.feed, runner.version(), problem=problem), {}
-        got = runner.run(task.inputs)
-        forms = {OPTIMISED: runner.outputs(task.inputs), **runner.other_forms(task.inputs)}
-        form = form_of(task.net, task.names, got, task.conversion.manifest, backend)
+        form = form_of(task.net, task.names, made.blobs, task.conversion.manifest, backend)
         task = replace(task, form=form)
         found = [f"{backend}: {note}" for note in form.notes]
         notes += [note for note in found if note not in notes]
-        parity = _parity(task, backend, runner)
-        version = runner.version()
-    except DecaffeinateError as error:
-        return BackendResult(backend, task.feed, problem=str(error)), {}
-    except (
-        Exception
-    ) as error:  # a framework may fail in any way; that is a finding, not a crash of ours
-        what = f"{type(error).__name__}: {error}"
-        return BackendResult(backend, task.feed, problem=f"the backend failed: {what}"), {}
-    rows = task.judged(got, notes)
+        parity = _parity(task, backend, made.stored)
+    except Exception as error:  # what the files hold may be of no use in any way
+        return BackendResult(backend, task.feed, problem=told(error))
+    rows = task.judged(made.blobs, notes)
     fault = _first_fault(task.net, rows)
     forms_rows = [
-        row for form, outputs in forms.items() for row in task.judged_form(form, outputs, got, rows)
+        row
+        for form, outputs in made.forms.items()
+        for row in task.judged_form(form, outputs, made.blobs, rows)
     ]
-    notes += task.hardly_judged(backend, rows, forms[OPTIMISED])
-    agreements = task.agreements(forms[OPTIMISED])
+    notes += task.hardly_judged(backend, rows, made.forms[OPTIMISED])
+    agreements = task.agreements(made.forms[OPTIMISED])
     if all(row.passed for row in (*rows, *forms_rows)):
         notes += open_choices(f"{backend} on {task.feed}", agreements)
-    folder = _repro(task, backend, got, fault) if fault else None
-    result = BackendResult(
+    folder = _repro(task, backend, made.blobs, fault) if fault else None
+    return BackendResult(
         backend,
         task.feed,
-        version,
+        made.version,
         (*rows, *forms_rows),
         parity,
         first_fault=fault,
         outputs=agreements,
         repro=folder,
     )
-    return result, got
 
 
 def _first_fault(net: Net, rows: Sequence[BlobComparison]) -> Fault | None:
@@ -379,7 +357,7 @@ def _repro(task: _Task, backend: str, got: Blobs, fault: Fault) -> str | None:
     return None if folder is None else str(folder)
 
 
-def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
+def _parity(task: _Task, backend: str, stored: Mapping[str, NDArray[Any]]) -> Parity:
     part = task.conversion.target(backend)
     folder = task.conversion.folder
     return check_parity(
@@ -389,7 +367,7 @@ def _parity(task: _Task, backend: str, runner: Runner) -> Parity:
         part["parameters"],
         task.conversion.manifest["folded"],
         part["constants"],
-        runner.parameters(),
+        stored,
         sum((folder / entry["name"]).stat().st_size for entry in part["files"]),
         task.form.recomputed(task.net, task.parameters),
     )

@@ -45,9 +45,7 @@ class HeatMap:
         return self.columns >= self.rows
 
 
-def error_map(
-    greatest: NDArray[np.float64] | None, shape: tuple[int, ...]
-) -> NDArray[np.float32] | None:
+def error_map(greatest: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     """Error over bound of a blob of maps, at each place the greatest of all items and channels.
 
     Args:

@@ -82,14 +82,14 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
-        if blob in priors and len(shape) > 2 and shape[1] == 2:
-            # Of several images the same: Caffe reads the first's.
-            drawn = np.resize(_priors(generator, prod(shape[2:]) // 4), shape)
+        if blob in boxes:
+            drawn = _drawn_boxes(generator, shape, *boxes[blob])
         elif blob in images:
             drawn = np.ones(shape)
             drawn.flat[:2] = images[blob]
-        elif blob in boxes:
-            drawn = _drawn_boxes(generator, shape, *boxes[blob])
+        elif blob in priors and len(shape) > 2 and shape[1] == 2:
+            # Of several images the same: Caffe reads the first's.
+            drawn = np.resize(_priors(generator, prod(shape[2:]) // 4), shape)
         elif blob in counts:
             drawn = np.asarray(generator.integers(0, counts[blob], shape))
             # The first is 1, so that a Filter passes on one sample at least.

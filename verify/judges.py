@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from prototxt import caffe_pb2 as pb
 from prototxt.caffemodel import write_caffemodel
 from prototxt.errors import DecaffeinateError, FileError, WeightsError
+from prototxt.layer_text import layer_text
 from prototxt.layer_weights import LayerWeights
 from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
@@ -84,7 +86,7 @@ def judge(
     try:
         with tempfile.TemporaryDirectory(prefix="decaffeinate-") as folder:
             weights, notes = _weights(net, parameters, Path(folder), runner.name)
-            made = runner.forward(net, weights, inputs)
+            made = runner.forward(_as_text(net, Path(folder)), weights, inputs)
     except DecaffeinateError as error:
         return BackendResult(name, feed, version, problem=str(error), judge=True)
     except Exception as error:  # a framework may fail in any way; that is a finding
@@ -221,6 +223,22 @@ def _first(net: Net, rows: list[BlobComparison]) -> Fault | None:
             layer = net.layers[row.layer]
             return Fault(layer.name, layer.index, layer.type, row.blob, row.ratio, row.text)
     return None
+
+
+def _as_text(net: Net, folder: Path) -> Net:
+    """The net as a judge reads it: the one inside a .caffemodel is written as a prototxt."""
+    if not net.stored:
+        return net
+    texts = []
+    for layer in net:
+        message = pb.LayerParameter()
+        message.CopyFrom(layer.message)
+        for name in ("include", "exclude"):  # the net has the layer, whatever its rules say
+            message.ClearField(name)
+        texts.append(layer_text(message))
+    path = folder / "net.prototxt"
+    path.write_text("".join(texts), encoding="ascii")
+    return replace(net, path=str(path))
 
 
 def _weights(

@@ -3,8 +3,8 @@ else is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -19,6 +19,7 @@ from prototxt.shapes import NetShapes
 from verify.fused import AS_THEY_ARE, Recomputed
 from verify.precision import named
 from verify.reference import with_phase
+from verify.reference.ristretto import PLAIN, quantised_parameters, quantised_to
 
 __all__ = ["LayerParity", "Parity", "check_parity"]
 
@@ -26,12 +27,21 @@ Key = tuple[int, int]
 """Index of a layer in the net, and of its blob."""
 Entry = Mapping[str, Any]
 
-_CHANGE = "divided by scale_factor"
-"""The one change that values may have undergone, in the manifest's words."""
+_DIVIDED, _ROUNDED = "divided by scale_factor", "rounded to"
+"""The changes that values may have undergone, as the manifest's words for them begin."""
 _HALVED = "rounded to float16"
 """What is to follow it in artifacts that store halves."""
-_UNCHANGED = np.float32(1)
 Stored = type[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A form in which a parameter is to be stored: `settings` tell one from another, `values` are
+    what is stored, and `change` is what the manifest is to say of them."""
+
+    settings: Hashable
+    values: Callable[[], NDArray[np.float32]] = field(compare=False)
+    change: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,29 +169,48 @@ def check_parity(
     )
 
 
-def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[np.float32]]:
-    """By owned parameter, the factors that its values are stored with, one for each different use.
+def _forms(net: Net, parameters: Parameters) -> dict[Key, Sequence[_Stored]]:
+    """By owned parameter, the forms that it is stored in, one for each different use.
 
-    There is none where it has no values of its own in the artifact: the scale_factor of a BatchNorm
-    divides its mean and variance (1 / factor, rounded to float32; 0 for a factor of 0), and a layer
-    that takes the batch's own statistics reads none of the three.
+    There is none where it has no values of its own in the artifact.
     """
-    forms: dict[Key, list[np.float32]] = {}
-    for (index, i), owner in parameters.owners.items():
+    forms: dict[Key, list[_Stored]] = {}
+    for user, owner in parameters.owners.items():
         found = forms.setdefault(owner, [])
-        layer = net.layers[index]
-        if layer.type != "BatchNorm" or i > 2:
-            factor = _UNCHANGED
-        elif i == 2 or not _uses_global_stats(layer, net):
-            continue
-        elif has_scale_bias(layer.message.batch_norm_param):
-            factor = _UNCHANGED  # NVIDIA's statistics are divided by nothing
-        else:
-            divisor = np.float32(parameters[index][2].reshape(-1)[0])
-            factor = np.float32(0) if divisor == 0 else np.float32(1) / divisor
-        if factor not in found:
-            found.append(factor)
+        form = _form(net, parameters, user)
+        if form is not None and form not in found:
+            found.append(form)
     return dict(forms)
+
+
+def _form(net: Net, parameters: Parameters, user: Key) -> _Stored | None:
+    """How a layer has one of its parameters stored.
+
+    The scale_factor of a BatchNorm divides its mean and variance (1 / factor, rounded to float32; 0
+    for a factor of 0), and a layer that takes the batch's own statistics reads none of the three.
+    Ristretto's layers quantise.
+    """
+    index, i = user
+    layer, arrays = net.layers[index], parameters[index]
+    whole = _Stored(None, lambda: arrays[i])
+    if layer.type in PLAIN:
+        settings = quantised_to(layer, i)
+        if settings is None:
+            return whole
+        return _Stored(
+            settings,
+            lambda: quantised_parameters(with_phase(layer, net.phase), arrays)[i],
+            _ROUNDED,
+        )
+    if layer.type != "BatchNorm" or i > 2:
+        return whole
+    if i == 2 or not _uses_global_stats(layer, net):
+        return None
+    if has_scale_bias(layer.message.batch_norm_param):
+        return whole  # NVIDIA's statistics are divided by nothing
+    divisor = np.float32(arrays[2].reshape(-1)[0])
+    factor = np.float32(0) if divisor == 0 else np.float32(1) / divisor
+    return whole if factor == 1 else _Stored(factor, lambda: arrays[i] * factor, _DIVIDED)
 
 
 def _uses_global_stats(layer: Layer, net: Net) -> bool:
@@ -196,7 +225,7 @@ def _check_layer(
     layer: Layer,
     arrays: Sequence[tuple[Key, NDArray[np.float32]]],
     shapes: NetShapes,
-    forms: Mapping[Key, Sequence[np.float32]],
+    forms: Mapping[Key, Sequence[_Stored]],
     by_key: Mapping[Key, list[Entry]],
     reasons: Mapping[Key, str],
     stored: Mapping[str, NDArray[Any]],
@@ -223,7 +252,7 @@ def _check_layer(
             want, doubt = changed.values[key]
             wrong, changes = _check_changed(kind, want, doubt, found[0], stored, changed.dtype)
         else:
-            wrong, changes = _check(kind, array, forms[key], found, stored, changed.dtype)
+            wrong, changes = _check(kind, forms[key], found, stored, changed.dtype)
         problems += wrong
         notes += changes
         got = stored.get(found[0]["name"])
@@ -234,18 +263,17 @@ def _check_layer(
 
 def _check(
     kind: str,
-    source: NDArray[np.float32],
-    factors: Sequence[np.float32],
+    forms: Sequence[_Stored],
     entries: Sequence[Entry],
     stored: Mapping[str, NDArray[Any]],
     dtype: Stored,
 ) -> tuple[list[str], list[str]]:
-    """Problems and notes of one parameter, stored once with each of the factors."""
+    """Problems and notes of one parameter, stored once in each of the forms."""
     rest = list(entries)
     problems: list[str] = []
     notes: list[str] = []
-    for factor in factors:
-        want = source if factor == _UNCHANGED else source * factor
+    for form in forms:
+        want = np.asarray(form.values(), np.float32)
         # Where there are several, each is held to the entry that is nearest to it.
         found = min(rest, key=lambda entry: len(_differences(kind, want, entry, stored, dtype)))
         rest.remove(found)
@@ -258,10 +286,10 @@ def _check(
             change = ", ".join(rest_of_it) or None
             if rounding != _HALVED:
                 problems.append(f"{kind} is not said to be {_HALVED}")
-        if factor == _UNCHANGED and change is not None:
+        if form.change is None and change is not None:
             problems.append(f'{kind} is said to be changed ("{change}"), which is not to be')
-        elif factor != _UNCHANGED and not (change or "").startswith(_CHANGE):
-            problems.append(f"{kind} is not said to be {_CHANGE}")
+        elif form.change is not None and not (change or "").startswith(form.change):
+            problems.append(f"{kind} is not said to be {form.change}")
     return problems, notes
 
 

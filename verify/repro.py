@@ -198,7 +198,7 @@ class _Case:
         message = pb.LayerParameter()
         message.CopyFrom(self.layer.message)
         message.bottom[:] = [self.names[blob] for blob in self.layer.bottoms]
-        message.top[:] = [self.names[blob] for blob in self.layer.tops]
+        message.top[:] = [self.names[blob] for blob in self.layer.named_tops]
         if not message.HasField("phase"):
             message.phase = pb.TEST if self.net.phase == "TEST" else pb.TRAIN
         # Rules have been applied, and the parameters are in the weights.
@@ -255,7 +255,8 @@ class _Case:
 
 
 def _blob_names(layer: Layer) -> dict[Blob, str]:
-    """A name of its own for each blob of the layer: an in-place layer has two of the same name."""
+    """A name of its own for each blob of the layer: an in-place layer has two of the same name, and
+    names both."""
     blobs = list(dict.fromkeys((*layer.bottoms, *layer.tops)))
     last = {blob.name: blob.version for blob in sorted(blobs, key=lambda blob: blob.version)}
     keys = BlobKeys(last)
@@ -265,6 +266,9 @@ def _blob_names(layer: Layer) -> dict[Blob, str]:
         usable = re.sub(r"[=\x00-\x1f\x7f-\x9f\u2028\u2029]", "_", name) or "blob"
         taken = {*names.values(), *(other.name for other in blobs if other.name != blob.name)}
         names[blob] = usable if usable == blob.name else _unique(usable, taken)
+    # Alone too, such a layer overwrites a bottom that it does not name among its tops.
+    written = {top.name: names[top] for top in layer.tops[len(layer.named_tops) :]}
+    names |= {blob: written[blob.name] for blob in layer.bottoms if blob.name in written}
     return names
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from prototxt.errors import UnsupportedError
 from prototxt.net import Blob, Layer
-from verify import rounding_moves, rounding_rules
+from verify import rounding_moves, rounding_ristretto, rounding_rules
 from verify.precision import FLOAT32, current
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
@@ -32,7 +32,7 @@ from verify.rounding_table import CONSTANTS
 __all__ = ["bound_form", "bounded", "bounded_group", "finished", "propagate", "ratios", "wide"]
 
 # Importing the rules registers them; naming them keeps the import from looking unused.
-RULES = (rounding_rules, rounding_moves)
+RULES = (rounding_rules, rounding_moves, rounding_ristretto)
 
 FLOAT64 = 2.0**-20
 """What the bounds are widened by: value and bound are themselves computed in float64, whose unit

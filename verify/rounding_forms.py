@@ -16,6 +16,7 @@ from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer
 from verify.precision import FLOAT32, current
 from verify.reference.convolution import geometry
+from verify.reference.interpolation import cropped, interpolated_size
 from verify.reference.prior_box import prior_corners
 from verify.reference.registry import FUNCTIONS
 from verify.rounding_array import FLT_MAX, Bounded, gamma
@@ -136,6 +137,7 @@ def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...
 
 
 @bound_form("PriorBox")
+@bound_form("PriorBoxClustered")
 def prior_box(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """A corner sums the centre of a place and half a box, over the size of the image.
 
@@ -210,6 +212,43 @@ def pooling(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> 
     errors = FUNCTIONS[layer.type](layer, [bottoms[0].errors()], params)[0]
     tops = [Bounded(value, np.maximum(errors, 0))]
     return tops + [Bounded(place, np.full(place.shape, np.inf)) for place in mask]
+
+
+@bound_form("Interp")
+def interp(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """Caffe counts places in float32: a quotient of whole numbers, and its product with a number.
+    A place that is off by so much is off by as much times the steepest step around it."""
+    (made,), param = propagated(layer, bottoms, params), layer.message.interp_param
+    sizes = cropped(param, bottoms[0].value).shape[2:]
+    counts = [interpolated_size(param, size, wanted)
+              for size, wanted in zip(sizes, (param.height, param.width), strict=True)]  # fmt: skip
+    if counts == list(sizes):
+        return [made]
+    error = made.errors()
+    for axis in (0, 1):
+        steps = _steps(param, bottoms[0], axis + 2)
+        for other in (0, 1):
+            steps = _steepest(steps, other + 2, sizes[other], counts[other])
+        places = np.arange(counts[axis]) * (sizes[axis] - 1) / max(counts[axis] - 1, 1)
+        error = error + gamma(2) * places.reshape(-1, *[1] * (1 - axis)) * steps
+    return [Bounded(made.value, error)]
+
+
+def _steps(param: pb.InterpParameter, x: Bounded, axis: int) -> Array:
+    """How far apart neighbours are along an axis at most; 0 where there is but one value."""
+    value, error = (cropped(param, array) for array in (x.value, x.errors()))
+    if value.shape[axis] == 1:
+        return np.zeros(value.shape)
+    doubt = sliding_window_view(error, 2, axis).sum(-1)
+    return np.asarray(np.abs(np.diff(value, axis=axis)) + doubt)
+
+
+def _steepest(steps: Array, axis: int, size: int, count: int) -> Array:
+    """The greatest step near each of `count` places along an axis of `size` values."""
+    before = np.arange(count) * (size - 1) // max(count - 1, 1)
+    around = before[:, None] + np.arange(-1, 3)
+    found = np.take(steps, np.clip(around, 0, steps.shape[axis] - 1), axis)
+    return np.asarray(found.max(axis + 1))
 
 
 @bound_form("PSROIPooling")

@@ -48,7 +48,8 @@ def rewrites(net: Net, lengths: Mapping[Blob, int]) -> dict[Blob, list[Rewrite]]
         before = list(marks.values())
         written = {
             id(marks[top]): Rewrite(layer, bottom, top)
-            for bottom, top in zip(layer.bottoms, layer.tops, strict=False)
+            for bottom in dict.fromkeys(layer.bottoms)
+            for top in layer.tops
             if bottom.name == top.name
         }
         storage.after(layer, marks)

@@ -17,9 +17,8 @@ __all__ = ["Tally", "blocks"]
 Array = NDArray[Any]
 _BLOCK = 1 << 16
 """Elements taken at a time: few enough for the processor's cache."""
-_LOWER = 18
-_BINS = 1 << 31 - _LOWER
-"""How many values the upper bits of float32 numbers from 0 on have."""
+_SAMPLE = 4096
+"""Values that tell about where the median is."""
 
 
 def blocks(size: int, whole: int = 1) -> Iterator[slice]:
@@ -38,79 +37,104 @@ class Tally:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.plane = prod(shape[-2:]) if len(shape) > 2 and prod(shape[-2:]) > 1 else 1
-        self.map = np.full(self.plane, -1.0) if self.plane > 1 else None
+        self.map = np.full(self.plane, -1.0, np.float32) if self.plane > 1 else None
         self.ratio, self.error, self.allowed, self.position = -1.0, 0.0, 0.0, 0
-        self.mismatched = self.size = self.zeros = 0
-        self._bits: list[Array] = []
+        self.mismatched = self.size = 0
+        self._ratios: list[Array] = []
+
+    def add_zeros(self, limits: Array, unbounded: Array | None) -> None:
+        """Take in as many values without an error, of limits from 0 on."""
+        if self.ratio < 0:
+            self.ratio, self.allowed = 0.0, float(limits[0])
+        self.size += limits.size
+        if self.map is not None:
+            known: Any = (
+                0.0 if unbounded is None else self._hidden(np.zeros(1, np.float32), unbounded)
+            )
+            np.maximum(self.map, known, out=self.map)
 
     def add(self, errors: Array, limits: Array, unbounded: Array | None) -> None:
         """Take in the next block of |got - want|, finite, and of what is allowed, which is not
         infinite; of `unbounded` values that is no derived bound."""
-        if not errors.any() and limits.min() >= 0:
-            if self.ratio < 0:
-                self.ratio, self.allowed = 0.0, float(limits[0])
-            self._add_zeros(errors.size, unbounded)
-            return
+        # Half as wide, ratios are searched in half the time; rounding keeps their order.
         ratios = _ratios(errors, limits)
-        worst = int(ratios.argmax())
-        if ratios[worst] > self.ratio:
-            self.ratio, self.position = float(ratios[worst]), self.size + worst
-            self.error, self.allowed = float(errors[worst]), float(limits[worst])
-        if ratios[worst] >= 1:
+        greatest = float(ratios.max())
+        if greatest >= np.float32(self.ratio):
+            self._take_worst(np.flatnonzero(ratios == greatest), errors, limits)
+        if greatest >= 1:
             # Not `errors > limits`: a bound that is not a number must let nothing pass.
             self.mismatched += int(np.count_nonzero(~(errors <= limits)))
         self.size += ratios.size
-        self.zeros += ratios.size - int(np.count_nonzero(ratios != 0))
-        self._bits.append(ratios.astype(np.float32).view(np.uint32))
+        self._ratios.append(ratios)
         if self.map is not None:
-            known = ratios if unbounded is None else np.where(unbounded, -1.0, ratios)
-            np.maximum(self.map, known.reshape(-1, self.plane).max(0), out=self.map)
-
-    def _add_zeros(self, count: int, unbounded: Array | None) -> None:
-        """The same of as many values without an error."""
-        self.size += count
-        self.zeros += count
-        if self.map is not None:
-            known = 0.0 if unbounded is None else -unbounded.reshape(-1, self.plane).all(0) * 1.0
+            known = (
+                ratios.reshape(-1, self.plane).max(0)
+                if unbounded is None
+                else self._hidden(ratios, unbounded)
+            )
             np.maximum(self.map, known, out=self.map)
+
+    def _take_worst(self, places: Array, errors: Array, limits: Array) -> None:
+        """The first of the greatest ratios, which are at these places of the next block."""
+        exact = _exact_ratios(errors[places], limits[places])
+        first = int(exact.argmax())
+        if exact[first] > self.ratio:
+            place = int(places[first])
+            self.ratio, self.position = float(exact[first]), self.size + place
+            self.error, self.allowed = float(errors[place]), float(limits[place])
+
+    def _hidden(self, ratios: Array, unbounded: Array) -> Array:
+        """The greatest ratio at each place of those that have a bound, else -1."""
+        known: Array = np.where(unbounded, np.float32(-1), ratios)
+        greatest: Array = known.reshape(-1, self.plane).max(0)
+        return greatest
 
     @property
     def median(self) -> float:
-        """The median ratio, to the precision of float32.
-
-        Numbers from 0 on are in the order of their bits, so that counting the upper bits of each
-        leaves few to put in order; a full search takes longer than the judgement.
-        """
-        if 2 * self.zeros > self.size:
-            return 0.0
-        counts = np.zeros(_BINS, np.int64)
-        for bits in self._bits:
-            counts += np.bincount((bits >> _LOWER).view(np.int32), minlength=_BINS)
-        counts[0] += self._left_out
-        ends = np.cumsum(counts)
+        """The median ratio, to the precision of float32."""
         half = self.size // 2
-        upper = self._ranked(half, ends)
-        return upper if self.size % 2 else (self._ranked(half - 1, ends) + upper) / 2
+        middle = self._ranked(half - 1 + self.size % 2, half)
+        return float(middle[0] + middle[-1]) / 2
 
-    @property
-    def _left_out(self) -> int:
-        """Values of blocks in which all are 0."""
-        return self.size - sum(bits.size for bits in self._bits)
+    def _ranked(self, first: int, last: int) -> Array:
+        """The values of these places, when all are in order.
 
-    def _ranked(self, rank: int, ends: Array) -> float:
-        place = int(np.searchsorted(ends, rank, side="right"))
-        before = int(ends[place - 1]) if place else 0
-        alike = [bits[bits >> _LOWER == place] for bits in self._bits]
-        if place == 0:
-            alike.append(np.zeros(self._left_out, np.uint32))
-        ordered = np.partition(np.concatenate(alike), rank - before)
-        return float(ordered[rank - before].view(np.float32))
+        Between two values of a sample, which most likely have them between them, few are left to
+        put in order; where they have not, all are.
+        """
+        count = sum(part.size for part in self._ratios)
+        zeros = self.size - count  # so many are in none of the parts
+        if last < zeros:
+            return np.zeros(1)
+        step = max(1, count // _SAMPLE)
+        sample = np.sort(np.concatenate([part[::step] for part in self._ratios]))
+        middle, slack = (last - zeros) * sample.size // count, 2 * int(sample.size**0.5)
+        low = sample[max(0, middle - slack)]
+        high = sample[min(sample.size - 1, middle + slack)]
+        # Numbers from 0 on are in the order of their bits; wrapped around, what is less is great.
+        start, length = low.view(np.uint32), high.view(np.uint32) - low.view(np.uint32)
+        below, between = zeros, []
+        for part in self._ratios:
+            below += int(np.count_nonzero(part < low))
+            between.append(part[np.flatnonzero(part.view(np.uint32) - start <= length)])
+        found = np.concatenate(between)
+        if not below <= first <= last < below + found.size:
+            found, below = np.concatenate([np.zeros(zeros, np.float32), *self._ratios]), 0
+        places = np.unique([first - below, last - below])
+        ordered: Array = np.partition(found, places)[places].astype(np.float64)
+        return ordered
 
 
-def _ratios(errors: Array, limits: Array) -> Array:
-    """errors / limits, 0 where there is no error, infinite where the limit is not a number."""
-    ratios: Array = errors / limits
-    if np.isnan(ratios.max()):
-        ratios = np.where(errors == 0, np.where(np.isnan(limits), np.inf, 0.0), ratios)
-        ratios = np.where(np.isnan(ratios), np.inf, ratios)
-    return ratios
+def _ratios(errors: Array, limits: Array) -> NDArray[np.float32]:
+    """errors / limits as float32, 0 where there is no error, infinite where the limit is not a
+    number."""
+    ratios = np.empty(errors.shape, np.float32)
+    np.divide(errors, limits, out=ratios, dtype=np.float64, casting="same_kind")
+    return _exact_ratios(errors, limits).astype(np.float32) if np.isnan(ratios.max()) else ratios
+
+
+def _exact_ratios(errors: Array, limits: Array) -> NDArray[np.float64]:
+    """The same as float64."""
+    ratios = np.divide(errors, limits, dtype=np.float64)
+    ratios = np.where(errors == 0, np.where(np.isnan(limits), np.inf, 0.0), ratios)
+    return np.where(np.isnan(ratios), np.inf, ratios)

@@ -37,6 +37,14 @@ def prior_box(step: Lowering) -> Sequence[Value]:
     return [step.add(Identity(), step.constant("boxes", _placed(step, param, np.array(boxes))))]
 
 
+@lowers("PriorBoxClustered")
+def prior_box_clustered(step: Lowering) -> Sequence[Value]:
+    """training_toolbox_caffe: as PriorBox, of every width and height that is given."""
+    param = step.layer.message.prior_box_param
+    boxes = np.array([param.width, param.height], np.float64).T
+    return [step.add(Identity(), step.constant("boxes", _placed(step, param, boxes)))]
+
+
 def _ratios(param: pb.PriorBoxParameter) -> list[float]:
     """1, and the aspect ratios that differ from those before, each with its inverse if `flip`."""
     ratios = [1.0]

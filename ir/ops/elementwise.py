@@ -111,6 +111,10 @@ class Clamp(Unary):
         assert self.low is not None or self.high is not None
 
 
+class Round(Unary):
+    """The nearest whole number to a finite x, of two the one farther from 0, as C's round."""
+
+
 class PRelu(Op):
     """max(x, 0) + slope * min(x, 0): x (N, C, ...), slope (C,), or (1,) for all channels."""
 

@@ -7,6 +7,7 @@ A family of layers a file; importing this registers them all.
 from prototxt.shape_rules import (
     detection,
     elementwise,
+    interpolation,
     linear,
     loss,
     movement,
@@ -16,6 +17,7 @@ from prototxt.shape_rules import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     roi,
     source,
     window,
@@ -25,11 +27,20 @@ from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shap
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (detection, elementwise, linear, loss, movement, normalization, pooling) + (
+FAMILIES = (
+    detection,
+    elementwise,
+    interpolation,
+    linear,
+    loss,
+    movement,
+    normalization,
+    pooling,
     prior_box,
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     roi,
     source,
     window,

@@ -25,6 +25,21 @@ def prior_box(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return _shaped(bottoms[0], boxes)
 
 
+@shape_rule("PriorBoxClustered", bottoms=(1, 2))
+def prior_box_clustered(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As PriorBox, with boxes of every width and height given (training_toolbox_caffe)."""
+    param = layer.message.prior_box_param
+    if not param.width:
+        raise fail(layer, "width is missing", "at least one, and as many heights")
+    if len(param.height) != len(param.width):
+        raise fail(layer, f"{counted(len(param.height), 'height')} for {len(param.width)} width",
+                   "as many")  # fmt: skip
+    _check_positive(layer, "width", *param.width)
+    _check_positive(layer, "height", *param.height)
+    _check_places(layer, bottoms, param)
+    return _shaped(bottoms[0], len(param.width))
+
+
 def _shaped(maps: Shape, boxes: int) -> LayerShapes:
     """Axes that a bottom has not count as 1."""
     height, width = (*maps, 1, 1, 1, 1)[2:4]

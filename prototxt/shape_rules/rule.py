@@ -115,7 +115,7 @@ def need_axes(layer: Layer, shape: Shape, low: int, high: int | None = None) -> 
     """Refuse a bottom of fewer axes than `low`, or of more than `high`."""
     if len(shape) >= low and (high is None or len(shape) <= high):
         return
-    wanted = f"at least {low} axes" if high is None else f"at most {high} axes"
+    wanted = f"at least {low} axes" if len(shape) < low else f"at most {high} axes"
     raise fail(layer, f"{layer.type} has a bottom of shape {shown(shape)}", wanted)
 
 

@@ -281,6 +281,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Affine: lambda op, x: op.scale * x + op.shift if op.scale else np.full_like(x, op.shift),
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
+    o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
     o.Maximum: lambda op, *xs: reduce(np.maximum, xs),

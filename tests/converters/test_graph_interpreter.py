@@ -17,8 +17,8 @@ ROUNDING = 1e-9
 """What float64 leaves on both sides."""
 FOLDED = 1e-6
 """Where the lowering computes a number in float32: a base's logarithm as Caffe does, a sixth for
-HardSwish, as no target divides, and the priors of PriorBox."""
-_FOLDING = ("Exp", "Log", "HardSwish", "PriorBox")
+HardSwish, as no target divides, the places of Interp, and the priors of PriorBox."""
+_FOLDING = ("Exp", "Log", "HardSwish", "Interp", "PriorBox")
 
 
 def test_every_primitive_has_a_meaning() -> None:

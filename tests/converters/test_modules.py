@@ -172,6 +172,20 @@ def test_numbers_of_channels_are_arguments_and_what_is_always_so_is_not(tmp_path
     assert text.count(", 5, kernel_size=3, padding=1)") == 1
 
 
+def test_a_permute_says_nothing_of_sizes(tmp_path):
+    net = Text("turning", 24)
+    x = net.conv("first", "data", 6, 3, pad=1)
+    for i in range(3):
+        y = net.relu(f"turn{i}/relu1", net.conv(f"turn{i}/in", x, 5, (1, 3), pad=(0, 1)))
+        turn = "permute_param { order: 0 order: 1 order: 3 order: 2 }"
+        y = net.add("Permute", f"turn{i}/turn", [y], f"turn{i}/turn", turn)
+        y = net.relu(f"turn{i}/relu2", net.conv(f"turn{i}/out", y, 6, (1, 3), pad=(0, 1)))
+        x = net.pool(f"pool{i}", y, "MAX", 2, 2)
+    text = source(verified(str(net), tmp_path))
+    assert classes(text) == {"Turn": 3}
+    assert text.count(".permute(0, 1, 3, 2)") == 1
+
+
 def test_a_pooling_of_stride_1_keeps_its_stride(tmp_path):
     text = source(converted(NETS["googlenet"](64), tmp_path))
     assert "self.pool = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)" in text

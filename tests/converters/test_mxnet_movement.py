@@ -282,6 +282,16 @@ def test_a_branch_that_leads_to_no_output_is_reached(tmp_path: Path) -> None:
     np.testing.assert_array_equal(module.get_outputs()[0].asnumpy(), np.maximum(data, 0))
 
 
+def test_a_permute_of_six_axes_is_the_last(tmp_path: Path) -> None:
+    order = (5, 0, 4, 1, 3, 2)
+    data = random(2, 3, 1, 2, 3, 2)
+    np.testing.assert_array_equal(apply(o.Transpose(order), tmp_path, data), data.transpose(order))
+    x = Value("x", (2, 1, 2, 1, 2, 1, 3))
+    graph = graph_of((o.Transpose((1, 0, 2, 3, 4, 5, 6)), [x], "y"), inputs=[x])
+    with pytest.raises(UnsupportedError, match="transpose takes up to 6 axes; this has 7"):
+        write(graph, tmp_path)
+
+
 def test_a_crop_of_six_axes_is_refused(tmp_path: Path) -> None:
     inputs = [Value("x", (1, 2, 3, 2, 3, 2)), Value("like", (1, 2, 3, 2, 3, 1))]
     graph = graph_of((o.CropLike(5, (1,)), inputs, "y"), inputs=inputs)

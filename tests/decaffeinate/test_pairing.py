@@ -100,6 +100,15 @@ def test_weights_in_the_place_of_a_net_are_refused(arguments: str, folder: Path)
         pairs(*arguments.split())
 
 
+def test_weights_alone_are_nets(folder: Path) -> None:
+    for name in ("v.caffemodel", "w"):
+        small_weights(Path(name))
+    assert pairs("w") == [("w", None)]
+    assert pairs("v.caffemodel", "w") == [("v.caffemodel", None), ("w", None)]
+    assert not gather([Path("w")]).several
+    assert places([Path("a/v.caffemodel")]) == [(Path(), "v")]
+
+
 def test_a_net_counts_once_and_as_it_is_named(folder: Path) -> None:
     for name in ("models/a.prototxt", "models/sub/b.prototxt"):
         write(name, small())

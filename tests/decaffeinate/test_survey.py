@@ -102,7 +102,7 @@ def test_layer_types_with_the_nets_that_use_them(survey: tuple[dict[str, Any], s
     assert rows["NoSuchLayer"]["nets"] == 2
     assert rows["Python"]["status"] == "not converted"
     assert rows["Data"]["status"] == ""
-    assert re.search(r"^NoSuchLayer +2 +2 +0 +unknown *$", printed, re.MULTILINE)
+    assert re.search(r"^NoSuchLayer +2 +0 +2 +unknown *$", printed, re.MULTILINE)
 
 
 def test_reasons_name_the_layer_type_or_field_and_why(
@@ -163,7 +163,13 @@ def test_the_page_needs_nothing_else(survey: tuple[dict[str, Any], str]) -> None
     assert "link" not in page.tags
     assert all(source.startswith("#") for source in page.sources)
     assert "b" not in page.tags  # a type's name is text
-    for words in ("3 of 11 nets pass", "Nor<b>This", "m.L; a plugin", "nets/solver.prototxt"):
+    for words in (
+        "3 of 11 nets pass",
+        "Nor<b>This",
+        "m.L; a plugin",
+        "In nets, 11 nets",
+        "solver.prototxt",
+    ):
         assert words in page.words
 
 
@@ -184,6 +190,56 @@ def test_a_folder_without_nets_is_refused(tmp_path: Path) -> None:
     result = invoke("survey", tmp_path)
     assert result.exit_code == 2
     assert "no network definition is in this folder" in result.stderr
+
+
+@pytest.mark.parametrize("missing", ["nowhere", "loop"])
+def test_what_is_no_folder_is_refused(missing: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    result = invoke("survey", tmp_path / missing)
+    assert result.exit_code == 2
+    found = "no such file" if missing == "nowhere" else "cannot be read: "
+    assert result.stderr.startswith(f"error: {tmp_path / missing}: {found}")
+    assert "expected: a folder with network definitions" in result.stderr
+
+
+def test_accidents_of_a_folder_are_nets_that_do_not_pass_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with a message of its own; what is no file, or loops, is no net."""
+    monkeypatch.chdir(tmp_path)
+    nets = Path("nets")
+    nets.mkdir()
+    byte = INPUT.replace('"x" type', '"\u00ff" type')
+    contents = {
+        "latin.prototxt": byte.encode("latin-1"),
+        "wide.prototxt": byte.encode("utf-16"),
+        "marked.prototxt": byte.encode("utf-8-sig"),
+        "cut.prototxt": INPUT.encode()[:30],
+        "empty.prototxt": b"",
+        "bytes.prototxt": bytes(range(256)),
+        "page.prototxt": b"<!doctype html><html>",
+        "long.prototxt": INPUT.replace("3", "9" * 30).encode(),
+        "solver.prototxt": b'net: "x"',
+    }
+    for name, content in contents.items():
+        (nets / name).write_bytes(content)
+    (nets / "loop.prototxt").symlink_to("loop.prototxt")
+    (nets / "gone.prototxt").symlink_to("nowhere")
+    (nets / "itself").symlink_to(".")
+    (nets / "folder.prototxt").mkdir()
+    found, printed = surveyed()
+    assert printed.endswith("8 nets: 3 pass (38%), 5 do not; 1 solver passed over\n")
+    whys = {Path(net["net"]).stem: [r["why"] for r in net["reasons"]] for net in found["each"]}
+    assert whys == {
+        "latin": [],
+        "wide": [],
+        "marked": [],
+        "cut": ["a string without its closing quote"],
+        "empty": ["the file is empty"],
+        "bytes": ["this is a binary file, not a network definition"],
+        "page": ["this is an HTML or XML page, not a network definition"],
+        "long": [f'"dim" cannot be {"9" * 30}'],
+    }
 
 
 def test_a_net_whose_process_dies_is_a_net_that_does_not_pass(folder: Path) -> None:

@@ -28,6 +28,7 @@ from ir.ops import (
     RoiMaxPool,
     RoiMeanPool,
     RoiSample,
+    Round,
     ShapeError,
     Transpose,
 )
@@ -58,6 +59,7 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (RoiSample(8, 7, 0.0625), [(2, 3, 4, 5), (9, 5)], (9, 3, 8, 7)),
     (Transpose((2, 0, 3, 1)), [(2, 3, 4, 5)], (4, 2, 5, 3)),
     (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
+    (Round(), [(2, 3, 5)], (2, 3, 5)),
     (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
     (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
     (MulticlassNms(0, 0.5, 0.45), [(2, 30, 1, 4), (2, 30, 5)], (1, 1, 1, 7)),

@@ -26,7 +26,7 @@ from prototxt.net import Blob, Layer, Net
 from tests.golden_cases import Case
 from tests.verify.alarm_survey import Tally, by_type, scaled, survey, table
 from verify.discrete import discrete_blobs
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.inputs import seeded_inputs
 from verify.reference.storage import Storage
 from verify.rounding import bounded, ratios

@@ -13,7 +13,7 @@ import decaffeinate
 from tests.converters.test_lowering import LOWERED
 from tests.frameworks import require
 from tests.golden_cases import CASES, Case, assert_blobs_match, case_id
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.runners.runner import read_conversion
 
 PACKAGES = {"onnx": "onnxruntime", "pytorch": "torch", "mxnet": "mxnet"}

@@ -14,7 +14,7 @@ from prototxt import parse_net
 from tests.frameworks import require
 from tests.verify.test_backends import PACKAGES
 from verify.discrete import discrete_blobs, settled
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.reference.pooling import Windows, max_pool
 
 NET = """

@@ -31,7 +31,7 @@ require("onnxruntime")
 TOUCHED = [
     c for c in GOLDENS
     if {layer.type for layer in c.net()} <= LOWERED
-    and {layer.type for layer in c.net()} & {"BatchNorm", "Scale", "Bias", "Power", "Silence"}
+    and {layer.type for layer in c.net()} & {"BatchNorm", "BN", "Scale", "Bias", "Power", "Silence"}
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 import decaffeinate
 from tests.frameworks import require
 from tests.verify.test_backends import PACKAGES
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.report import Report
 from verify.runners.runner import read_conversion
 

@@ -23,7 +23,7 @@ from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import Case, assert_matches
 from tests.verify import fake_backends as fakes
-from verify import harness
+from verify import forward
 from verify.isolation import BackendError, Isolation
 from verify.npz_messages import read_message, write_message
 from verify.report import BackendResult
@@ -227,7 +227,7 @@ def test_another_interpreter_needs_nothing_of_ours(tmp_path: Path) -> None:
 
 def test_a_failing_backend_is_a_failed_row(monkeypatch: pytest.MonkeyPatch) -> None:
     require("onnxruntime")
-    monkeypatch.setitem(harness.BACKENDS, "pytorch", fakes.AtStart)
+    monkeypatch.setitem(forward.BACKENDS, "pytorch", fakes.AtStart)
     loaded = decaffeinate.load(CASE.net_path, CASE.weights_path)
     report = decaffeinate.verify(loaded, backends=["pytorch", "onnx"], isolate=True, timeout=120)
     crashed, onnx = report.results
@@ -284,7 +284,7 @@ def test_the_same_report(backend: str, package: str, started: list[str]) -> None
 def test_the_same_values(backend: str, package: str, tmp_path: Path) -> None:
     require(package)
     done = decaffeinate.convert(CASE.net_path, CASE.weights_path, to=[backend], output=tmp_path)
-    conversion, kind = read_conversion(done.manifest), harness.BACKENDS[backend]
+    conversion, kind = read_conversion(done.manifest), forward.BACKENDS[backend]
     here = Isolation().start(backend, kind, conversion)
     there = Isolation(everywhere=True).start(backend, kind, conversion)
     for call in ("run", "outputs"):

@@ -40,12 +40,24 @@ KNOWN = {
     fault.golden: fault for fault in FAULTS if fault.golden and fault.type != "TanH"
 }  # which only newer releases show
 MORE_OF_THESE = {
-    "detectionoutput/center_size", "detectionoutput/corner", "nets/ssd_narrow",
-    "priorbox/multi", "priorbox/noflip_step",
-    "hardswish/inplace", "hardswish/two_d", "innerproduct/transpose_axis2", "log/e",
-    "proposal_pvanet/loose", "roipooling_mscnn/pad_half",
-    "swish_fork/half", "swish_fork/neg",
-}  # fmt: skip
+    "detectionoutput/center_size",
+    "detectionoutput/corner",
+    "hardswish/inplace",
+    "hardswish/two_d",
+    "innerproduct/transpose_axis2",
+    "interp/crop_copy",
+    "interp/crop_zoom",
+    "interp/hw_over_both",
+    "interp/shrink_zoom",
+    "log/e",
+    "nets/ssd_narrow",
+    "priorbox/multi",
+    "priorbox/noflip_step",
+    "proposal_pvanet/loose",
+    "roipooling_mscnn/pad_half",
+    "swish_fork/half",
+    "swish_fork/neg",
+}
 
 
 def _judged(

@@ -18,7 +18,7 @@ from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from tests.verify.test_random_layers import random_weights
 from verify import reference
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.runners.runner import read_conversion
 
 

@@ -24,7 +24,7 @@ from tests.verify.test_harness import FAULTS, converted, edit, verified
 from verify import reference
 from verify.detections import Detections
 from verify.drift import measure
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.image_agreement import ImageAgreement
 from verify.local import expected_of, judge
 from verify.reference.registry import FUNCTIONS, caffe_layer

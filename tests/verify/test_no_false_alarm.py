@@ -16,7 +16,7 @@ from tests.golden_cases import CASES
 from tests.verify.alarm_survey import SCALES, Tally, golden, verified
 from tests.verify.rounding_survey import BEGIN, END, document_part
 from tests.verify.test_backends import PACKAGES
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.rounding_table import CONSTANTS
 
 SEEDS = (101, 102)

@@ -12,7 +12,7 @@ from prototxt.errors import UnsupportedError
 from tests.frameworks import require
 from tests.real_models import paths
 from tests.verify.test_backends import PACKAGES
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 
 FILLERS = "weight_filler { type: 'xavier' } bias_filler { type: 'gaussian' std: 0.1 }"
 

@@ -16,7 +16,7 @@ from prototxt.shapes import infer_shapes
 from prototxt.weights import LayerWeights, write_caffemodel
 from tests.frameworks import require
 from tests.verify.test_backends import PACKAGES
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.parity import Parity
 
 NET = """

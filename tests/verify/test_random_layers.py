@@ -29,7 +29,7 @@ from tests.random_layers import MAKERS, random_net
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.inputs import seeded_inputs
 from verify.runners.runner import read_conversion
 
@@ -39,21 +39,40 @@ SEEDS = range(24)
 EXACT_KINDS = {"ArgMax", "Threshold"}
 """What they yield are choices."""
 SIZE_FIXED = {
-    "Axpy", "Bias", "Convolution", "CropCenter", "Deconvolution", "DetectionOutput", "Im2col",
-    "InnerProduct", "Mul", "PriorBox", "Reorg", "PSROIPooling", "ROIAlign", "ROIPooling", "SPP",
-    "Scale", "Squeeze",
-}  # fmt: skip
+    "Axpy",
+    "Bias",
+    "Convolution",
+    "ConvolutionRistretto",
+    "CropCenter",
+    "Deconvolution",
+    "DeconvolutionRistretto",
+    "DetectionOutput",
+    "FcRistretto",
+    "Im2col",
+    "InnerProduct",
+    "Interp",
+    "Mul",
+    "PSROIPooling",
+    "PriorBox",
+    "PriorBoxClustered",
+    "ROIAlign",
+    "ROIPooling",
+    "Reorg",
+    "SPP",
+    "Scale",
+    "Squeeze",
+}
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
-an unusual `axis`, in a pyramid, or where an axis is cut at both ends; or an axis whose size of 1
-cannot be open: of an input of factors, or of boxes, or because it is dropped; or priors, that are
-fed or follow from the sizes."""
-REFUSED_BY_MXNET = re.compile(r"nms_threshold: 0\.7 .*eta: 0")
-"""Settings of what README says that MXNet cannot express."""
+an unusual `axis`, in a pyramid, as boxes that follow from the sizes, to a stated size, or where an
+axis is cut at both ends; or an axis whose size of 1 cannot be open: of an input of factors, or of
+boxes, or because it is dropped; or priors, that are fed or follow from the sizes."""
 OF_ONE_SIZE = {"Proposal", "Proposal in Python"}
 """What takes one image, and a map of the size that it was converted for."""
 SIZE_FIXED |= OF_ONE_SIZE
 BOXES = {"PSROIPooling", "ROIAlign", "ROIPooling"}
 """What reads boxes, which are no noise, from its second bottom."""
+REFUSED_BY_MXNET = re.compile(r"nms_threshold: 0\.7 .*eta: 0")
+"""Settings of what README says that MXNet cannot express."""
 EXACT_TOLERANCE = 1e-6
 """Of the graph in float64: numbers folded in float32 remain."""
 

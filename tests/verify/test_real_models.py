@@ -29,7 +29,7 @@ from tests.stored_forms import FORMS, in_form, raw_halves
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.runners.runner import read_conversion
 
 

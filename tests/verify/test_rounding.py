@@ -25,7 +25,7 @@ from tests.verify.rounding_survey import (
     shares,
 )
 from tests.verify.test_backends import PACKAGES
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.reference import layer_types, with_phase
 from verify.reference.registry import FUNCTIONS, caffe_layer
 from verify.rounding import bound_form, bounded, bounded_group, ratios

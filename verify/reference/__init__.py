@@ -23,6 +23,7 @@ from verify.reference import (
     arithmetic,
     convolution,
     detection,
+    interpolation,
     linear,
     loss,
     normalization,
@@ -32,6 +33,7 @@ from verify.reference import (
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     roi,
     shape,
     softmax,
@@ -44,13 +46,22 @@ from verify.reference.storage import Storage
 __all__ = ["ByLayer", "layer_types", "run"]
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (activation, arithmetic, convolution, detection, linear, loss, normalization) + (
+FAMILIES = (
+    activation,
+    arithmetic,
+    convolution,
+    detection,
+    interpolation,
+    linear,
+    loss,
+    normalization,
     pooling,
     prior_box,
     proposal,
     rearrangement,
     recurrent,
     reduction,
+    ristretto,
     roi,
     shape,
     softmax,

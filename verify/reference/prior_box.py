@@ -11,9 +11,10 @@ __all__ = ["prior_corners"]
 
 
 @caffe_layer("PriorBox")
+@caffe_layer("PriorBoxClustered")
 def prior_box(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """Corners of the boxes, clipped to the image where `clip` says so, and variances of each (SSD,
-    prior_box_layer.cpp)."""
+    prior_box_layer.cpp; training_toolbox_caffe, prior_box_clustered_layer.cpp)."""
     param = layer.message.prior_box_param
     corners = prior_corners(layer, bottoms)
     if param.clip:
@@ -54,8 +55,10 @@ def prior_corners(layer: Layer, bottoms: list[Array]) -> Array:
 
 def _box_sizes(layer: Layer) -> list[tuple[float, float]]:
     """Width and height of the boxes of one place; min_size and max_size lose what is behind the
-    point, as they are put into an int."""
+    point, as they are put into an int, but no width and height that are given each."""
     param = layer.message.prior_box_param
+    if layer.type == "PriorBoxClustered":
+        return list(zip(param.width, param.height, strict=True))
     ratios = [1.0]
     for ratio in param.aspect_ratio:
         if any(abs(ratio - known) < 1e-6 for known in ratios):

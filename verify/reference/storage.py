@@ -37,8 +37,9 @@ class Storage:
         for blob in layer.bottoms + layer.tops:
             self._latest[blob.name] = blob
             self._groups.setdefault(blob.name, {blob.name})
-        for bottom, top in zip(layer.bottoms, layer.tops, strict=False):
-            if bottom.name == top.name:
+        read = {bottom.name for bottom in layer.bottoms}
+        for top in layer.tops:
+            if top.name in read:
                 self._rewrite(top, blobs)
         single = len(layer.bottoms) == 1 and (layer.type != "Slice" or len(layer.tops) == 1)
         if layer.type == "Permute":

@@ -68,6 +68,11 @@ def _clear_beta(message: pb.LayerParameter) -> None:
     message.ClearField("swish_param")
 
 
+def _only_zooms(message: pb.LayerParameter) -> None:
+    for name in ("pad_beg", "pad_end", "shrink_factor"):
+        message.interp_param.ClearField(name)
+
+
 def _clear_pad_ratio(message: pb.LayerParameter) -> None:
     message.roi_pooling_param.ClearField("pad_ratio")
 
@@ -217,6 +222,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "InnerProduct", "transpose is ignored: the weights are read in the other order",
         lambda layer: layer.message.inner_product_param.transpose,
         _untransposed, "innerproduct/transpose",
+    ),
+    KnownFault(
+        "Interp", "crops are ignored, and shrink_factor beside zoom_factor",
+        lambda layer: True,
+        _as(_only_zooms), "interp/crop_hw",
     ),
     KnownFault(
         "LRN", "k is ignored across channels: 1 is used",

@@ -1,0 +1,221 @@
+"""Ristretto's layers: what they leave in their bottoms, the bounds of what they round, and what is
+stored of their parameters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import decaffeinate
+from prototxt import parse_net
+from prototxt.errors import UnsupportedError
+from prototxt.net import Layer
+from prototxt.shapes import infer_shapes
+from prototxt.weights import LayerWeights, write_caffemodel
+from tests.frameworks import require
+from tests.verify.passes import every_blob
+from tests.verify.test_backends import PACKAGES
+from verify import reference
+from verify.harness import BACKENDS
+from verify.rounding import bounded, propagate
+from verify.rounding_array import Bounded
+from verify.runners.runner import read_conversion
+
+Array = np.ndarray[Any, Any]
+
+DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 } } }\n'
+STEPS = "bw_layer_in: 8 fl_layer_in: 1 bw_params: 8 fl_params: 2 bw_layer_out: 8 fl_layer_out: 2"
+
+
+def fc(bottom: str = "data", top: str = "y", settings: str = STEPS, more: str = "") -> str:
+    return (
+        f'layer {{ name: "{top}" type: "FcRistretto" bottom: "{bottom}" top: "{top}" {more} '
+        f"inner_product_param {{ num_output: 2 bias_term: false }} "
+        f"quantization_param {{ {settings} }} }}\n"
+    )
+
+
+def layer_of(text: str) -> Layer:
+    return list(parse_net(DATA + text))[-1]
+
+
+WEIGHT = np.array([[1, 0.5, -0.25], [0.25, 0, 2]], np.float32)
+
+
+# --- what is rounded, and how ---------------------------------------------------------------------
+
+
+def run(text: str, x: list[float], **weights: Array) -> dict[str, Array]:
+    net = parse_net(DATA + text)
+    parameters = {
+        layer.index: (weights[layer.name],) if layer.name in weights else () for layer in net
+    }
+    blobs = reference.run(net, parameters, {"data": np.array([x])})
+    return {name: blobs[blob] for name, blob in net.finals.items()}
+
+
+def test_halves_go_away_from_zero_and_bounds_hold() -> None:
+    found = run(fc(), [0.25, -0.25, 1000.0], y=WEIGHT)
+    np.testing.assert_array_equal(found["data"], [[0.5, -0.5, 63.5]])
+    # 0.5 - 0.25 - 15.875 = -15.625, of which -15.625 * 4 is -62.5; 0.125 + 127 exceeds 31.75
+    np.testing.assert_array_equal(found["y"], [[-15.75, 31.75]])
+
+
+def test_powers_of_two_touch_weights_alone() -> None:
+    weight = np.array([[0.0, -0.3, 0.7], [5.0, -0.001, 2.0**-0.5]], np.float32)
+    settings = "precision: INTEGER_POWER_OF_2_WEIGHTS exp_min: -4 exp_max: 0"
+    for place in range(3):
+        x = [0.0, 0.0, 0.0]
+        x[place] = 0.3
+        found = run(fc(settings=settings), x, y=weight)
+        want = np.array([[2.0**-4, -0.25, 0.5], [1, -(2.0**-4), 0.5]])[:, place]
+        np.testing.assert_allclose(found["y"], 0.3 * want[None], rtol=1e-15)
+        np.testing.assert_array_equal(found["data"], [x])
+
+
+@pytest.mark.parametrize("settings", ["rounding_scheme: STOCHASTIC"])
+def test_what_is_random_is_refused(settings: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(DATA + fc(settings=settings))
+    with pytest.raises(UnsupportedError, match="at random"):
+        decaffeinate.convert(path, to=["pytorch"], output=tmp_path)
+    with pytest.raises(UnsupportedError, match="at random"):
+        run(fc(settings=settings), [1, 2, 3], y=WEIGHT)
+
+
+def test_training_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(DATA + fc(more="phase: TRAIN"))
+    with pytest.raises(UnsupportedError, match="at random"):
+        decaffeinate.convert(path, to=["pytorch"], output=tmp_path)
+    with pytest.raises(UnsupportedError, match="at random"):
+        run(fc(more="phase: TRAIN"), [1, 2, 3], y=WEIGHT)
+
+
+# --- bottoms are overwritten ----------------------------------------------------------------------
+
+BEHIND = 'layer { name: "z" type: "Power" bottom: "data" top: "z" power_param { scale: 3 } }\n'
+FLAT = (
+    'layer { name: "flat" type: "Reshape" bottom: "data" top: "flat" '
+    "reshape_param { shape { dim: 1 dim: 3 dim: 1 } } }\n"
+)
+COARSER = STEPS.replace("fl_layer_in: 1", "fl_layer_in: 0")
+ORDERS = {
+    "a reader behind": fc() + BEHIND,
+    "a reader before": BEHIND + fc(),
+    "shared memory": FLAT + fc("flat") + BEHIND,
+    "two of them": fc(top="a") + fc(settings=COARSER),
+    "powers of two": fc(settings="precision: INTEGER_POWER_OF_2_WEIGHTS") + BEHIND,
+}  # fmt: skip
+X = [0.3, -1.7, 2.55]
+ROUNDED = [0.5, -1.5, 2.5]
+
+
+def test_who_reads_behind_gets_what_is_left() -> None:
+    behind = run(ORDERS["a reader behind"], X, y=WEIGHT)
+    np.testing.assert_array_equal(behind["z"], 3 * np.array([ROUNDED]))
+    before = run(ORDERS["a reader before"], X, y=WEIGHT)
+    np.testing.assert_array_equal(before["z"], 3 * np.array([X]))
+    np.testing.assert_array_equal(before["data"], [ROUNDED])
+    shared = run(ORDERS["shared memory"], X, y=WEIGHT)
+    np.testing.assert_array_equal(shared["data"], [ROUNDED])
+    np.testing.assert_array_equal(shared["z"], 3 * np.array([ROUNDED]))
+    twice = run(ORDERS["two of them"], X, a=WEIGHT, y=WEIGHT)
+    np.testing.assert_array_equal(twice["data"], [[1.0, -2.0, 3.0]])
+
+
+def test_overwritten_bottoms_are_no_outputs() -> None:
+    net = parse_net(DATA + fc())
+    assert [blob.name for blob in net.outputs] == ["y"]
+
+
+def converted(text: str, folder: Path, backend: str, seed: int = 0) -> decaffeinate.Conversion:
+    require(PACKAGES[backend])
+    path = folder / "net.prototxt"
+    path.write_text(DATA + text)
+    net = parse_net(DATA + text)
+    shapes, draw = infer_shapes(net), np.random.default_rng(seed)
+    layers = [
+        LayerWeights(layer.name, layer.type, tuple(
+            draw.standard_normal(param.shape).astype(np.float32)
+            for param in shapes.params[layer.index]
+        ))
+        for layer in net
+    ]  # fmt: skip
+    write_caffemodel(path.with_suffix(".caffemodel"), "n", layers)
+    loaded = decaffeinate.load(path, path.with_suffix(".caffemodel"))
+    return decaffeinate.convert(loaded, to=[backend], output=folder)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backends_overwrite_too(backend: str, order: str, tmp_path: Path) -> None:
+    done = converted(ORDERS[order], tmp_path, backend)
+    report = decaffeinate.verify(done.loaded, backends=[backend], manifest=done.manifest)
+    (result,) = report.results
+    assert report.passed, result
+    assert not result.notes
+    feed = {"data": np.array([X], np.float32)}
+    got = every_blob(BACKENDS[backend](read_conversion(done.manifest)), feed)
+    net = done.loaded.net
+    want = reference.run(net, done.loaded.parameters, feed)
+    for name, blob in net.finals.items():
+        np.testing.assert_allclose(got[name], want[blob], rtol=1e-6, atol=1e-6)
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def test_exact_inputs_of_few_bits_round_to_one_side() -> None:
+    """Sums of products of few bits are exact: float32 leaves no doubt."""
+    x = np.array([[0.3, -1.7, 2.55]], np.float32)
+    (_, bound), (left, none) = bounded(layer_of(fc()), "TEST", [x], [WEIGHT])
+    np.testing.assert_array_equal(left, [ROUNDED])
+    assert not none.any()
+    assert set(np.unique(bound)) <= {0.0, 0.25 * (1 + 2.0**-20)}
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "want", "bound"),
+    [
+        (0.74, 0.005, 0.5, 0.0),  # all of it below 0.75
+        (0.745, 0.01, 0.5, 0.5),  # across it
+        (0.755, 0.01, 1.0, 0.5),
+        (0.76, 0.005, 1.0, 0.0),
+        (63.4, 9.0, 63.5, 9.0),  # above there is no step
+        (-0.25, 0.0, -0.5, 0.0),
+        (0.0, 2.0, 0.0, 2.0),  # more than one step
+    ],
+)
+def test_a_step_is_allowed_where_the_doubt_reaches_across(
+    value: float, error: float, want: float, bound: float
+) -> None:
+    x = Bounded(np.full((1, 3), value), np.full((1, 3), error))
+    _, left = propagate(layer_of(fc()), "TEST", [x], [WEIGHT])
+    np.testing.assert_array_equal(left.value, np.full((1, 3), want))
+    np.testing.assert_array_equal(left.errors(), np.full((1, 3), bound))
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_parity_works_the_rounded_parameters_out_anew(backend: str, tmp_path: Path) -> None:
+    done = converted(fc(), tmp_path, backend)
+    (result,) = decaffeinate.verify(done.loaded, backends=[backend], manifest=done.manifest).results
+    assert result.parity is not None
+    assert result.parity.passed
+    (layer,) = result.parity.layers
+    assert layer.notes == ("weight: rounded to 8 bits in steps of 2^-2",)
+    manifest = json.loads(done.manifest.read_text())
+    entry = manifest["targets"][backend]["parameters"][0]
+    entry["change"] = None
+    done.manifest.write_text(json.dumps(manifest))
+    (result,) = decaffeinate.verify(done.loaded, backends=[backend], manifest=done.manifest).results
+    assert result.parity is not None
+    (layer,) = result.parity.layers
+    assert layer.problems == ("weight is not said to be rounded to",)
