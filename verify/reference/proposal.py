@@ -65,7 +65,8 @@ def candidates(layer: Layer, bottoms: list[Array]) -> tuple[Array, Array]:
     boxes = _decoded(_anchors(settings, *offsets.shape[2:]), code.reshape(-1, 4))
     described = image.reshape(-1)
     edge = np.stack([described[1], described[0]]) - 1
-    low, high = (np.clip(part, 0, edge) for part in (boxes[:, :2], boxes[:, 2:]))
+    # In this order: where the image has no size, all is 0.
+    low, high = (np.maximum(np.minimum(part, edge), 0) for part in (boxes[:, :2], boxes[:, 2:]))
     scales = (2, 2) if layer.type == "Python" else (3, 2)
     least = np.stack([described[i] for i in scales]) * settings.min_size
     fits = np.min(np.where(high - low + 1 >= least, 1.0, 0.0), 1)
