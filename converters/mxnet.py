@@ -17,6 +17,7 @@ from converters.gluon_modules import gluon_modules
 from converters.mxnet_convolution import ConvolutionEmitter
 from converters.mxnet_detection import DetectionEmitter
 from converters.mxnet_elementwise import ElementwiseEmitter
+from converters.mxnet_flow import FlowEmitter
 from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
@@ -29,7 +30,12 @@ __all__ = ["MXNetEmitter"]
 
 
 class MXNetEmitter(
-    ConvolutionEmitter, PoolingEmitter, ElementwiseEmitter, RoiEmitter, DetectionEmitter
+    ConvolutionEmitter,
+    PoolingEmitter,
+    ElementwiseEmitter,
+    FlowEmitter,
+    RoiEmitter,
+    DetectionEmitter,
 ):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""
 

@@ -26,7 +26,7 @@ class DetectionEmitter(ShapeEmitter):
                 layer=node.layer,
             )
         shape = node.inputs[1].shape
-        labels, k = len(op.labels(shape)), op.candidates(shape)
+        labels, k = 1 if op.agnostic else len(op.labels(shape)), op.candidates(shape)
         found = self._suppressed(node, op, labels, k)
         kept = self._part(node, "first", found, 0, 1)
         kept = self.step(node, "kept", "_greater_scalar", kept, scalar=0.0)
@@ -38,13 +38,47 @@ class DetectionEmitter(ShapeEmitter):
         boxes = self.step(node, "boxes", "Reshape", boxes, shape=(-1, labels, k, 5))
         zeros = self.step(node, "zeros", "zeros_like", kept)
         image = self._spread(node, "image", zeros, self._positions(node, kept, 0))
-        label = self._spread(node, "label", zeros, self._label(node, op, kept, shape[2]))
+        if op.agnostic:
+            label = self._part(node, "label_of", found, 6, 7)
+            label = self.step(node, "label", "Reshape", label, shape=(-1, labels, k, 1))
+        else:
+            label = self._spread(node, "label", zeros, self._label(node, op, kept, shape[2]))
+        if op.first_label:
+            label = self.step(node, "label_name", "_plus_scalar", label, scalar=op.first_label)
         rows = self._join(node, "rows", 3, image, label, boxes)
         rows = self.step(node, "all_rows", "Reshape", rows, shape=(-1, 7))
-        self._choose(node, rows, kept)
+        self._choose(node, op, rows, kept)
 
     def _suppressed(self, node: Node, op: o.MulticlassNms, labels: int, k: int) -> Symbol:
-        """(N * labels, k, 6): 1, score and corners of what is kept, and then -1."""
+        """(N * labels, k, 6): 1, score and corners of what is kept, and the class if they are of
+        all; and then -1."""
+        columns = self._columns_of_all(node) if op.agnostic else self._columns(node, op, labels)
+        joined = self._join(node, "candidates", 2, *columns)
+        settings: Mapping[str, Setting] = {
+            "overlap_thresh": op.iou_threshold, "valid_thresh": op.score_threshold,
+            "topk": op.top_k, "score_index": 1, "coord_start": 2,
+        }  # fmt: skip
+        found = self.step(node, "nms", "_contrib_box_nms", joined, **settings)
+        (_, count, classes) = node.inputs[1].shape
+        if k < (count * classes if op.agnostic else count):
+            found = self.step(node, "top", "slice_axis", found, axis=1, begin=0, end=k)
+        return found
+
+    def _columns_of_all(self, node: Node) -> list[Symbol]:
+        """1, score, corners and class of the boxes of an image, (N, P * C, ...)."""
+        boxes, scores = self.read(node)
+        each, classes = node.inputs[0].shape[2], node.inputs[1].shape[2]
+        zeros = self.step(node, "no_class", "zeros_like", scores)
+        label = self._spread(node, "classes", zeros, self._positions(node, scores, 2, rank=3))
+        if each < classes:
+            boxes = self.step(node, "of_all", "broadcast_axis", boxes, axis=2, size=classes)
+        boxes = self.step(node, "corners", "Reshape", boxes, shape=(0, -3, 0))
+        label = self.step(node, "class_column", "Reshape", label, shape=(0, -1, 1))
+        scores = self.step(node, "score_column", "Reshape", scores, shape=(0, -1, 1))
+        return [self.step(node, "ones", "ones_like", scores), scores, boxes, label]
+
+    def _columns(self, node: Node, op: o.MulticlassNms, labels: int) -> list[Symbol]:
+        """1, score and corners of the boxes of an image's classes, (N * labels, P, ...)."""
         boxes, scores = self.read(node)
         (each, classes) = node.inputs[0].shape[2], node.inputs[1].shape[2]
         scores = self.step(node, "by_class", "transpose", scores, axes=(0, 2, 1))
@@ -56,16 +90,7 @@ class DetectionEmitter(ShapeEmitter):
             boxes = self.step(node, "of_all", "broadcast_axis", boxes, axis=1, size=labels)
         scores = self.step(node, "score_column", "Reshape", scores, shape=(-3, 0, 1))
         boxes = self.step(node, "corners", "Reshape", boxes, shape=(-3, -2))
-        ones = self.step(node, "ones", "ones_like", scores)
-        joined = self._join(node, "candidates", 2, ones, scores, boxes)
-        settings: Mapping[str, Setting] = {
-            "overlap_thresh": op.iou_threshold, "valid_thresh": op.score_threshold,
-            "topk": op.top_k, "score_index": 1, "coord_start": 2,
-        }  # fmt: skip
-        found = self.step(node, "nms", "_contrib_box_nms", joined, **settings)
-        if k < node.inputs[1].shape[1]:
-            found = self.step(node, "top", "slice_axis", found, axis=1, begin=0, end=k)
-        return found
+        return [self.step(node, "ones", "ones_like", scores), scores, boxes]
 
     def _foreground(
         self, node: Node, role: str, op: o.MulticlassNms, x: Symbol, classes: int
@@ -110,10 +135,13 @@ class DetectionEmitter(ShapeEmitter):
         after = self.step(node, "after", "_greater_scalar", place, scalar=op.background - 0.5)
         return self.step(node, "class", "broadcast_add", place, after)
 
-    def _choose(self, node: Node, rows: Symbol, kept: Symbol) -> None:
+    def _choose(self, node: Node, op: o.MulticlassNms, rows: Symbol, kept: Symbol) -> None:
         """The rows that are kept, or, where that is none, one of -1 an image: boolean_mask cannot
         give no row."""
-        images = self.step(node, "images", "_contrib_arange_like", self.read(node)[0], axis=0)
+        if op.blanks < 0:
+            images = self.step(node, "images", "_contrib_arange_like", self.read(node)[0], axis=0)
+        else:
+            images = self.step(node, "images", "_arange", start=0, stop=op.blanks)
         number = self.step(node, "image_number", "Reshape", images, shape=(-1, 1))
         ones = self.step(node, "one_an_image", "ones_like", number)
         minus = self.step(node, "minus", "_mul_scalar", ones, scalar=-1.0)

@@ -102,6 +102,13 @@ class ElementwiseEmitter(SymbolEmitter):
         """round, which is C's."""
         self.same(node, "round")
 
+    def leading_bit(self, node: Node, op: o.LeadingBit) -> None:
+        """|q - (1 - u) q| of q = (2^23 + 1) x, with u = 2^-24: see `converters.onnx_rounding`."""
+        (x,) = self.read(node)
+        times = self.step(node, "times", "_mul_scalar", x, scalar=2.0**23 + 1)
+        below = self.step(node, "below", "_mul_scalar", times, scalar=1 - 2.0**-24)
+        self.end(node, "abs", self.step(node, "apart", "broadcast_sub", times, below))
+
     def prelu(self, node: Node, op: o.PRelu) -> None:
         """LeakyReLU of type prelu."""
         self.same(node, "LeakyReLU", act_type="prelu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 from converters.emitter import Provenance
 from converters.mxnet_fusion import SAME
@@ -82,6 +83,38 @@ class ShapeEmitter(SymbolEmitter):
         reps[op.axis] = op.count
         self.same(node, "tile", reps=tuple(reps))
 
+    def pad(self, node: Node, op: o.Pad) -> None:
+        """Concat with entries that are made of nothing but a shape: MXNet's pad takes 4 or 5 axes,
+        and leaves the first two of them as they are."""
+        (x,) = self.read(node)
+        widths = list(zip(op.before, op.after, strict=True))
+        padded = [axis for axis, pair in enumerate(widths) if any(pair)]
+        if not padded:
+            self.end(node, "Reshape", x, **SAME)
+        for axis in padded:
+            parts = [x]
+            for place, width in zip((0, 1), widths[axis], strict=True):
+                if width:
+                    parts.insert(place * len(parts), self._filling(node, op, x, axis, place, width))
+            settings: Mapping[str, Setting] = {"dim": axis, "num_args": len(parts)}
+            if axis == padded[-1]:
+                self.end(node, "Concat", *parts, **settings)
+            else:
+                x = self.step(node, f"axis_{axis}", "Concat", *parts, **settings)
+
+    def _filling(
+        self, node: Node, op: o.Pad, x: Symbol, axis: int, place: int, width: int
+    ) -> Symbol:
+        """x's shape, of size `width` along an axis, filled with the value."""
+        role = f"{('before', 'after')[place]}_{axis}"
+        entry = self.step(node, f"{role}_entry", "slice_axis", x, axis=axis, begin=0, end=1)
+        entry = self.step(node, f"{role}_zeros", "zeros_like", entry)
+        if op.value:
+            entry = self.step(node, f"{role}_value", "_plus_scalar", entry, scalar=op.value)
+        if width == 1:
+            return entry
+        return self.step(node, role, "broadcast_axis", entry, axis=axis, size=width)
+
     def transpose(self, node: Node, op: o.Transpose) -> None:
         """transpose."""
         if len(op.order) > 6:
@@ -107,6 +140,63 @@ class ShapeEmitter(SymbolEmitter):
     def pick(self, node: Node, op: o.Pick) -> None:
         """Pick, which cuts an index down to a whole number as a C cast does, and clips it."""
         self.same(node, "pick", axis=op.axis)
+
+    def unpool(self, node: Node, op: o.Unpool) -> None:
+        """scatter_nd by map and place, which writes wherever it is told: places are clipped.
+
+        It leaves open which of two values at a place remains.  Where places may be equal, sorted
+        keys of place and position tell the last; the others go to a place behind the map.
+        """
+        x, mask = self.read(node)
+        if node.inputs[0].open_axes:
+            raise UnsupportedError("MXNet's scatter_nd fixes the size", layer=node.layer)
+        samples, channels, height, width = node.output.shape
+        maps, count = samples * channels, prod(node.inputs[0].shape[2:])
+        places = self.step(node, "places", "clip", mask, a_min=0.0, a_max=height * width - 1.0)
+        rows = self.step(node, "rows", "Reshape", places, shape=(maps, count))
+        values = self.step(node, "values", "Reshape", x, shape=(-1,))
+        number = self.step(node, "map", "_arange", start=0, stop=maps, step=1, dtype="float32")
+        column = self.step(node, "maps", "Reshape", number, shape=(maps, 1))
+        of_map = self.step(node, "of_map", "broadcast_to", column, shape=(maps, count))
+        if not op.distinct:
+            rows, last = self._last_places(node, rows, height * width)
+            where = self.step(node, "where", "stack", of_map, last, axis=0, num_args=2)
+            pairs = self.step(node, "pairs", "Reshape", where, shape=(2, -1))
+            by_map = self.step(node, "by_map", "Reshape", x, shape=(maps, count))
+            values = self.step(node, "last_values", "gather_nd", by_map, pairs)
+        target = self.step(node, "target", "stack", of_map, rows, axis=0, num_args=2)
+        index = self.step(node, "index", "Reshape", target, shape=(2, -1))
+        room = height * width + (0 if op.distinct else 1)
+        put = self.step(node, "put", "scatter_nd", values, index, shape=(maps, room))
+        if not op.distinct:
+            put = self.step(node, "inside", "slice_axis", put, axis=1, begin=0, end=height * width)
+        self.end(node, "Reshape", put, shape=node.output.shape)
+
+    def _last_places(self, node: Node, rows: Symbol, behind: int) -> tuple[Symbol, Symbol]:
+        """Places in ascending order, `behind` for all but the last of equal ones, and the positions
+        that they stood at.  Float64 holds place * 2^24 + position, as both are below 2^24."""
+        step, part = PowerOfTwo(2.0**24), PowerOfTwo(2.0**-24)
+        wide = self.step(node, "wide", "Cast", rows, dtype="float64")
+        high = self.step(node, "high", "_mul_scalar", wide, scalar=step)
+        position = self.step(node, "position", "_contrib_arange_like", wide, axis=1)
+        key = self.step(node, "key", "broadcast_add", high, position)
+        order = self.step(node, "sorted", "sort", key, axis=1)
+        low = self.step(node, "low", "_mul_scalar", order, scalar=part)
+        place = self.step(node, "place", "floor", low)
+        base = self.step(node, "base", "_mul_scalar", place, scalar=step)
+        found = self.step(node, "found", "broadcast_sub", order, base)
+        rest = self.step(node, "rest", "slice", place, begin=(None, 1), end=(None, None))
+        end = self.step(node, "first", "slice_axis", place, axis=1, begin=0, end=1)
+        none = self.step(node, "none", "_minus_scalar", end, scalar=PowerOfTwo(2.0**30))
+        following = self.step(node, "following", "Concat", rest, none, dim=1, num_args=2)
+        equal = self.step(node, "equal", "broadcast_equal", place, following)
+        outside = self.step(node, "outside", "_mul_scalar", equal, scalar=float(behind))
+        other = self.step(node, "other", "broadcast_not_equal", place, following)
+        kept = self.step(node, "kept", "broadcast_mul", place, other)
+        target = self.step(node, "targets", "broadcast_add", kept, outside)
+        narrow = [self.step(node, role, "Cast", array, dtype="float32")
+                  for role, array in (("target_rows", target), ("last", found))]  # fmt: skip
+        return narrow[0], narrow[1]
 
     # --- the greatest -------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ _SUFFIXES = {"mean": "moving_mean", "variance": "moving_var"}
 _UNTRAINED: Mapping[str, Setting] = {"__lr_mult__": 0.0, "__wd_mult__": 0.0}
 _VERSION = 10901
 # Outputs that an operator has, hidden ones included, where it has more than one.
-_OUTPUTS = {"BatchNorm": 3, "LRN": 2, "ROIPooling": 2}
+_OUTPUTS = {"BatchNorm": 3, "Correlation": 3, "LRN": 2, "ROIPooling": 2}
 
 
 class PowerOfTwo(float):

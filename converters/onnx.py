@@ -15,11 +15,12 @@ from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
 from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
+from converters.onnx_flow import FlowEmitter
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
 from converters.onnx_roi import RoiEmitter, newest_opset
+from converters.onnx_rounding import RoundingEmitter
 from converters.onnx_shapes import ShapeEmitter
-from converters.onnx_windows import WindowEmitter
 from converters.output_file import Output, bytes_of
 from ir import Graph, Node, Parameter, Value
 from ir import ops as o
@@ -37,7 +38,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter):
+class OnnxEmitter(FlowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"
@@ -205,18 +206,6 @@ class OnnxEmitter(WindowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter):
             x = self.node("Min", [x, self.store(node, "high", op.high)], [target])
         if op.low is not None:
             self.node("Max", [x, self.store(node, "low", op.low)], [node.output.name])
-
-    def round(self, node: Node, op: o.Round) -> None:
-        """sign(x) * ceil(floor(2 |x|) / 2): ONNX's Round gives the even one of two."""
-        (x,) = self.arguments(node)
-        size = self.node("Abs", [x], [self.part(node, "size")])
-        twice = self.node("Add", [size, size], [self.part(node, "twice")])
-        floor = self.node("Floor", [twice], [self.part(node, "halves")])
-        half = self.shared("half", 0.5)
-        middle = self.node("Mul", [floor, half], [self.part(node, "middle")])
-        whole = self.node("Ceil", [middle], [self.part(node, "whole")])
-        sign = self.node("Sign", [x], [self.part(node, "sign")])
-        self.node("Mul", [whole, sign], [node.output.name])
 
     def add(self, node: Node, op: o.Add) -> None:
         """Add, or Sum of more than two."""

@@ -29,7 +29,12 @@ class DetectionEmitter(NodeBuilder):
         NonMaxSuppression tells it: NonZero goes through images, classes, and falling scores.
         """
         labels, k = op.labels(node.inputs[1].shape), op.candidates(node.inputs[1].shape)
-        scores, boxes = self._candidates(node, op, labels, k)
+        if op.agnostic:
+            labels = labels[:1]  # all of them in one
+            scores, boxes, classes = self._candidates_of_all(node, k)
+        else:
+            scores, boxes = self._candidates(node, op, labels, k)
+            classes = ""
         proper = self._proper(node, boxes)
         if op.eta == 1:
             kept = self._suppressed(node, op, proper, scores, k)
@@ -37,7 +42,8 @@ class DetectionEmitter(NodeBuilder):
             kept = self._suppressed_in_a_loop(node, op, proper, scores, k)
         if 0 <= op.keep_top_k < len(labels) * k:
             kept = self._best(node, op, kept, scores, len(labels) * k)
-        self._rows(node, labels, k, kept, scores, boxes)
+        names = [label + op.first_label for label in labels]
+        self._rows(node, op, names, k, (kept, scores, boxes, classes))
 
     # --- the candidates ---------------------------------------------------------------------------
 
@@ -66,6 +72,22 @@ class DetectionEmitter(NodeBuilder):
             self._reshaped(node, "scores", values, [-1, k]),
             self._reshaped(node, "boxes", picked, [-1, k, 4]),
         )
+
+    def _candidates_of_all(self, node: Node, k: int) -> tuple[str, str, str]:
+        """The same of all classes at once, (N, k) and (N, k, 4), and the classes (N, k)."""
+        boxes, scores = self.arguments(node)
+        each, (_, count, classes) = node.inputs[0].shape[2], node.inputs[1].shape
+        scores = self._reshaped(node, "in_one", scores, [-1, count * classes])
+        boxes = self._reshaped(node, "boxes_in_one", boxes, [-1, count * each, 4])
+        values, places = self.part(node, "sorted"), self.part(node, "order")
+        most = self.store(node, "k", [k], np.int64)
+        self.node("TopK", [scores, most], [values, places], axis=-1, largest=1, sorted=1)
+        number = self.store(node, "classes", classes, np.int64)
+        found = self._step(node, "label_index", "Mod", places, number)
+        if each < classes:
+            places = self._step(node, "box_index", "Div", places, number)
+        picks = self._step(node, "picks", "Unsqueeze", places, self._axes(node, 2))
+        return values, self._step(node, "boxes", "GatherND", boxes, picks, batch_dims=1), found
 
     def _proper(self, node: Node, boxes: str) -> str:
         """The boxes for NonMaxSuppression, which puts corners in order: what Caffe gives no area
@@ -186,24 +208,38 @@ class DetectionEmitter(NodeBuilder):
     # --- the rows ---------------------------------------------------------------------------------
 
     def _rows(
-        self, node: Node, labels: Sequence[int], k: int, kept: str, scores: str, boxes: str
-    ) -> None:
-        """Image, class, score and corners of what is kept; of no box at all, a row an image."""
+        self, node: Node, op: o.MulticlassNms, labels: Sequence[int], k: int,
+        candidates: tuple[str, str, str, str],
+    ) -> None:  # fmt: skip
+        """Image, class, score and corners of what is kept; of no box at all, a row an image.
+
+        Candidates are (N * labels, k): which are kept, their scores, boxes, and classes if they
+        are of several.
+        """
+        kept, scores, boxes, classes = candidates
         counts = len(labels), k
         marked = self._reshaped(node, "by_image", kept, [-1, *counts])
         found = self._step(node, "found", "NonZero", marked)
         places = self._step(node, "found_places", "Transpose", found, perm=[1, 0])
-        of = self._reshaped(node, "all_scores", scores, [-1, *counts, 1])
-        score = self._step(node, "score", "GatherND", of, places)
-        of = self._reshaped(node, "all_boxes", boxes, [-1, *counts, 4])
-        corners = self._step(node, "corners", "GatherND", of, places)
+        # By one number each and not by GatherND, in which OpenCV 5.0 divides by how many there are.
+        flat = self._step(node, "found_flat", "NonZero", self._reshaped(node, "flat", kept, [-1]))
+        flat = self._step(node, "found_index", "Squeeze", flat, self._axes(node, 0))
+        of = self._reshaped(node, "all_scores", scores, [-1, 1])
+        score = self._step(node, "score", "Gather", of, flat, axis=0)
+        of = self._reshaped(node, "all_boxes", boxes, [-1, 4])
+        corners = self._step(node, "corners", "Gather", of, flat, axis=0)
         image = self._part(node, "image_index", places, 0, 1)
         image = self._step(node, "image", "Cast", image, to=TensorProto.FLOAT)
-        index = self._part(node, "class_index", places, 1, 2)
+        if classes:
+            of = self._reshaped(node, "all_labels", classes, [-1, *counts, 1])
+            index = self._step(node, "class_index", "GatherND", of, places)
+            labels = [i + op.first_label for i in range(node.inputs[1].shape[2])]
+        else:
+            index = self._part(node, "class_index", places, 1, 2)
         names = self.store(node, "class", labels)
         label = self._step(node, "label", "Gather", names, index, axis=0)
         rows = self._step(node, "rows", "Concat", image, label, score, corners, axis=1)
-        nothing = self._nothing(node)
+        nothing = self._nothing(node, op)
         # Where there are rows, those of nothing are cut off; where there are none, they are left.
         count = self.sizes(node, "row_count", rows, 0, 1)
         spare = self.sizes(node, "image_count", nothing, 0, 1)
@@ -215,11 +251,12 @@ class DetectionEmitter(NodeBuilder):
         axes = self.store(node, "unit_axes", [0, 1], np.int64)
         self.node("Unsqueeze", [made, axes], [node.output.name])
 
-    def _nothing(self, node: Node) -> str:
+    def _nothing(self, node: Node, op: o.MulticlassNms) -> str:
         """A row an image of its number and -1."""
         boxes = node.inputs[0]
-        if 0 not in boxes.open_axes:
-            rows = [[image, *[-1] * (_ROW - 1)] for image in range(boxes.shape[0])]
+        if 0 not in boxes.open_axes or op.blanks >= 0:
+            images = boxes.shape[0] if op.blanks < 0 else op.blanks
+            rows = [[image, *[-1] * (_ROW - 1)] for image in range(images)]
             return self.store(node, "nothing", rows)
         size = self.sizes(node, "images", self.arguments(node)[0], 0, 1)
         count = self._step(node, "images_number", "Squeeze", size, self._axes(node, 0))

@@ -19,11 +19,10 @@ __all__ = ["GREATEST", "halved", "refuse_in_half", "with_casts"]
 GREATEST = 65504.0
 """The greatest finite half."""
 _EXACT = (
-    o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual, o.Round,
-    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms,
+    o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual,
+    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms, o.Unpool,
 )  # fmt: skip
-"""Ops that read or make positions, as floats, that tell which of two numbers is the greater,
-or round to a step that is not the float's own."""
+"""Ops that read or make positions, as floats, or that tell which of two numbers is the greater."""
 _FLT_MAX = float(np.finfo(np.float32).max)
 
 
@@ -39,7 +38,7 @@ def refuse_in_half(graph: Graph) -> None:
         with np.errstate(over="ignore"):
             beyond = np.isinf(param.data.astype(np.float16)) & np.isfinite(param.data)
         if beyond.any():
-            layer = param.origin.layer if param.origin is not None else param.name
+            layer = param.origin.layer if param.origin else graph.uses()[param][0].layer
             greatest = float(np.abs(param.data[beyond]).max())
             details.append(
                 f'layer "{layer}": {param.name} has {int(beyond.sum())} values beyond '
@@ -57,6 +56,8 @@ def _why(node: Node) -> str | None:
     """What of a node does not fit into halves."""
     if isinstance(node.op, _EXACT):
         return "it compares numbers or counts positions, for which halves are too coarse"
+    if isinstance(node.op, (o.LeadingBit, o.Round)):
+        return "it rounds to steps that are not those of halves"
     if isinstance(node.op, o.MaxPool) and node.op.leaves_map(node.inputs[0].shape):
         return "it marks a window that holds nothing with the least float32"
     numbers: Iterable[float | None] = ()
@@ -66,6 +67,8 @@ def _why(node: Node) -> str | None:
         numbers = (node.op.low, node.op.high)
     elif isinstance(node.op, o.Pow):
         numbers = (node.op.exponent,)
+    elif isinstance(node.op, o.Pad):
+        numbers = (node.op.value,)
     for number in numbers:
         if number and not 0 < abs(float(np.float16(min(max(number, -1e6), 1e6)))) <= GREATEST:
             return f"the number {number:g} is 0 or infinite as a half"

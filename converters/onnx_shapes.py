@@ -70,6 +70,12 @@ class ShapeEmitter(NodeBuilder):
         repeats = self.store(node, "repeats", counts, np.int64)
         self.node("Tile", [*self.arguments(node), repeats], [node.output.name])
 
+    def pad(self, node: Node, op: o.Pad) -> None:
+        """Pad."""
+        pads = self.store(node, "pads", (*op.before, *op.after), np.int64)
+        value = self.store(node, "value", op.value)
+        self.node("Pad", [*self.arguments(node), pads, value], [node.output.name])
+
     def transpose(self, node: Node, op: o.Transpose) -> None:
         """Transpose."""
         self.same(node, "Transpose", perm=op.order)

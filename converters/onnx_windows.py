@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from converters.onnx_nodes import NodeBuilder
 from ir import Node
@@ -88,6 +89,64 @@ class WindowEmitter(NodeBuilder):
         empty = self.node("Equal", [best, lowest], [self.part(node, "empty")])
         none = self.store(node, "none", -1.0)
         self.node("Where", [empty, none, number], [node.output.name])
+
+    def unpool(self, node: Node, op: o.Unpool) -> None:
+        """ScatterElements into zeros.  It leaves open which of two values at a place remains; where
+        places may be equal, the values' order is scattered, of which the greatest stays."""
+        x, mask = self.arguments(node)
+        shape = self._unpooled_shape(node, op, x)
+        flat = self.shared("maps_as_rows", [0, 0, -1], np.int64)
+        rows, places = (
+            self.node("Reshape", [read, flat], [self.part(node, role)])
+            for read, role in ((x, "rows"), (mask, "mask_rows"))
+        )
+        places = self.node("Cast", [places], [self.part(node, "places")], to=TensorProto.INT64)
+        if op.distinct:
+            maps = self._filled(node, "zeros", shape, np.float32(0))
+            empty = self.node("Reshape", [maps, flat], [self.part(node, "empty")])
+            put = self.node(
+                "ScatterElements", [empty, places, rows], [self.part(node, "put")], axis=2
+            )
+        else:
+            put = self._last_of_equals(node, shape, flat, rows, places)
+        self.node("Reshape", [put, shape], [node.output.name])
+
+    def _last_of_equals(self, node: Node, shape: str, flat: str, rows: str, places: str) -> str:
+        """Each place's last value, or 0."""
+        if self.opset < 18:
+            raise UnsupportedError(
+                f"opset {self.opset} does not say which of two values at one place remains",
+                layer=node.layer,
+                hint="give --opset 18 or later",
+            )
+        maps = self._filled(node, "nowhere", shape, np.int64(-1))
+        none = self.node("Reshape", [maps, flat], [self.part(node, "none")])
+        sizes = self.node("Shape", [places], [self.part(node, "sizes")])
+        one = self._filled(node, "ones", sizes, np.int64(1))
+        axis = self.store(node, "axis", 2, np.int64)
+        order = self.node("CumSum", [one, axis], [self.part(node, "order")], exclusive=1)
+        last = self.node("ScatterElements", [none, places, order], [self.part(node, "last")],
+                         axis=2, reduction="max")  # fmt: skip
+        first = self.store(node, "first", 0, np.int64)
+        index = self.node("Max", [last, first], [self.part(node, "index")])
+        found = self.node("GatherElements", [rows, index], [self.part(node, "found")], axis=2)
+        there = self.node("GreaterOrEqual", [last, first], [self.part(node, "there")])
+        nothing = self.shared("zero", 0.0)
+        return self.node("Where", [there, found, nothing], [self.part(node, "put")])
+
+    def _filled(self, node: Node, role: str, shape: str, value: Any) -> str:
+        tensor = numpy_helper.from_array(np.array([value]))
+        return self.node("ConstantOfShape", [shape], [self.part(node, role)], value=tensor)
+
+    def _unpooled_shape(self, node: Node, op: o.Unpool, x: str) -> str:
+        """The shape of the output, from the input's where that is open."""
+        if not node.output.open_axes:
+            return self.store(node, "shape", node.output.shape, np.int64)
+        sizes = self.sizes(node, "small", x, 0, 4)
+        scale = self.store(node, "scale", (1, 1, *op.scale), np.int64)
+        wide = self.node("Mul", [sizes, scale], [self.part(node, "wide")])
+        cut = self.store(node, "cut", (0, 0, *op.cut), np.int64)
+        return self.node("Sub", [wide, cut], [self.part(node, "shape")])
 
     def _width(self, node: Node, role: str, x: str, more: int) -> str:
         """The width of a map x, which is `more` than that of the node's input, as int64."""

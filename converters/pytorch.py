@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from converters.pytorch_elementwise import ElementwiseOps
+from converters.pytorch_flow import FlowOps
 from converters.pytorch_layers import LayerOps
 from converters.pytorch_pooling import PoolingOps
 from converters.pytorch_roi import RoiOps
@@ -11,5 +12,5 @@ from converters.pytorch_shapes import ShapeOps
 __all__ = ["PyTorchEmitter"]
 
 
-class PyTorchEmitter(LayerOps, PoolingOps, ElementwiseOps, RoiOps, ShapeOps):
+class PyTorchEmitter(LayerOps, PoolingOps, FlowOps, ElementwiseOps, RoiOps, ShapeOps):
     """Writes NAME.py and NAME.safetensors; the methods of the ops are with their families."""

@@ -74,6 +74,15 @@ class ElementwiseOps(Forward):
             Call("torch.sub", (Call("torch.trunc", (f"2 * {x}",)), Call("torch.trunc", (x,)))),
         )
 
+    def leading_bit(self, node: Node, op: o.LeadingBit) -> None:
+        """x / (2 mantissa): frexp's mantissa is from 1/2 on, and below 1."""
+        x = self.arguments(node)[0]
+        self.assign(
+            node,
+            f"{x} / (2 * torch.frexp({x}).mantissa)",
+            Call("torch.div", (x, f"2 * torch.frexp({x}).mantissa")),
+        )
+
     def softmax(self, node: Node, op: o.Softmax) -> None:
         """F.softmax."""
         self.function(node, "F.softmax", f"dim={op.axis}")

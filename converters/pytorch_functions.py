@@ -26,6 +26,22 @@ def max_pool_mask(
     return torch.where(inside, row * width + column, -1).float()
 '''
 
+_UNPOOL = '''\
+def unpool(
+    x: torch.Tensor,
+    mask: torch.Tensor,
+    height: int,
+    width: int,
+) -> torch.Tensor:
+    """Zeros, but for each value at its place in the mask; the last of several there."""
+    places = mask.long().flatten(2)
+    order = torch.arange(places.shape[2], device=x.device).expand_as(places)
+    last = torch.full((*x.shape[:2], height * width), -1, device=x.device)
+    last = last.scatter_reduce(2, places, order, "amax")
+    values = x.flatten(2).gather(2, last.clamp(min=0))
+    return torch.where(last >= 0, values, 0.0).unflatten(2, (height, width))
+'''
+
 _AVERAGE_POOL = '''\
 def average_pool(
     x: torch.Tensor,
@@ -64,26 +80,35 @@ def multiclass_nms(
     eta: float = 1.0,
     top_k: int = -1,
     keep_top_k: int = -1,
+    agnostic: bool = False,
+    first_label: int = 0,
+    blanks: int = -1,
 ) -> torch.Tensor:
     """Rows of image, class, score and corners, without boxes that overlap with better ones.
 
     Takes corners (N, P, 1 or C, 4) and scores (N, P, C); makes (1, 1, boxes, 7), or a row of -1
-    an image, behind its number, where there is no box at all.
+    an image (or `blanks` rows), behind its number, where there is no box at all. `agnostic`: with
+    better ones of any class.
     """
+    classes = scores.shape[2]
+    if agnostic:
+        boxes = boxes.expand(-1, -1, classes, -1).flatten(1, 2).unsqueeze(2)
+        scores = scores.flatten(1).unsqueeze(2)
     labels = [label for label in range(scores.shape[2]) if label != background]
     shared = boxes.shape[2] == 1
     boxes = boxes.expand(-1, -1, len(labels), -1) if shared else boxes[:, :, labels]
     scores = scores[:, :, labels].transpose(1, 2)
     scores, order = scores.sort(dim=2, descending=True, stable=True)
-    if top_k > -1:
-        scores, order = scores[:, :, :top_k], order[:, :, :top_k]
+    count = int((scores > score_threshold).sum(2).max())
+    count = min(count, top_k) if top_k > -1 else count
+    scores, order = scores[:, :, :count], order[:, :, :count]
     boxes = boxes.transpose(1, 2).gather(2, order.unsqueeze(3).expand(-1, -1, -1, 4))
     low, high = boxes[..., :2], boxes[..., 2:]
     area = (high - low).clamp(min=0).prod(3)
     above = scores > score_threshold
     kept = torch.zeros_like(above)
-    limit = torch.full_like(scores[:, :, 0], iou_threshold)
-    for i in range(int(above.sum(2).max())):
+    limit = scores.new_full(scores.shape[:2], iou_threshold)
+    for i in range(count):
         sides = torch.minimum(high, high[:, :, i : i + 1])
         sides = sides - torch.maximum(low, low[:, :, i : i + 1])
         both = sides.clamp(min=0).prod(3)
@@ -98,12 +123,44 @@ def multiclass_nms(
         kept = kept & torch.zeros_like(left).scatter(1, best, 1).view_as(kept).bool()
     image, place, _ = kept.nonzero(as_tuple=True)
     label = torch.tensor(labels, device=scores.device)[place]
+    label = (order[kept] % classes if agnostic else label) + first_label
     rows = [image[:, None], label[:, None], scores[kept][:, None], boxes[kept]]
     if len(image) == 0:
-        numbers = torch.arange(len(kept), device=scores.device)
-        rows = [numbers[:, None], scores.new_full((len(kept), 6), -1.0)]
+        numbers = torch.arange(len(kept) if blanks < 0 else blanks, device=scores.device)
+        rows = [numbers[:, None], scores.new_full((len(numbers), 6), -1.0)]
     return torch.cat(rows, 1)[None, None]
 '''
+_CORRELATION = '''\
+def correlation(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    displacement: int,
+    kernel_size: int = 1,
+    stride: int = 1,
+    step: int = 1,
+    padding: int = 0,
+) -> torch.Tensor:
+    """Mean of {what}, in windows of all channels.
+
+    A channel for each displacement of the second, up to `displacement` to each side by
+    `step`; the windows of the first keep as far from the edges.
+    """
+    first, second = (F.pad(x, (padding,) * 4) for x in (first, second))
+    rows, columns = (size - 2 * displacement for size in first.shape[2:])
+    hop = stride if kernel_size == 1 else 1
+    first = first.narrow(2, displacement, rows).narrow(3, displacement, columns)
+    first = first[:, :, ::hop, ::hop]
+    reach = displacement // step * step
+    starts = range(displacement - reach, displacement + reach + 1, step)
+    maps = [
+        {product}.mean(1)
+        for y in starts
+        for x in starts
+    ]
+    found = torch.stack(maps, 1)
+    return found if kernel_size == 1 else F.avg_pool2d(found, kernel_size, stride)
+'''
+_DISPLACED = "second[:, :, y : y + rows : hop, x : x + columns : hop]"
 
 _FROZEN = '''\
 class Frozen{name}(nn.{name}):
@@ -118,7 +175,14 @@ FUNCTIONS = {
         f"Frozen{name}": _FROZEN.format(name=name)
         for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
     },
+    "correlation": _CORRELATION.format(
+        what="the product of two maps", product=f"(first * {_DISPLACED})"
+    ),
+    "correlation_of_differences": _CORRELATION.format(
+        what="how far two maps are apart", product=f"(first - {_DISPLACED}).abs()"
+    ).replace("def correlation(", "def correlation_of_differences("),
     "max_pool_mask": _MAX_POOL_MASK,
+    "unpool": _UNPOOL,
     "average_pool": _AVERAGE_POOL,
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,

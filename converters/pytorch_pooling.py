@@ -36,6 +36,25 @@ class PoolingOps(Forward):
         else:
             raise self.unsupported_rank(node, len(op.kernel))
 
+    def unpool(self, node: Node, op: o.Unpool) -> None:
+        """F.max_unpool2d where no two places are equal, else the file's own unpool."""
+        x, mask = self.arguments(node)
+        sizes = [self._unpooled(node, op, axis) for axis in (0, 1)]
+        near = all(cut < times for cut, times in zip(op.cut, op.scale, strict=True))
+        if op.distinct and near:
+            size = Call("output_size=", (*sizes,))
+            call = Call("F.max_unpool2d", (x, f"{mask}.long()", str(op.scale), size))
+            self.assign(node, call)
+        else:
+            self.assign(node, Call("unpool", (x, mask, *sizes)))
+
+    def _unpooled(self, node: Node, op: o.Unpool, axis: int) -> str:
+        """The height or width, as a number or from the input's where that is open."""
+        if axis + 2 not in node.inputs[0].open_axes:
+            return str(node.output.shape[axis + 2])
+        size = f"{self.arguments(node)[0]}.shape[{axis + 2}] * {op.scale[axis]}"
+        return f"{size} - {op.cut[axis]}" if op.cut[axis] else size
+
     def average_pool(self, node: Node, op: o.AveragePool) -> None:
         """nn.AvgPool2d, which divides as Caffe does; padded before where it cannot pad so far."""
         self._check_rank(node, op)

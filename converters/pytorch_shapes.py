@@ -73,6 +73,15 @@ class ShapeOps(Forward):
         counts = [op.count if axis == op.axis else 1 for axis in range(len(node.output.shape))]
         self.assign(node, Call(f"{self.arguments(node)[0]}.repeat", tuple(map(str, counts))))
 
+    def pad(self, node: Node, op: o.Pad) -> None:
+        """F.pad, which counts from the last axis."""
+        pairs = list(zip(op.before, op.after, strict=True))
+        while pairs and pairs[0] == (0, 0):
+            del pairs[0]
+        widths = tuple(width for pair in reversed(pairs) for width in pair)
+        value = (f"value={number(op.value)}",) if op.value else ()
+        self.assign(node, Call("F.pad", (self.arguments(node)[0], str(widths), *value)))
+
     def transpose(self, node: Node, op: o.Transpose) -> None:
         """Tensor.permute."""
         self.assign(node, Call(f"{self.arguments(node)[0]}.permute", tuple(map(str, op.order))))
@@ -217,7 +226,10 @@ class ShapeOps(Forward):
         settings += [f"iou_threshold={number(op.iou_threshold)}"]
         limits = {"top_k": op.top_k, "keep_top_k": op.keep_top_k}
         settings += [f"eta={number(op.eta)}"] if op.eta != 1 else []
+        limits["blanks"] = op.blanks
         settings += [f"{name}={limit}" for name, limit in limits.items() if limit >= 0]
+        settings += ["agnostic=True"] if op.agnostic else []
+        settings += [f"first_label={op.first_label}"] if op.first_label else []
         self.assign(node, Call("multiclass_nms", (*self.arguments(node), *settings)))
 
 

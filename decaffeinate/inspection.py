@@ -72,9 +72,10 @@ def inspect_net(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
     plugins: Sequence[str | Path] = (),
+    strict: bool = False,
 ) -> Inspection:
     """Read a net and tabulate its layers; a shared parameter counts once, for the layer that owns
-    it.
+    it.  With `strict`, what is not known or assumed is refused, where it is noted else.
 
     Raises:
         DecaffeinateError: the net cannot be read, or Caffe would refuse its shapes.
@@ -82,6 +83,10 @@ def inspect_net(
     net, _ = read_with_plugins(
         plugins, lambda: load_net(path, phase, stages, level, input_shapes, input_layers)
     )
+    if strict:
+        from decaffeinate.strictness import net_doubts, refuse_doubts
+
+        refuse_doubts(net, net_doubts(net))
     return tabulate(net, input_shapes or {})
 
 

@@ -19,11 +19,13 @@ from verify.reference import layer_types
 __all__ = ["TableRow", "layer_rows", "markdown"]
 
 _RISTRETTO = (
-    "of a fork, Ristretto; fixed point, and powers of 2 as weights: see "
+    "of a fork, Ristretto; fixed point, minifloats, powers of 2 as weights: see "
     "[docs/ristretto.md](docs/ristretto.md)"
 )
 NOTES = {
     "Accuracy": "`top_k`, `ignore_label`, accuracy by class",
+    "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
+    "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -33,6 +35,7 @@ NOTES = {
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
+    "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
     "ConvolutionRistretto": _RISTRETTO,
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
     "Crop": "any axis; the sizes of the second bottom may be open",
@@ -63,17 +66,22 @@ NOTES = {
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
+    "Pad": "of a fork, synopsys-caffe",
     "Permute": "of SSD",
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
     "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
     "PriorBoxClustered": "of a fork, openvinotoolkit/training_toolbox_caffe; as PriorBox",
+    "RawDetections": "what `--detections raw` makes of DetectionOutput: all boxes and scores",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reorg": "of forks, from Darknet; `reverse`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
+    "ResizeBilinear": "of a fork, synopsys-caffe; the sizes of maps cannot be open",
+    "ResizeNearestNeighbor": "of a fork, synopsys-caffe; the sizes of maps may be open where each "
+    "value is repeated, in NCHW",
     "RNN": "as LSTM",
     "Proposal": "of a fork, PVANet; one image, and the sizes of its map cannot be open",
     "Python": "py-faster-rcnn's `rpn.proposal_layer`, `ProposalLayer`, with config.py's settings "
@@ -89,8 +97,12 @@ NOTES = {
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
-    "Upsample": "of a fork, eric612/MobileNet-YOLO",
+    "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
+    "YoloDetectionOutput": "of a fork, eric612/MobileNet-YOLO; of square maps; the number of boxes "
+    "is open, other sizes are fixed, the batch too",
+    "Yolov3DetectionOutput": "of a fork, eric612/MobileNet-YOLO; not with `gaussian_box`; the "
+    "number of boxes is open, other sizes are fixed, the batch too",
 }
 """What a user may want to know of a layer's conversion."""
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from decaffeinate.plugins import Plugin, read_with_plugins
 from prototxt.bn_form import with_stored_form
-from prototxt.errors import UsageError
+from prototxt.errors import DecaffeinateError, UsageError
 from prototxt.load import load_net, with_input_shapes
 from prototxt.net import Layer, Net
 from prototxt.parameters import Parameters, bind_parameters
 from prototxt.shapes import NetShapes, infer_shapes
-from prototxt.weights import read_weights
+from prototxt.weights import Weights, read_weights
 
 __all__ = ["Loaded", "load"]
 
@@ -57,6 +57,8 @@ def load(
     seed: int = 0,
     input_layers: str = "input",
     plugins: Sequence[str | Path] = (),
+    detections: str = "rows",
+    strict: bool = False,
 ) -> Loaded:
     """Read a net and its weights; without weights, parameters are drawn from the net's fillers with
     `seed`.
@@ -71,6 +73,10 @@ def load(
         seed: seed of drawn parameters.
         input_layers: what becomes of layers that read data from files: "input" or "error".
         plugins: Python files that register further layer types; see `decaffeinate.plugins`.
+        detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw": boxes and scores
+            before suppression, see docs/detections.md.
+        strict: refuse what is otherwise noted: fields that are not known, shapes that are assumed,
+            layers of the weights that are left out without it being known what for.
 
     Raises:
         DecaffeinateError: anything wrong with the files; see `prototxt.errors`.
@@ -78,17 +84,37 @@ def load(
     if seed < 0:
         raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
     parsed, used = read_with_plugins(
-        plugins, lambda: load_net(net, phase, stages, level, input_shapes, input_layers)
+        plugins,
+        lambda: load_net(net, phase, stages, level, input_shapes, input_layers, detections),
     )
-    shapes = infer_shapes(parsed)
     if weights is None and parsed.stored:
         weights = net
-    stored = read_weights(weights, parsed, shapes) if weights is not None else None
-    parsed, given = with_stored_form(parsed, stored), parsed
-    shapes = shapes if parsed is given else infer_shapes(parsed)
-    parameters = bind_parameters(parsed, shapes, stored, seed)
+    if not strict:
+        return _with_weights(parsed, weights, seed, used)[0]
+    from decaffeinate.strictness import net_doubts, refuse_doubts, weights_doubts
+
+    doubts = net_doubts(parsed)
+    try:
+        loaded, stored = _with_weights(parsed, weights, seed, used)
+        doubts += weights_doubts(loaded.net, loaded.parameters, stored)
+    except DecaffeinateError:
+        refuse_doubts(parsed, doubts)  # which may be why
+        raise
+    refuse_doubts(parsed, doubts)
+    return loaded
+
+
+def _with_weights(
+    net: Net, weights: str | Path | None, seed: int, plugins: tuple[Plugin, ...]
+) -> tuple[Loaded, Weights | None]:
+    """A net with its shapes and parameters, and what its file of weights holds."""
+    shapes = infer_shapes(net)
+    stored = read_weights(weights, net, shapes) if weights is not None else None
+    formed = with_stored_form(net, stored)
+    shapes = shapes if formed is net else infer_shapes(formed)
+    parameters = bind_parameters(formed, shapes, stored, seed)
     source = Path(weights) if weights is not None else None
-    return Loaded(parsed, shapes, parameters, source, seed, used)
+    return Loaded(formed, shapes, parameters, source, seed, plugins), stored
 
 
 def _state_notes(net: Net) -> list[str]:

@@ -46,6 +46,15 @@ _SEED = click.option(
     help="Seed of drawn parameters and of noise.",
 )
 
+_DETECTIONS = click.option(
+    "--detections",
+    type=click.Choice(["rows", "raw"]),
+    default="rows",
+    show_default=True,
+    help="What an SSD net's DetectionOutput TOP gives: its rows; or, before anything is chosen, "
+    "the corners TOP_boxes (N, priors, 4) and the scores TOP_scores (N, classes, priors).",
+)
+
 _STATE = (
     click.option(
         "--phase",
@@ -72,6 +81,13 @@ _STATE = (
         help="What becomes of layers that read data from files: inputs of the net, or an error.",
     ),
     click.option(
+        "--strict",
+        is_flag=True,
+        help="Refuse what is noted else, all of it in one message: fields and layer types that are "
+        "not known, shapes of data that are assumed, layers of the weights that are left out "
+        "without it being known what for.",
+    ),
+    click.option(
         "--plugin",
         "plugins",
         type=click.Path(path_type=Path),
@@ -85,7 +101,7 @@ _STATE = (
 def net_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say which net of the file is meant, what is drawn for it, and how to print;
     passed on as `load` takes them."""
-    return reading_options(_SEED(command))
+    return reading_options(_SEED(_DETECTIONS(command)))
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:

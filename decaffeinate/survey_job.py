@@ -43,7 +43,7 @@ class Reason:
 @dataclass(frozen=True)
 class SurveyJob:
     """Parse a net, upgrade it, infer its shapes and count its parameters; `options` are those of
-    `prototxt.load.load_net`, and `plugins`.  It is a `decaffeinate.jobs.Job`."""
+    `prototxt.load.load_net`, `plugins`, and `strict`.  It is a `decaffeinate.jobs.Job`."""
 
     net: Path
     options: Mapping[str, Any]
@@ -53,17 +53,19 @@ class SurveyJob:
         progress("reading")
         options = dict(self.options)
         plugins = options.pop("plugins", ())
+        strict = options.pop("strict", False)
         try:
             net, _ = read_with_plugins(plugins, lambda: load_net(self.net, **options))
         except DecaffeinateError as error:
             return self._content(_declared(self.net), [_refusal(error, None)])
         progress("shapes")
         types = _types(net)
+        doubts = [_doubt(line) for line in net.doubts] if strict else []
         try:
             table = tabulate(net, {})
         except DecaffeinateError as error:
-            return self._content(types, [_refusal(error, net)], net)
-        return self._content(types, list(_lacks(net, table)), net, table)
+            return self._content(types, [_refusal(error, net), *doubts], net)
+        return self._content(types, [*_lacks(net, table), *doubts], net, table)
 
     def clean_up(self) -> None:
         """See `Job`; nothing is written."""
@@ -134,6 +136,14 @@ def _refusal(error: DecaffeinateError, net: Net | None) -> Reason:
         return Reason(subject, error.what, str(error))
     expected = f"; expected: {error.expected}" if error.layer and error.expected else ""
     return Reason(subject, _general(error.what + expected), str(error))
+
+
+def _doubt(line: str) -> Reason:
+    """The reason that a strict reading has: an unknown field by name, or what is assumed."""
+    field = _IGNORED.search(line)
+    if field is not None:
+        return Reason("", f'unknown field "{field.group(1)}"', line)
+    return Reason("", _general(line.partition('": ')[2]), line)
 
 
 def _lacks(net: Net, table: Inspection) -> Iterator[Reason]:

@@ -24,16 +24,19 @@ class Origin:
 
 
 _IN_PLACE_REFUSED = frozenset(
-    ("AbsVal", "CReLU", "Flatten", "Mul", "Reorg", "Reshape", "Split", "Squeeze")
-)
+    ("AbsVal", "CReLU", "Flatten", "Mul", "Reorg", "Reshape", "ResizeBilinear",
+     "ResizeNearestNeighbor", "Split", "Squeeze")
+)  # fmt: skip
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
-    ("Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution",
-     "ConvolutionDepthwise", "Crop", "CropCenter", "Deconvolution", "DepthwiseConvolution",
-     "Eltwise", "Embed", "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct",
-     "Interp", "LRN", "LSTM", "MultinomialLogisticLoss", "Permute", "Pooling", "RNN", "Reduction",
-     "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile",
-     "Upsample", "UpsampleDarknet", *RISTRETTO)
+    ("Accuracy", "ActiveShift", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss",
+     "Convolution", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter",
+     "Deconvolution", "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed",
+     "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN",
+     "LSTM", "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox",
+     "PriorBoxClustered", "RNN", "Reduction", "SPP", "ShuffleChannel",
+     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
+     "UpsampleDarknet", "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""

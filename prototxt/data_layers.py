@@ -35,6 +35,8 @@ class DataInputs:
     preprocessing: list[Preprocessing] = field(default_factory=list)
     unsized: list[Unsized] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+    """Those of the notes that tell of shapes which are not stated."""
 
 
 def inputs_for_data(
@@ -146,7 +148,9 @@ def _add_data_layer(
     if all(isinstance(size, int) for shape in tops for size in shape):
         shapes = [[int(size) for size in shape] for shape in tops]
         changed = input_layer(message, message.top, shapes)
-        found.notes += [f'{origin.where}: layer "{message.name}": {n}' for n in reader.assumed]
+        assumed = [f'{origin.where}: layer "{message.name}": {n}' for n in reader.assumed]
+        found.notes += assumed
+        found.assumed += assumed
     else:
         changed = input_layer(message, message.top, ())
         found.unsized.append(_unsized(origin, tops, reader))

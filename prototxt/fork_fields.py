@@ -19,7 +19,7 @@ from pathlib import Path
 
 from prototxt.fields import UnknownField
 
-__all__ = ["FORK_FIELDS", "ForkField", "fork_fields", "not_handled", "unread"]
+__all__ = ["FORK_FIELDS", "ForkField", "fork_fields", "not_handled", "noted", "unread"]
 
 FORK_FIELDS = Path(__file__).with_name("fork_fields.tsv")
 
@@ -53,8 +53,13 @@ def _entry(item: UnknownField) -> ForkField | None:
 
 def not_handled(unknown: Iterable[UnknownField]) -> list[UnknownField]:
     """Those that a user is to be told of: in no table, or a data layer's."""
-    entries = ((item, _entry(item)) for item in unknown)
-    return [item for item, entry in entries if entry is None or entry.handling == "noted"]
+    return [item for item in unknown if _entry(item) is None or noted(item) is not None]
+
+
+def noted(item: UnknownField) -> ForkField | None:
+    """How a data layer's field is handled, if it is one that forks are known to have."""
+    entry = _entry(item)
+    return entry if entry is not None and entry.handling == "noted" else None
 
 
 def unread(unknown: Iterable[UnknownField]) -> tuple[str, ...]:

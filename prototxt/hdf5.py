@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_hdf5"]
 
+_PASSED_OVER = "is no blob and is passed over"
+
 
 def read_hdf5(path: str) -> Weights:
     """The weights of an HDF5 file as Caffe's `snapshot_format: HDF5` writes them.
@@ -46,7 +48,8 @@ def read_hdf5(path: str) -> Weights:
             hint="get it again and compare size or checksum",
             details=(str(error),),
         ) from None
-    return Weights(path, "hdf5", tuple(layers), "", tuple(notes))
+    doubts = tuple(note for note in notes if note.endswith(_PASSED_OVER))
+    return Weights(path, "hdf5", tuple(layers), "", tuple(notes), doubts=doubts)
 
 
 def _foreign(path: str, file: h5py.File, data: Any) -> FileError:
@@ -77,7 +80,7 @@ def _collect(
         elif key.isascii() and key.isdigit():
             found[int(key)] = _values(path, item, name, key)
         else:
-            notes.append(f'dataset "{key}" of layer "{name}" is no blob and is passed over')
+            notes.append(f'dataset "{key}" of layer "{name}" {_PASSED_OVER}')
     if not found:
         return
     holes = [index for index in range(max(found)) if index not in found]

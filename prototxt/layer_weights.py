@@ -33,7 +33,8 @@ class Weights:
 
     `format` is "caffemodel-v0", "caffemodel-v1", "caffemodel-v2", "hdf5" or "deep-compression".
     `layers` are the layers that store at least one blob, in file order; names may repeat.
-    `notes` are remarks for the user.  `content` is the whole file, None where it was not mapped.
+    `notes` are remarks for the user, `doubts` those of them that tell of what is passed over and
+    not known.  `content` is the whole file, None where it was not mapped.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Weights:
     net_name: str = ""
     notes: tuple[str, ...] = ()
     content: mmap.mmap | bytes | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:

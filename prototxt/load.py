@@ -13,9 +13,11 @@ from prototxt.definition import Parsed, parse_definition
 from prototxt.errors import NetError, UsageError
 from prototxt.fields import UNREAD, UnknownField
 from prototxt.files import is_binary, read_text
-from prototxt.fork_fields import not_handled, unread
+from prototxt.fork_fields import not_handled, noted, unread
 from prototxt.input_layer import declaring
+from prototxt.measures import without_measures
 from prototxt.net import Field, Layer, Net
+from prototxt.raw_detections import CHOICES, with_raw_detections
 from prototxt.rules import included
 
 __all__ = ["declared_types", "load_net", "parse_net", "with_input_shapes"]
@@ -30,6 +32,7 @@ def load_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
+    detections: str = "rows",
 ) -> Net:
     """Read a `.prototxt` as Caffe would for a phase, stages and a level.
 
@@ -43,6 +46,9 @@ def load_net(
         input_shapes: shapes to use instead of the declared ones, by input blob.
         input_layers: what becomes of layers that read data from files, or draw it anew each pass:
             "input" makes them inputs, "error" refuses them.
+        detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw", which puts a layer
+            in its place whose tops are the boxes and scores before suppression, TOP_boxes and
+            TOP_scores.
 
     A data layer's shapes follow from the net as far as it tells them; where it does not, and
     `input_shapes` does not either, the net holds it in `unsized`, and `infer_shapes` refuses it.
@@ -52,7 +58,8 @@ def load_net(
         PrototxtError: the text is not a network definition; line and column.
         WeightsError: a damaged `.caffemodel`.
         NetError: Caffe would refuse the definition, or a `.caffemodel` holds none.
-        UsageError: an input shape for a blob that is no input.
+        UsageError: an input shape for a blob that is no input; raw detections of a net that has
+            none.
         UnsupportedError: data layers, where `input_layers` is "error".
     """
 
@@ -63,7 +70,9 @@ def load_net(
             return read_stored(Path(path), shapes)
         return parse_definition(read_text(Path(path)), str(path), shapes)
 
-    return _net(parse, str(path), phase, stages, level, input_shapes or {}, input_layers)
+    return _net(
+        parse, str(path), phase, stages, level, input_shapes or {}, input_layers, detections
+    )
 
 
 def parse_net(
@@ -74,13 +83,14 @@ def parse_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
+    detections: str = "rows",
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
 
     def parse(shapes: Mapping[str, Sequence[int]]) -> Parsed:
         return parse_definition(text, path, shapes)
 
-    return _net(parse, path, phase, stages, level, input_shapes or {}, input_layers)
+    return _net(parse, path, phase, stages, level, input_shapes or {}, input_layers, detections)
 
 
 def _net(
@@ -91,12 +101,16 @@ def _net(
     level: int,
     input_shapes: Mapping[str, Sequence[int]],
     input_layers: str,
+    detections: str,
 ) -> Net:
     """What a definition is in a state of the net; `parse` is given the shapes that the user
     gives."""
     if input_layers not in ("input", "error"):
         raise UsageError(f'unknown choice "{input_layers}" for data layers',
                          expected="input or error")  # fmt: skip
+    if detections not in CHOICES:
+        raise UsageError(f'unknown choice "{detections}" for detections',
+                         expected=" or ".join(CHOICES))  # fmt: skip
     wanted = _wanted_state(phase, stages, level)
     _check_sizes(input_shapes, path)
     parsed = parse(input_shapes)
@@ -104,6 +118,8 @@ def _net(
     state.CopyFrom(parsed.message.state)
     state.MergeFrom(wanted)
     kept, left_out, notes = _filtered(parsed, state, path)
+    kept, measures = without_measures(kept)
+    kept = with_raw_detections(kept, path) if detections == "raw" else kept
     read = _with_inputs(kept, input_shapes, path, input_layers)
     layers, outputs, finals = resolve_blobs(read.layers, left_out, phase)
     if parsed.stored:
@@ -111,6 +127,8 @@ def _net(
 
         notes += about_outputs(layers, outputs)
     unknown = _unread(parsed.unknown, layers, left_out)
+    own = _of_this_net(unknown, layers)
+    doubtful = [item for item in not_handled(own) if not item.again and noted(item) is None]
     return Net(
         name=parsed.message.name,
         path=path,
@@ -120,13 +138,18 @@ def _net(
         phase=phase,
         level=level,
         stages=tuple(state.stage),
-        warnings=(*parsed.notes, *notes, *_unknown_warnings(not_handled(unknown)), *read.notes),
+        warnings=(
+            *parsed.notes,
+            *notes,
+            *_unknown_warnings(not_handled(unknown)),
+            *measures,
+            *read.notes,
+        ),
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),
-        unread=_lost(parsed, layers, path)
-        if parsed.stored
-        else unread(_of_this_net(unknown, layers)),
+        unread=_lost(parsed, layers, path) if parsed.stored else unread(own),
+        doubts=(*_unknown_warnings(doubtful), *read.assumed),
         stored=parsed.stored,
     )
 
@@ -263,6 +286,11 @@ def _unknown_warnings(unknown: list[UnknownField]) -> list[str]:
                 f'{items[0].field.where}: "{path}" is given again{times}, as a fork allows; '
                 "the first counts"
             )
+            continue
+        entry = noted(items[0])
+        if entry is not None:
+            field = f'field "{path}", of forks, is ignored{times}'
+            warnings.append(f"{items[0].field.where}: {field}: {entry.reason}")
             continue
         meant = f'; the nearest known is "{items[0].nearest}"' if items[0].nearest else ""
         warnings.append(f'{items[0].field.where}: unknown field "{path}" is ignored{times}{meant}')

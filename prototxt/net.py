@@ -142,6 +142,9 @@ class Net:
     """The data layers of unknown shape; such a net can be inspected, but not converted."""
     unread: tuple[str, ...] = ()
     """Fields of forks that change what layers compute, and that nothing reads: the same holds."""
+    doubts: tuple[str, ...] = ()
+    """Those of the warnings that a strict reading refuses: fields of its layers that are not known,
+    and shapes of data that are assumed."""
     stored: bool = False
     """Whether this is the net inside a `.caffemodel`, `path`."""
 

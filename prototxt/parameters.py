@@ -50,6 +50,8 @@ class Parameters:
     notes: tuple[str, ...] = ()
     content: mmap.mmap | bytes | None = None
     """The whole weights file, where it was mapped; most arrays are views of it."""
+    left_out: tuple[str, ...] = ()
+    """Names of layers of the weights that the net has not."""
 
     def __getitem__(self, index: int) -> tuple[Array, ...]:
         return self.arrays.get(index, ())
@@ -86,13 +88,15 @@ def bind_parameters(
             do not fit its layer.
     """
     owners = _owners(net, shapes)
+    left_out: list[str] = []
     if weights is None:
         values = _drawn(net, shapes, owners, seed)
         source = f"drawn from the net's fillers (seed {seed}), not trained"
         notes = [*_written_note(net, shapes), *_all_zero_note(shapes, values)]
     else:
-        values, notes = _matched(net, shapes, owners, weights)
-        notes = [*weights.notes, *notes]
+        match = _matched(net, shapes, owners, weights)
+        values, left_out = match.values, match.spare
+        notes = [*weights.notes, *match.notes]
         source = weights.path
     arrays = {
         index: tuple(
@@ -101,7 +105,9 @@ def bind_parameters(
         for index, params in shapes.params.items()
     }
     content = weights.content if weights is not None else None
-    return Parameters(arrays, owners, source, weights is None, tuple(notes), content)
+    return Parameters(
+        arrays, owners, source, weights is None, tuple(notes), content, tuple(left_out)
+    )
 
 
 def _owners(net: Net, shapes: NetShapes) -> dict[Key, Key]:
@@ -160,9 +166,9 @@ def _written_note(net: Net, shapes: NetShapes) -> list[str]:
     return [f"not drawn, but taken from blobs in the prototxt: {_some(own)}"]
 
 
-def _some(names: list[str]) -> str:
+def _some(names: list[str], most: int = 5) -> str:
     """The first few of a list of names."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _draw(layer: Layer, index: int, param: ParamShape, seed: int) -> Array:
@@ -196,9 +202,7 @@ def _all_zero_note(shapes: NetShapes, values: dict[Key, Array]) -> list[str]:
     return [note]
 
 
-def _matched(
-    net: Net, shapes: NetShapes, owners: dict[Key, Key], weights: Weights
-) -> tuple[dict[Key, Array], list[str]]:
+def _matched(net: Net, shapes: NetShapes, owners: dict[Key, Key], weights: Weights) -> _Match:
     match = _Match(net, shapes, owners, {one.name: one for one in weights.layers if one.blobs})
     for layer in net:
         match.fill(layer)
@@ -214,9 +218,9 @@ def _matched(
     if spare:
         match.notes.append(
             f"{counted(len(spare), 'layer')} of the weights not in the net, left out: "
-            + _some(spare)
+            + _some(spare, _LISTED)
         )
-    return match.values, match.notes
+    return match
 
 
 @dataclass
@@ -327,8 +331,11 @@ def _misfit(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str |
 
 
 def _fits(blob: NDArray[Any], param: ParamShape) -> bool:
+    """Whether Caffe takes a blob (Blob::ShapeEquals): its shape is the parameter's, or the four
+    sizes of old files are, with ones before it: (1, 1, N, K) for a matrix."""
     shapes = (param.shape,) if param.also is None else (param.shape, param.also)
-    return _stripped(blob.shape) in map(_stripped, shapes)
+    legacy = ((1,) * (4 - len(shape)) + shape for shape in shapes)
+    return blob.shape in (*shapes, *legacy)
 
 
 def _wrong_count(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str:
@@ -342,13 +349,6 @@ def _is_hole(blob: NDArray[Any]) -> bool:
     """Whether the file leaves a blob out, as HDF5 weights do with those that an earlier layer
     owns."""
     return blob.shape == (0,)
-
-
-def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Without leading ones: old files pad every shape to four axes, e.g. (1, 1, N, K) for a
-    matrix."""
-    start = next((i for i, size in enumerate(shape) if size != 1), len(shape))
-    return tuple(shape[start:])
 
 
 def _float32(blob: NDArray[Any]) -> Array:

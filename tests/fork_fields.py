@@ -20,8 +20,9 @@ HEAD = """\
 - **refused**: it changes what is computed and is not converted, so the net is refused, with the
   place of the field. The values under "as good as none" are taken.
 
-A field that is in no table is named in a note. Messages of their own, such as `roi_pooling_param`,
-belong to layer types: see README's table. Fields of solvers and of stored blobs are not here.
+A field that is in no table is named in a note, and refused with `--strict`. Messages of their own,
+such as `roi_pooling_param`, belong to layer types: see README's table. Fields of solvers and of
+stored blobs are not here. A `.caffemodel` without a prototxt has numbers for names: see README.
 
 | message | field | handling | as good as none | why | forks |
 |---|---|---|---|---|---|

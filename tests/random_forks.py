@@ -19,6 +19,40 @@ def _mul(chance: random.Random) -> tuple[list[Shape], str]:
     return chance.sample([shape, factor], 2), layer_text("Mul")
 
 
+def _add(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 2, 5)
+    behind = shape[chance.randrange(len(shape)) :]
+    other = tuple(chance.choice([1, size, size]) for size in behind)
+    return chance.sample([shape, other], 2), layer_text("Add")
+
+
+def _pad(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 4)
+    return [shape], layer_text(
+        "Pad",
+        "pad",
+        paddings=[chance.choice([0, 0, 1, 3]) for _ in range(2 * len(shape))],
+        constant_values=chance.choice([None, 0.3, -7]),
+    )
+
+
+def _resize(kind: str, param: str, flags: list[str], volumes: bool) -> Maker:
+    def make(chance: random.Random) -> tuple[list[Shape], str]:
+        layout = chance.choice([None, "NHWC", "NCHW", "NCHW", *["NCHWD"] * volumes])
+        rank = 5 if layout == "NCHWD" else 4
+        flag = chance.choice([None, *flags])
+        fields: dict[str, object] = {} if flag is None else {flag: "true"}
+        for name in ("height", "width", "depth")[: rank - 2]:
+            if chance.random() < 0.5:
+                fields[f"output_{name}"] = chance.randint(1, 9)
+            else:
+                fields[f"scale_{name}"] = chance.choice([None, 1, 2, 3, 2.5, 7 / 3])
+        text = layer_text(kind, param, data_format=layout and f'"{layout}"', **fields)
+        return [sizes(chance, rank, 1, 6)], text
+
+    return make
+
+
 def _crelu(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 1, 5)
     return [shape], layer_text(
@@ -108,6 +142,43 @@ def _detection_output(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _yolo(chance: random.Random) -> tuple[list[Shape], str]:
+    batch, boxes, classes = (chance.randint(1, 3) for _ in range(3))
+    each, shapes = 5 + classes + chance.choice([0, 0, 2]), []
+    for _ in range(chance.randint(1, 2)):
+        side = chance.randint(1, 5)
+        shapes.append((batch, boxes * each, side, side))
+    biases = [chance.uniform(0.3, 2) for _ in range(2 * boxes)]
+    return shapes, layer_text(
+        "YoloDetectionOutput",
+        "yolo_detection_output",
+        num_classes=classes,
+        num_box=boxes,
+        biases=biases,
+        confidence_threshold=chance.choice([None, 0, 0.2, 0.5, 1.1]),
+        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
+    )
+
+
+def _yolov3(chance: random.Random) -> tuple[list[Shape], str]:
+    batch, boxes, classes, maps = (chance.randint(1, 3) for _ in range(4))
+    channels = boxes * (5 + classes) + chance.choice([0, 0, 3])
+    shapes = [(batch, channels, *sizes(chance, 2, 1, 4)) for _ in range(maps)]
+    count = chance.randint(1, 9)
+    return shapes, layer_text(
+        "Yolov3DetectionOutput",
+        "yolov3_detection_output",
+        num_classes=classes,
+        num_box=boxes,
+        mask_group_num=maps,
+        mask=[chance.randrange(count) for _ in range(boxes * maps)],
+        biases=[chance.uniform(5, 90) for _ in range(2 * count)],
+        anchors_scale=[chance.choice([8, 16, 32]) for _ in range(maps)],
+        confidence_threshold=chance.choice([None, 0, 0.2, 0.4, 1.1]),
+        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
+    )
+
+
 def _bn(chance: random.Random) -> tuple[list[Shape], str]:
     if chance.random() < 0.5:
         mode = chance.choice(["LEARN", "INFERENCE"])
@@ -124,6 +195,18 @@ def _bn(chance: random.Random) -> tuple[list[Shape], str]:
 def _upsample(chance: random.Random) -> tuple[list[Shape], str]:
     scale = chance.choice([None, 1, 2, 3])
     return [sizes(chance, 4, 1, 5)], layer_text("Upsample", "upsample", scale=scale)
+
+
+def _unpool(chance: random.Random) -> tuple[list[Shape], str]:
+    shape, way = sizes(chance, 4, 1, 5), chance.randrange(4)
+    settings: dict[str, object] = {}
+    if way == 0:
+        settings = {"upsample_h": chance.randint(2, 9), "upsample_w": chance.randint(2, 9)}
+    elif way == 1:
+        settings = {"scale_h": chance.randint(2, 3), "scale_w": chance.randint(2, 3)}
+    elif way == 2:
+        settings = {"pad_out_h": yes_or_no(chance), "pad_out_w": yes_or_no(chance)}
+    return [shape, shape], layer_text("Upsample", "upsample", **settings)
 
 
 def _upsample_darknet(chance: random.Random) -> tuple[list[Shape], str]:
@@ -177,14 +260,31 @@ def _prior_box_clustered(chance: random.Random) -> tuple[list[Shape], str]:
 
 
 MAKERS: dict[str, Maker] = {
+    "Add": _add,
+    "Pad": _pad,
+    "ResizeNearestNeighbor": _resize(
+        "ResizeNearestNeighbor",
+        "resize_nearest_neighbor",
+        ["align_corners", "half_pixel_centers", "half_pixel_onnx"],
+        False,
+    ),
+    "ResizeBilinear": _resize(
+        "ResizeBilinear",
+        "resize_bilinear",
+        ["align_corners", "half_pixel_centers", "pytorch_half_pixel"],
+        True,
+    ),
     "PriorBoxClustered": _prior_box_clustered,
     "DetectionOutput": _detection_output,
+    "YoloDetectionOutput": _yolo,
+    "Yolov3DetectionOutput": _yolov3,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,
     "ShuffleChannel": _shuffle_channel,
     "CropCenter": _crop_center,
     "Upsample": _upsample,
+    "Unpool": _unpool,
     "UpsampleDarknet": _upsample_darknet,
     "Reorg": _reorg,
     "Interp": _interp,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from math import prod
 
-from tests import random_forks, random_ristretto, random_roi, random_windows
+from tests import random_flow, random_forks, random_ristretto, random_roi, random_windows
 from tests.random_settings import (
     Maker,
     Shape,
@@ -284,6 +284,7 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
     | random_forks.MAKERS
+    | random_flow.MAKERS
     | random_ristretto.MAKERS
     | random_roi.MAKERS
     | {

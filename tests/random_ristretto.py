@@ -39,7 +39,13 @@ def _powers_of_two(chance: random.Random) -> dict[str, object]:
     }
 
 
-_SETTINGS = [_fixed_point, _fixed_point, _powers_of_two]
+def _minifloat(chance: random.Random) -> dict[str, object]:
+    """With 3 bits of exponent the first value below 1/8 stops."""
+    bits = {"mant_bits": chance.randint(0, 8), "exp_bits": chance.choice([3, 4, 5, 7, None])}
+    return {"precision": "MINIFLOAT", **bits}
+
+
+_SETTINGS = [_fixed_point, _fixed_point, _powers_of_two, _minifloat, _minifloat]
 
 
 def _quantised(kind: str, before: str, plain: Maker) -> Maker:

@@ -1,7 +1,8 @@
 """README.md as data: its commands, its examples, and the parts of it that are generated.
 
 python tests/readme.py command 1     print the first command of README; needs no package
-python -m tests.readme update        write the generated parts anew; needs all targets
+python -m tests.readme update        write the generated parts anew, and docs/coverage.md; needs all
+                                     targets
 """
 
 from __future__ import annotations
@@ -122,8 +123,11 @@ def figures(text: str) -> list[str]:
 
 def _update() -> None:
     from decaffeinate.layer_table import markdown
+    from tests.peers import pages
 
     text = replaced(_readme(), "layers", markdown())
+    text = replaced(text, "coverage", pages.summary())
+    pages.PAGE.write_text(pages.page(), encoding="utf-8", newline="\n")
     with TemporaryDirectory() as folder:
         text = replaced(text, "transcript", transcript(Path(folder)))
     README.write_text(text, encoding="utf-8", newline="\n")

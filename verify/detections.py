@@ -1,8 +1,8 @@
 """What a detector says beside the reference: boxes matched by how much they overlap.
 
-SSD's DetectionOutput gives (1, 1, N, 7): a row a box, of image, label, score, x1, y1, x2, y2.
-Which boxes there are, and in which order, depends on comparisons of scores and of overlaps, which
-rounding may turn where two are as good as equal.  So the rows are taken as a set.
+SSD's DetectionOutput gives (1, 1, N, 7), as YOLO's do: a row a box, of image, label, score, x1, y1,
+x2, y2.  Which boxes there are, and in which order, depends on comparisons of scores and of
+overlaps, which rounding may turn where two are as good as equal.  So the rows are taken as a set.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from prototxt.net import Blob, Layer, Net
 from prototxt.proposal import is_python_proposal
 
 __all__ = [
+    "DETECTORS",
     "Detections",
     "behind_detectors",
     "detection_outputs",
@@ -27,6 +28,8 @@ __all__ = [
     "overlaps",
 ]
 
+DETECTORS = frozenset(("DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput"))
+"""The layer types that end in rows of boxes."""
 Array = NDArray[Any]
 Label = tuple[float, float]
 """Image and label."""
@@ -60,13 +63,13 @@ class Detections:
 
 
 def detection_outputs(net: Net) -> frozenset[Blob]:
-    """The outputs that a DetectionOutput makes."""
-    made = {top for layer in net if layer.type == "DetectionOutput" for top in layer.tops}
+    """The outputs that a detector makes."""
+    made = {top for layer in net if layer.type in DETECTORS for top in layer.tops}
     return frozenset(blob for blob in net.outputs if blob in made)
 
 
 def _chooses(layer: Layer) -> bool:
-    return layer.type in ("DetectionOutput", "Proposal") or is_python_proposal(layer)
+    return layer.type in {*DETECTORS, "Proposal"} or is_python_proposal(layer)
 
 
 def behind_detectors(net: Net) -> frozenset[Blob]:

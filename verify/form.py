@@ -18,7 +18,9 @@ from verify.fused import ALONE, Fusion, Recomputed, fusion_of, recomputed
 from verify.image_feed import embedded
 from verify.local import Local, judge
 from verify.precision import FLOAT16, FLOAT32, Precision, named, using
-from verify.reference import ByLayer
+from verify.reference import ByLayer, with_phase
+from verify.reference.ristretto import PLAIN as RISTRETTO
+from verify.reference.ristretto import quantised_parameters
 from verify.tolerance import Tolerance
 
 __all__ = ["PLAIN", "Form", "form_of", "rounded_inputs"]
@@ -123,7 +125,8 @@ def rounded_inputs(
 
 
 def _stored(net: Net, parameters: Parameters, form: Form) -> ByLayer:
-    """The parameters as the files have them: rounded, a BatchNorm's sums divided before.
+    """The parameters as the files have them: rounded, a BatchNorm's sums divided before, and what
+    Ristretto quantises quantised.
 
     Those of layers that are computed as one are the source's: what is rounded is what the passes
     made of them, a rounding of the products that the bound of the group counts.
@@ -141,6 +144,8 @@ def _stored(net: Net, parameters: Parameters, form: Form) -> ByLayer:
             total = given[2].reshape(-1)[0]
             factor = np.float32(0) if total == 0 else np.float32(1) / total
             given = [given[0] * factor, given[1] * factor, np.ones_like(given[2])]
+        if layer.type in RISTRETTO:  # a power of 2 that is rounded anew stays the same
+            given = list(quantised_parameters(with_phase(layer, net.phase), tuple(given)))
         with np.errstate(over="ignore"):
             found[layer.index] = tuple(a.astype(np.float16).astype(np.float32) for a in given)
     return found

@@ -22,6 +22,7 @@ from verify import judges, reference
 from verify.across import across
 from verify.box_choices import choices_of, compare_choices
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
+from verify.detection_candidates import follows_from_sizes, read_by
 from verify.detections import behind_detectors, detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
@@ -236,10 +237,10 @@ class _Task:
         """Rows that are a choice of boxes, of bottoms that may be as far off as outputs of their
         own; priors, which follow from sizes, no further than with all blobs visible."""
         bottoms: list[Bounded] = []
-        for blob in layer.bottoms[:3]:
+        for blob in layer.bottoms[: read_by(layer)]:
             want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
             bound = self._whole_bound(want, drift)
-            if len(bottoms) == 2 and drift == drift:  # not so with NaN
+            if follows_from_sizes(layer, len(bottoms)) and drift == drift:
                 bound = np.full(want.shape, max(drift * _DRIFTS, ROUNDING) * scale_of(want))
             bottoms.append(Bounded(want, bound))
         names = [self.names[blob] for blob in layer.tops]

@@ -15,6 +15,7 @@ from prototxt.errors import FileError, UnsupportedError, UsageError
 from prototxt.files import read_start
 from prototxt.net import Blob, Layer, Net
 from prototxt.proposal import is_python_proposal, proposal_settings
+from prototxt.shape_rules import RULES
 from prototxt.shapes import NetShapes
 
 __all__ = ["IMAGENET_MEAN", "image_input", "read_array", "seeded_inputs"]
@@ -43,6 +44,7 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
     "RNN": (1, lambda layer, sequence: 2),
     "SigmoidCrossEntropyLoss": (1, lambda layer, scores: 2),
     "SoftmaxWithLoss": (1, lambda layer, scores: scores[layer.message.softmax_param.axis]),
+    "Upsample": (1, lambda layer, maps: prod(_upsampled(layer, maps))),
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
 different ones there are, given the layer and the shape of its first bottom."""
@@ -57,6 +59,11 @@ _BOXES: Mapping[str, Callable[[Layer], float]] = {
 }
 """Layers whose second bottom holds boxes (the index of an image, x1, y1, x2, y2): the scale from
 the boxes' pixels to those of the first bottom's maps."""
+
+
+def _upsampled(layer: Layer, maps: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width that SegNet's Upsample makes: what its mask counts in."""
+    return RULES["Upsample"].function(layer, [maps, maps]).tops[0][2:]
 
 
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
@@ -138,6 +145,8 @@ def _whole_numbers(
     for layer in net:
         if layer.type in _WHOLE:
             place, count_of = _WHOLE[layer.type]
+            if place >= len(layer.bottoms):  # eric612's Upsample, which has no mask
+                continue
             count = count_of(layer, shapes.blobs[layer.bottoms[0]])
             for source in sources.get(layer.bottoms[place], ()):
                 counts[source] = min(count, counts.get(source, count))

@@ -25,7 +25,7 @@ from prototxt.parameters import Parameters
 from prototxt.weights import read_weights
 from verify import local
 from verify.compare import BlobComparison
-from verify.detection_choice import is_detector
+from verify.detection_candidates import is_detector
 from verify.detections import detection_outputs, match_detections, matched_rows
 from verify.drift import Agreement, class_axes, measure, top_agreement
 from verify.isolation import Isolation

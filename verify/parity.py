@@ -188,7 +188,7 @@ def _form(net: Net, parameters: Parameters, user: Key) -> _Stored | None:
 
     The scale_factor of a BatchNorm divides its mean and variance (1 / factor, rounded to float32; 0
     for a factor of 0), and a layer that takes the batch's own statistics reads none of the three.
-    Ristretto's layers quantise.
+    Ristretto's layers quantise.  The shifts of an ActiveShift are the places of a kernel's taps.
     """
     index, i = user
     layer, arrays = net.layers[index], parameters[index]
@@ -202,6 +202,8 @@ def _form(net: Net, parameters: Parameters, user: Key) -> _Stored | None:
             lambda: quantised_parameters(with_phase(layer, net.phase), arrays)[i],
             _ROUNDED,
         )
+    if layer.type == "ActiveShift":
+        return None
     if layer.type != "BatchNorm" or i > 2:
         return whole
     if i == 2 or not _uses_global_stats(layer, net):

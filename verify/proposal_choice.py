@@ -7,16 +7,15 @@ pixels of both corners, so that the second is taken one further.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt import caffe_pb2 as pb
 from prototxt.net import Layer
 from prototxt.proposal import proposal_settings
 from verify.compare import BlobComparison, compare, impossible
+from verify.detection_candidates import Candidates, Limits
 from verify.detection_choice import Chosen, fault_text, judged_rows
 from verify.reference.proposal import LOWEST, candidates, proposal
 from verify.reference.registry import FUNCTIONS
@@ -92,12 +91,7 @@ def _malformed(got: Sequence[Array], want: Sequence[Array]) -> str | None:
 def _choices(layer: Layer, bottoms: Sequence[Bounded], got: Sequence[Array]) -> Chosen:
     """What a backend's rows should be, as rows of a DetectionOutput with the corner behind."""
     settings = proposal_settings(layer)
-    message = pb.LayerParameter()
-    param = message.detection_output_param
-    param.background_label_id, param.confidence_threshold = -1, LOWEST
-    param.keep_top_k = settings.after
-    param.nms_param.nms_threshold = settings.threshold
-    param.nms_param.top_k = settings.before
+    limits = Limits(LOWEST, np.float32(settings.threshold), 1.0, settings.before, settings.after)
     with np.errstate(all="ignore"):
         given: Any = bottoms
         found = candidates(layer, given)
@@ -110,9 +104,9 @@ def _choices(layer: Layer, bottoms: Sequence[Bounded], got: Sequence[Array]) -> 
             rows[:, 2] = got[1].reshape(-1)
         else:
             rows[:, 2] = [scores.value[_nearest(boxes, row[3:])] for row in rows]
-        like = replace(layer, type="DetectionOutput", message=message)
-        one = [part[None] for part in (*boxes, scores.value, scores.errors())]
-        return judged_rows(like, [((one[0], one[1]), (one[2], one[3]))], rows)
+        usable = scores.value + scores.errors() > LOWEST
+        parts = (scores.value, scores.errors(), *boxes)
+        return judged_rows([{0: Candidates(*(part[usable] for part in parts))}], limits, 0, rows)
 
 
 def _nearest(boxes: tuple[Array, Array], corners: Array) -> int:

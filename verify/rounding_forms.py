@@ -57,6 +57,8 @@ def is_choice(layer: Layer) -> bool:
         return not layer.message.relu_param.negative_slope
     if layer.type == "Pooling":
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
+    if layer.type == "Upsample":
+        return len(layer.bottoms) == 2
     return layer.type in (
         "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Slice", "Split",
     )  # fmt: skip
@@ -110,6 +112,13 @@ def _short_mass(layer: Layer, x: Array, sizes: tuple[Array, ...], terms: int) ->
     mass = np.multiply(sums, 1 + 2 * FLOAT32.gamma(terms + 2), dtype=np.float64)
     mass += (terms + 1) * (current().floor + FLOAT32.tiny * (greatest[0] + greatest[1]))
     return mass
+
+
+@bound_form("ActiveShift")
+def active_shift(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """Sums of four products, with shifts that are exact: of them the layer takes the whole part."""
+    function: Any = FUNCTIONS["ActiveShift"]
+    return list(function(layer, bottoms, params))
 
 
 @bound_form("Deconvolution")

@@ -5,6 +5,7 @@ from converters.layers import (
     combination,
     convolution,
     detection,
+    flow,
     interpolation,
     loss,
     movement,
@@ -15,10 +16,12 @@ from converters.layers import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     source,
     window,
+    yolo,
 )
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "combination",
     "convolution",
     "detection",
+    "flow",
     "interpolation",
     "loss",
     "movement",
@@ -36,8 +40,10 @@ __all__ = [
     "rearrangement",
     "recurrent",
     "reduction",
+    "resizing",
     "ristretto",
     "roi",
     "source",
     "window",
+    "yolo",
 ]

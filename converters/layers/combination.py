@@ -34,6 +34,12 @@ def mul(step: Lowering) -> Sequence[Value]:
     return [step.add(Mul(), *step.inputs, *step.params)]
 
 
+@lowers("Add")
+def add(step: Lowering) -> Sequence[Value]:
+    """synopsys-caffe: the sum of two bottoms, broadcast as in NumPy."""
+    return [step.add(Add(), *step.inputs)]
+
+
 @lowers("CReLU")
 def crelu(step: Lowering) -> Sequence[Value]:
     """Cambricon: the ReLU of x, then that of -x, along `concat_axis`."""

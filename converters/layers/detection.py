@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Add, Concat, Exp, Mul, MulticlassNms, Slice, Sub
+from ir.ops import Add, Concat, Exp, Mul, MulticlassNms, Slice, Sub, Transpose
 from prototxt import caffe_pb2 as pb
 
 _EVERYTHING = -float(np.finfo(np.float32).max)
@@ -42,6 +42,22 @@ def detection_output(step: Lowering) -> Sequence[Value]:
         raise step.unsupported("it can find nothing: a limit of 0, or no class but the background",
                                "remove the layer")  # fmt: skip
     return [step.add(op, _boxes(step, offsets, priors, count), scores)]
+
+
+@lowers("RawDetections")
+def raw_detections(step: Lowering) -> Sequence[Value]:
+    """SSD without the choice: all boxes, and the scores of each class."""
+    param = step.layer.message.detection_output_param
+    offsets, confidences, priors = step.inputs[:3]
+    images, count = offsets.shape[0], priors.shape[2] // 4
+    boxes = _boxes(step, offsets, priors, count)
+    scores = step.reshape(confidences, (images, count, param.num_classes))
+    return [
+        step.reshape(boxes, (images, count, 4))
+        if param.share_location
+        else step.add(Transpose((0, 2, 1, 3)), boxes),
+        step.add(Transpose((0, 2, 1)), scores),
+    ]
 
 
 def _boxes(step: Lowering, offsets: Value, priors: Value, count: int) -> Value:

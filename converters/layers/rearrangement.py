@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import ConvTranspose, Gather, Slice, Transpose
+from ir.ops import ConvTranspose, Gather, MaxPoolMask, Slice, Transpose, Unpool
 
 
 @lowers("Squeeze")
@@ -40,8 +40,40 @@ def crop_center(step: Lowering) -> Sequence[Value]:
 
 @lowers("Upsample")
 def upsample(step: Lowering) -> Sequence[Value]:
-    """eric612: each value `scale` times over, down and across."""
-    return [_repeated(step)]
+    """eric612: each value `scale` times over, down and across.  SegNet: each value where the second
+    bottom says, h * width + w, and 0 elsewhere."""
+    if len(step.inputs) == 1:
+        return [_repeated(step)]
+    x, mask = step.inputs
+    # Where the size is stated, so that it does not follow from the map's, an open one differs here.
+    scale = tuple(-(-n // m) for n, m in zip(step.tops[0][2:], x.shape[2:], strict=True))
+    param = step.layer.message.upsample_param
+    if not (param.HasField("upsample_h") and param.HasField("upsample_w")):
+        by_axis = (param.scale_h, param.scale_w)
+        scale = by_axis if param.HasField("scale_h") else (param.scale, param.scale)
+    sizes = zip(step.tops[0][2:], x.shape[2:], scale, strict=True)
+    cut = tuple(n * times - size for size, n, times in sizes)
+    return [step.add(Unpool(scale, cut, _are_distinct(step, mask)), x, mask)]
+
+
+def _are_distinct(step: Lowering, mask: Value) -> bool:
+    """Whether a mask is that of windows that do not overlap.
+
+    Raises:
+        UnsupportedError: some of them hold nothing.
+    """
+    maker = next((node for node in step.graph.nodes if mask in node.outputs), None)
+    if maker is None or not isinstance(maker.op, MaxPoolMask):
+        return False
+    op, shape = maker.op, maker.inputs[0].shape
+    starts = zip(op.pooled(shape), op.stride, op.pad, shape[2:], strict=True)
+    if any((count - 1) * stride - pad >= size for count, stride, pad, size in starts):
+        raise step.unsupported(
+            "a mask of windows of which some lie outside the map: their place is -1, and Caffe "
+            "writes what comes there before the map",
+            "give an input of another size (--input-shape)",
+        )
+    return all(stride >= kernel for kernel, stride in zip(op.kernel, op.stride, strict=True))
 
 
 @lowers("UpsampleDarknet")

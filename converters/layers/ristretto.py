@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.layers.minifloat import minifloats, short_floats
 from converters.lowering import LOWERINGS, Lowering, lowers
 from ir import Value
 from ir.ops import Clamp, Round
@@ -31,15 +32,9 @@ def ristretto(step: Lowering) -> Sequence[Value]:
             + ("at TRAIN" if step.phase == "TRAIN" else "with rounding_scheme: STOCHASTIC"),
             "convert the TEST phase, with rounding_scheme: NEAREST",
         )
-    if param.precision == pb.QuantizationParameter.MINIFLOAT:
-        raise step.unsupported(
-            "precision MINIFLOAT: Ristretto's CPU code stops at the first value that is 0 or too "
-            "small, and leaves those behind it as they are",
-            "use DYNAMIC_FIXED_POINT, or remove the quantisation",
-        )
     weights_alone = param.precision == pb.QuantizationParameter.INTEGER_POWER_OF_2_WEIGHTS
     bottoms = dict.fromkeys(step.inputs)
-    rounded = {x: x if weights_alone else _fixed(step, x, "layer_in") for x in bottoms}
+    rounded = {x: x if weights_alone else _quantised(step, x, "layer_in") for x in bottoms}
     plain = replace(
         step,
         layer=replace(layer, type=RISTRETTO[layer.type], tops=layer.named_tops, rewritten=0),
@@ -53,7 +48,14 @@ def ristretto(step: Lowering) -> Sequence[Value]:
     values = dict(zip(layer.bottoms, step.inputs, strict=True))
     by_name = {blob.name: rounded[value] for blob, value in values.items()}
     rewritten = [by_name[blob.name] for blob in layer.tops[len(tops) :]]
-    return [*(_fixed(plain, top, "layer_out") for top in tops), *rewritten]
+    return [*(_quantised(plain, top, "layer_out") for top in tops), *rewritten]
+
+
+def _quantised(step: Lowering, x: Value, name: str) -> Value:
+    param = step.layer.message.quantization_param
+    if param.precision == pb.QuantizationParameter.MINIFLOAT:
+        return minifloats(step, x, param.mant_bits, param.exp_bits)
+    return _fixed(step, x, name)
 
 
 def _fixed(step: Lowering, x: Value, name: str) -> Value:
@@ -87,6 +89,11 @@ def _stored(step: Lowering, index: int, weights_alone: bool) -> Value:
         low, high = param.exp_min, param.exp_max
         change = f"rounded to powers of 2 from 2^{low} to 2^{high}"
         return step.store(source, _powers_of_two(source.data, low, high), change)
+    if param.precision == pb.QuantizationParameter.MINIFLOAT:
+        change = f"rounded to {param.mant_bits} bits of mantissa and {param.exp_bits} of exponent"
+        return step.store(
+            source, short_floats(source.data, param.mant_bits, param.exp_bits), change
+        )
     low_value, high_value = _bounds(param.bw_params, param.fl_params)
     scaled = np.clip(source.data.astype(np.float64), low_value, high_value) * 2.0**param.fl_params
     whole = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)

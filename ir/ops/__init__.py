@@ -13,6 +13,7 @@ from ir.ops.elementwise import (
     Exp,
     GreaterEqual,
     Identity,
+    LeadingBit,
     Log,
     Maximum,
     Mul,
@@ -25,6 +26,7 @@ from ir.ops.elementwise import (
     Sub,
     Tanh,
 )
+from ir.ops.flow import Correlation
 from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
@@ -36,6 +38,7 @@ from ir.ops.shape import (
     CropLike,
     Flatten,
     Gather,
+    Pad,
     Pick,
     Reshape,
     Slice,
@@ -53,15 +56,16 @@ from ir.ops.window import (
     MaxPool,
     MaxPoolMask,
     Pool,
+    Unpool,
 )
 
 PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
-    CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool, GlobalMaxPool,
-    GreaterEqual, Identity, Linear, LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul,
-    MulticlassNms, PRelu, Pick, Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool,
-    RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile,
-    TopIndices, TopValues, Transpose,
+    Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool,
+    GlobalMaxPool, GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool,
+    MaxPoolMask, Maximum, Mul, MulticlassNms, PRelu, Pad, Pick, Pow, ReduceMean, ReduceSum,
+    Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus,
+    Sub, Tanh, Tile, TopIndices, TopValues, Transpose, Unpool,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -77,6 +81,7 @@ __all__ = [
     "Concat",
     "Conv",
     "ConvTranspose",
+    "Correlation",
     "CropLike",
     "Div",
     "Dropout",
@@ -89,6 +94,7 @@ __all__ = [
     "GlobalMaxPool",
     "GreaterEqual",
     "Identity",
+    "LeadingBit",
     "Linear",
     "LocalResponseNorm",
     "Log",
@@ -99,6 +105,7 @@ __all__ = [
     "MulticlassNms",
     "Op",
     "PRelu",
+    "Pad",
     "Pick",
     "Pool",
     "Pow",
@@ -122,4 +129,5 @@ __all__ = [
     "TopIndices",
     "TopValues",
     "Transpose",
+    "Unpool",
 ]  # fmt: skip

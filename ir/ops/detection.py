@@ -22,9 +22,14 @@ class MulticlassNms(Op):
     and no limit.
 
     Makes (1, 1, boxes, 7), rows of image, class, score and corners, by image, class and falling
-    score; where no image has any box, a row an image of its number and -1 six times.  How many rows
-    there are is known only when the graph runs; `rows` is what shapes say instead, and no setting
-    of the operation.
+    score; where no image has any box, a row an image, or `blanks` rows, of its number and -1 six
+    times.  How many rows there are is known only when the graph runs; `rows` is what shapes say
+    instead, and no setting of the operation.
+
+    `agnostic`: a box is gone that overlaps with a better one of whatever class, and the `top_k`
+    best are of all classes; of equal scores of one box that of the first class is the better.  Rows
+    are by image and falling score.  There is no `background` then.  `first_label` is what rows call
+    the first class.
     """
 
     background: int
@@ -34,12 +39,16 @@ class MulticlassNms(Op):
     top_k: int = -1
     keep_top_k: int = -1
     rows: int = 1
+    agnostic: bool = False
+    first_label: int = 0
+    blanks: int = -1
 
     def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
         self.need(len(shapes) == 2 and len(shapes[0]) == 4 and len(shapes[1]) == 3, shapes)
         boxes, scores = shapes
         self.need(boxes[:2] == scores[:2] and boxes[2] in (1, scores[2]), shapes)
         self.need(boxes[3] == 4 and self.candidates(scores) > 0, shapes)
+        self.need(not self.agnostic or self.background == -1, shapes)
         return [(1, 1, self.rows, 7)]
 
     def labels(self, scores: Shape) -> list[int]:
@@ -47,5 +56,6 @@ class MulticlassNms(Op):
         return [label for label in range(scores[2]) if label != self.background]
 
     def candidates(self, scores: Shape) -> int:
-        """How many boxes of a class may be kept."""
-        return scores[1] if self.top_k < 0 else min(self.top_k, scores[1])
+        """How many boxes of a class, or of all if they are one to it, may be kept."""
+        count = scores[1] * scores[2] if self.agnostic else scores[1]
+        return count if self.top_k < 0 else min(self.top_k, count)

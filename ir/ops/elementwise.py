@@ -115,6 +115,10 @@ class Round(Unary):
     """The nearest whole number to a finite x, of two the one farther from 0, as C's round."""
 
 
+class LeadingBit(Unary):
+    """The greatest power of 2 that is not above |x|, where that is from 2^-126 to 2^100."""
+
+
 class PRelu(Op):
     """max(x, 0) + slope * min(x, 0): x (N, C, ...), slope (C,), or (1,) for all channels."""
 

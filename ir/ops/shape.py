@@ -101,6 +101,21 @@ class Tile(Op):
 
 
 @dataclass(frozen=True)
+class Pad(Op):
+    """The input with `value` around it: `before` and `after` it along each axis."""
+
+    before: Shape
+    after: Shape
+    value: float = 0.0
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 1, shapes)
+        self.need(len(self.before) == len(self.after) == len(shapes[0]), shapes)
+        self.need(min((*self.before, *self.after), default=0) >= 0, shapes)
+        return [tuple(map(sum, zip(self.before, shapes[0], self.after, strict=True)))]
+
+
+@dataclass(frozen=True)
 class Transpose(Op):
     """The axes in another order: axis i of the output is axis `order[i]` of the input."""
 

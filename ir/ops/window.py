@@ -142,6 +142,26 @@ class AveragePool(Pool):
     overhang does not."""
 
 
+@dataclass(frozen=True)
+class Unpool(Op):
+    """Values (N, C, H, W) put where places (N, C, H, W) say, h * width + w, in maps of zeros with
+    `scale` times the size, less `cut`; of equal places of a map the last one counts.
+
+    `distinct` promises that no two places of a map are equal.
+    """
+
+    scale: Sizes
+    cut: Sizes = (0, 0)
+    distinct: bool = False
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 4, shapes)
+        sizes = zip(shapes[0][2:], self.scale, self.cut, strict=True)
+        made = tuple(size * scale - cut for size, scale, cut in sizes)
+        self.need(min(made) > 0, shapes)
+        return [(*shapes[0][:2], *made)]
+
+
 class GlobalPool(Op):
     """Base of pooling over all spatial positions: (N, C, ...) to (N, C, 1, ...)."""
 

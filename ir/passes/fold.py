@@ -44,13 +44,13 @@ def fold_affine(graph: Graph) -> list[str]:
 
 def _fused(graph: Graph, product: Node, chain: Chain) -> Node | None:
     """The product with the chain in it; None where its weight or bias serves others too, or
-    float32 cannot hold what they would be."""
+    float32 cannot hold what they would be, or where the weight has been rounded on purpose."""
     x, *stored = product.inputs
     readers = readers_of(graph)
     if isinstance(x, Parameter):
         return None
     own = [v for v in stored if isinstance(v, Parameter) and v.origin and readers[v.origin] == 1]
-    if len(own) != len(stored):
+    if len(own) != len(stored) or own[0].change is not None:
         return None
     change = f"times the factors of {named(chain.layers)}"
     weight = rounded(own[0], _scaled(own[0], product, chain.a), own[0].shape, change)

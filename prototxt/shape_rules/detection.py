@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from math import isnan
+
+from prototxt import caffe_pb2 as pb
 from prototxt.geometry import counted, fail
 from prototxt.net import Layer
-from prototxt.shape_rules.rule import LayerShapes, Shape, shape_rule, shown
+from prototxt.raw_detections import RAW
+from prototxt.shape_rules.rule import LayerShapes, Shape, need_rank, shape_rule, shown
 
 
 @shape_rule("DetectionOutput", bottoms=(3, 4), counted=2)
 def detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
-    """A row of 7 for each box that is found: Caffe plans with one row.
+    """A row of 7 for each box that is found: Caffe plans with one row; bottoms as
+    `_checked_priors` has them."""
+    _checked_priors(layer, bottoms)
+    return LayerShapes(((1, 1, 1, 7),))
+
+
+@shape_rule(RAW, bottoms=(3, 4), tops=(2, 2))
+def raw_detections(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """Corners of all boxes, (N, priors, 4), or (N, classes, priors, 4) where each class has boxes
+    of its own; and scores (N, classes, priors)."""
+    count = _checked_priors(layer, bottoms)
+    param = layer.message.detection_output_param
+    images, classes = bottoms[0][0], param.num_classes
+    each = () if param.share_location else (classes,)
+    return LayerShapes(((images, *each, count, 4), (images, classes, count)))
+
+
+def _checked_priors(layer: Layer, bottoms: list[Shape]) -> int:
+    """The number of priors.
 
     The bottoms are offsets (N, priors * boxes * 4), confidences (N, priors * classes) and priors
     (1, 2, priors * 4), whose trailing axes may be of size 1; a fourth is an image to draw on.
@@ -34,7 +56,74 @@ def detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         ):  # fmt: skip
             expected = f"{shown((*offsets[:1], size))}: {counted(count, 'prior')} by {each}"
             raise fail(layer, f"{what} of shape {shown(shape)}", expected)
+    return count
+
+
+@shape_rule("YoloDetectionOutput", bottoms=(1, 2), counted=2)
+def yolo_detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """A row of 7 for each box that is found: Caffe plans with one row (MobileNet-YOLO)."""
+    param = layer.message.yolo_detection_output_param
+    _check_yolo(layer, param, bottoms)
+    for shape in bottoms:
+        each, rest = divmod(shape[1], param.num_box)
+        if rest or each < 5 + param.num_classes:
+            raise fail(layer, f"{shape[1]} channels for num_box {param.num_box}",
+                       f"{param.num_box} * (5 + {param.num_classes} classes)")  # fmt: skip
+        if shape[2] != shape[3]:
+            raise fail(layer, f"maps of {shown(shape[2:])}, of which the layer reads a square",
+                       "maps as high as wide")  # fmt: skip
+    if len(param.biases) < 2 * param.num_box:
+        raise fail(layer, f"biases are given {len(param.biases)} times",
+                   f"a width and a height of each box: {2 * param.num_box}")  # fmt: skip
     return LayerShapes(((1, 1, 1, 7),))
+
+
+@shape_rule("Yolov3DetectionOutput", bottoms=(1, None), counted=2)
+def yolov3_detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As YoloDetectionOutput, of one or several maps."""
+    param = layer.message.yolov3_detection_output_param
+    if param.gaussian_box:
+        raise fail(layer, "gaussian_box is not converted", "boxes without uncertainties")
+    if param.mask_group_num != len(bottoms):
+        raise fail(layer, f"mask_group_num {param.mask_group_num} for "
+                   f"{counted(len(bottoms), 'bottom')}", "one a bottom")  # fmt: skip
+    _check_yolo(layer, param, bottoms)
+    for shape in bottoms:
+        if shape[1] < param.num_box * (5 + param.num_classes):
+            raise fail(layer, f"{shape[1]} channels for num_box {param.num_box}",
+                       f"{param.num_box} * (5 + {param.num_classes} classes)")  # fmt: skip
+    # The boxes of a map begin where the groups before it end.
+    last = (len(bottoms) - 1) * (len(param.mask) // len(bottoms)) + param.num_box
+    if len(param.mask) < last:
+        given = f"mask is given {counted(len(param.mask), 'time')}"
+        wanted = f"num_box {param.num_box} of each bottom: {len(bottoms) * param.num_box}"
+        raise fail(layer, given, wanted)
+    if max(param.mask[:last]) >= len(param.biases) // 2:
+        raise fail(layer, f"mask {max(param.mask[:last])} for {len(param.biases)} biases",
+                   "a box whose width and height are there")  # fmt: skip
+    if len(param.anchors_scale) < len(bottoms) or 0 in param.anchors_scale:
+        raise fail(layer, f"anchors_scale is {list(param.anchors_scale)}",
+                   f"{len(bottoms)} numbers, one a bottom")  # fmt: skip
+    return LayerShapes(((1, 1, 1, 7),))
+
+
+Yolo = pb.YoloDetectionOutputParameter | pb.Yolov3DetectionOutputParameter
+
+
+def _check_yolo(layer: Layer, param: Yolo, bottoms: list[Shape]) -> None:
+    """Refuse what Caffe refuses, and what would have it read beside its blobs."""
+    for shape in bottoms:
+        need_rank(layer, shape, 4)
+        if shape[0] != bottoms[0][0]:
+            raise fail(layer, f"bottoms of {bottoms[0][0]} and of {shape[0]} images", "as many")
+    if not param.HasField("num_classes") or not param.num_classes:
+        given = "is 0" if param.HasField("num_classes") else "is missing"
+        raise fail(layer, f"num_classes {given}", "at least 1")
+    if not param.num_box:
+        raise fail(layer, "num_box is 0", "at least 1")
+    for name in ("confidence_threshold", "nms_threshold"):
+        if isnan(getattr(param, name)):
+            raise fail(layer, f"{name} nan cannot be used", "a number")
 
 
 def _check_settings(layer: Layer) -> None:

@@ -94,23 +94,34 @@ def mul(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """The common shape of the bottoms, or of the bottom and a stored factor of `mul_shape`, by
     NumPy's broadcasting (synopsys-caffe)."""
     if len(bottoms) == 2:
-        return LayerShapes((_broadcast(layer, *bottoms),))
+        return LayerShapes((_broadcast(layer, "product", *bottoms),))
     factor = tuple(layer.message.mul_param.mul_shape)
     if 0 in factor:
         raise fail(layer, f"mul_shape {shown(factor)} cannot be used", "sizes of at least 1")
     param = ParamShape("factor", factor, constant_filler())
-    return LayerShapes((_broadcast(layer, bottoms[0], factor),), (param,))
+    return LayerShapes((_broadcast(layer, "product", bottoms[0], factor),), (param,))
 
 
-def _broadcast(layer: Layer, x: Shape, factor: Shape) -> Shape:
-    rank = max(len(x), len(factor))
-    pairs = zip(*((1,) * (rank - len(s)) + s for s in (x, factor)), strict=True)
+@shape_rule("Add", bottoms=(2, 2))
+def add(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """The common shape of the bottoms, by NumPy's broadcasting (synopsys-caffe; Cambricon takes
+    equal shapes, and in place)."""
+    top = _broadcast(layer, "sum", *bottoms)
+    if layer.tops[0].name == layer.bottoms[0].name and top != bottoms[0]:
+        raise fail(layer, f"a sum of shape {shown(top)} in the place of one of {shown(bottoms[0])}",
+                   "another blob as its top")  # fmt: skip
+    return LayerShapes((top,))
+
+
+def _broadcast(layer: Layer, what: str, x: Shape, other: Shape) -> Shape:
+    rank = max(len(x), len(other))
+    pairs = zip(*((1,) * (rank - len(s)) + s for s in (x, other)), strict=True)
     top = []
-    for one, other in pairs:
-        if one != other and 1 not in (one, other):
-            raise fail(layer, f"a product of shapes {shown(x)} and {shown(factor)}",
+    for first, second in pairs:
+        if first != second and 1 not in (first, second):
+            raise fail(layer, f"a {what} of shapes {shown(x)} and {shown(other)}",
                        "sizes that are equal or 1, counted from the last axis")  # fmt: skip
-        top.append(max(one, other))
+        top.append(max(first, second))
     return tuple(top)
 
 

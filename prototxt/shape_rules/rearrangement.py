@@ -8,6 +8,7 @@ from prototxt.shape_rules.rule import (
     LayerShapes,
     Shape,
     need_axes,
+    need_equal,
     need_rank,
     shape_rule,
     shown,
@@ -52,15 +53,44 @@ def crop_center(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((tuple(n - 2 * crop for n, crop in zip(shape, crops, strict=True)),))
 
 
-@shape_rule("Upsample")
+@shape_rule("Upsample", bottoms=(1, 2))
 def upsample(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
-    """`scale` times as high and wide, by default once (eric612/MobileNet-YOLO)."""
+    """`scale` times as high and wide, by default once (eric612/MobileNet-YOLO); of two bottoms, the
+    second a mask of places, see `_unpooled` (SegNet)."""
     param = layer.message.upsample_param
+    if len(bottoms) == 2:
+        return _unpooled(layer, bottoms)
     segnets = [field.name for field, _ in param.ListFields() if field.name != "scale"]
     if segnets:
         raise fail(layer, f"{segnets[0]}, a setting of SegNet's Upsample, with 1 bottom",
                    "scale alone")  # fmt: skip
     return _enlarged(layer, bottoms[0], param.scale if param.HasField("scale") else 1, "scale")
+
+
+def _unpooled(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """`upsample_h` by `upsample_w`, if both are given; else the size times `scale`, or `scale_h`
+    and `scale_w`, less a row or column with `pad_out_h` or `pad_out_w`."""
+    param, shape = layer.message.upsample_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    need_equal(layer, bottoms)
+    if param.HasField("upsample_h") and param.HasField("upsample_w"):
+        size = (param.upsample_h, param.upsample_w)
+        if min(size) < 2:
+            raise fail(layer, f"upsample_h and upsample_w of {shown(size)}", "at least 2 each")
+        return LayerShapes(((*shape[:2], *size),))
+    scales = (param.HasField("scale_h"), param.HasField("scale_w"))
+    if any(scales) and (param.HasField("scale") or not all(scales)):
+        raise fail(layer, "scale_h and scale_w together with scale, or one without the other",
+                   "scale, scale_h and scale_w, or upsample_h and upsample_w")  # fmt: skip
+    scale = (param.scale_h, param.scale_w) if any(scales) else (param.scale, param.scale)
+    if min(scale) < 2:
+        raise fail(layer, f"a scale of {min(scale)}", "at least 2")
+    cuts = {"pad_out_h": param.pad_out_h, "pad_out_w": param.pad_out_w}
+    for (name, cut), times in zip(cuts.items(), scale, strict=True):
+        if cut and times != 2:
+            raise fail(layer, f"{name} with a scale of {times}", "a scale of 2")
+    sizes = zip(shape[2:], scale, cuts.values(), strict=True)
+    return LayerShapes(((*shape[:2], *(n * times - cut for n, times, cut in sizes)),))
 
 
 @shape_rule("UpsampleDarknet")

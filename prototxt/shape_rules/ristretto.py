@@ -36,6 +36,11 @@ def _check_settings(layer: Layer) -> None:
     if param.precision == kinds.DYNAMIC_FIXED_POINT:
         for name in ("layer_in", "layer_out", "params"):
             _check_fixed(layer, name)
+    elif param.precision == kinds.MINIFLOAT:
+        for name, least, most in (("mant_bits", 0, 23), ("exp_bits", 1, 8)):
+            if not least <= getattr(param, name) <= most:
+                what = f"{name} is {getattr(param, name)}, and float32 has no such numbers"
+                raise fail(layer, what, f"{least} to {most}")
     elif param.precision == kinds.INTEGER_POWER_OF_2_WEIGHTS:
         low, high = _EXPONENTS
         for name in ("exp_min", "exp_max"):

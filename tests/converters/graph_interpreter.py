@@ -7,6 +7,7 @@ ones where the graph allows them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -245,6 +246,8 @@ def _shared(a: Array, b: Array) -> float:
 
 
 def _multiclass_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
+    if op.agnostic:
+        return _agnostic_nms(op, boxes, scores)
     rows: list[list[float]] = []
     for image, classes in enumerate(np.moveaxis(scores, 2, 1)):
         found = []
@@ -257,13 +260,58 @@ def _multiclass_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
                 box = boxes[image, i, label if boxes.shape[2] > 1 else 0]
                 if max((_shared(box, other) for other in left), default=0.0) <= threshold:
                     left.append(box)
-                    found.append([image, label, classes[label][i], *box])
+                    found.append([image, label + op.first_label, classes[label][i], *box])
                     threshold *= np.float32(op.eta if threshold > 0.5 else 1)
         best = sorted(found, key=lambda row: -row[2])
         best = best if op.keep_top_k < 0 else best[: op.keep_top_k]
         rows += sorted(best, key=lambda row: (row[1], -row[2]))
-    rows = rows or [[image, *[-1] * 6] for image in range(len(boxes))]
+    return _rows(op, rows, len(boxes))
+
+
+def _rows(op: o.MulticlassNms, rows: list[list[float]], images: int) -> Array:
+    images = images if op.blanks < 0 else op.blanks
+    rows = rows or [[image, *[-1] * 6] for image in range(images)]
     return np.array(rows, np.float64)[None, None]
+
+
+def _unpool(op: o.Unpool, x: Array, mask: Array) -> Array:
+    ((n, channels, height, width),) = op.infer([x.shape, mask.shape])
+    y = np.zeros((n, channels, height * width))
+    for place in np.ndindex(*x.shape):
+        y[(*place[:2], int(mask[place]))] = x[place]
+    return y.reshape(n, channels, height, width)
+
+
+def _correlation(op: o.Correlation, first: Array, second: Array) -> Array:
+    (shape,) = o.Correlation.infer(op, [first.shape, second.shape])
+    side = 2 * op.reach + 1
+    a, b = (np.pad(x, [(0, 0), (0, 0), *[(op.pad, op.pad)] * 2]) for x in (first, second))
+    made = np.zeros(shape)
+    for i, j, y, x in product(range(side), range(side), *map(range, shape[2:])):
+        top, left = y * op.stride + op.displacement, x * op.stride + op.displacement
+        down, right = (i - op.reach) * op.step, (j - op.reach) * op.step
+        window = a[:, :, top : top + op.kernel, left : left + op.kernel]
+        other = b[:, :, top + down :, left + right :][:, :, : op.kernel, : op.kernel]
+        alike = np.abs(window - other) if op.subtract else window * other
+        made[:, i * side + j, y, x] = alike.mean((1, 2, 3))
+    return made
+
+
+def _agnostic_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
+    """The classes in one, whose number is a fifth number of each box."""
+    rows: list[list[float]] = []
+    for image, by_box in enumerate(scores):
+        pairs = [(i, label) for i in range(len(by_box)) for label in range(len(by_box[0]))]
+        every = [boxes[image, i, label if boxes.shape[2] > 1 else 0] for i, label in pairs]
+        one = replace(op, agnostic=False, blanks=0, first_label=0)
+        given = np.array(every)[None, :, None], by_box.reshape(1, -1, 1)
+        places = list(range(len(pairs)))
+        for _, _, score, *corners in _multiclass_nms(one, *given)[0, 0].tolist():
+            place = next(j for j in places
+                         if by_box[pairs[j]] == score and (every[j] == corners).all())  # fmt: skip
+            places.remove(place)
+            rows.append([image, pairs[place][1] + op.first_label, score, *corners])
+    return _rows(op, rows, len(boxes))
 
 
 MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
@@ -282,6 +330,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
     o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    o.LeadingBit: lambda op, x: np.ldexp(1.0, np.frexp(np.abs(x))[1] - 1),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
     o.Maximum: lambda op, *xs: reduce(np.maximum, xs),
@@ -300,6 +349,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.MaxPool: _max_pool,
     o.MaxPoolMask: _max_pool_mask,
     o.AveragePool: _average_pool,
+    o.Unpool: _unpool,
     o.GlobalMaxPool: lambda op, x: x.max(_spatial(x), keepdims=True),
     o.GlobalAveragePool: lambda op, x: x.mean(_spatial(x), keepdims=True),
     o.Concat: lambda op, *xs: np.concatenate(xs, op.axis),
@@ -307,7 +357,11 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Reshape: _reshape,
     o.Slice: _slice,
     o.CropLike: _crop_like,
+    o.Correlation: _correlation,
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
+    o.Pad: lambda op, x: np.pad(
+        x, list(zip(op.before, op.after, strict=True)), constant_values=op.value
+    ),
     o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
     o.MulticlassNms: _multiclass_nms,

@@ -53,6 +53,15 @@ class LRN(OpRun):
         return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
 
 
+class GatherElements(OpRun):
+    """ONNX's own (1.23 and before) takes no more than 32 entries along the axis."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, index: Any, axis: int) -> tuple[Any]:
+        return (np.take_along_axis(x, index, axis),)
+
+
 def conv_transpose(
     x: Array,
     weight: Array,
@@ -122,7 +131,7 @@ class MaxRoiPool(OpRun):
         return (np.where(np.isinf(y), 0, y).astype(x.dtype),)
 
 
-CORRECTED = [LRN, ConvTranspose, MaxRoiPool]
+CORRECTED = [LRN, GatherElements, ConvTranspose, MaxRoiPool]
 
 # --- graphs, files, runs --------------------------------------------------------------------------
 

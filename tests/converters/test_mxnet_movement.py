@@ -116,6 +116,19 @@ def test_tile(axis: int, count: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(apply(o.Tile(axis, count), tmp_path, x), want)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((0, 2, 1), (1, 0, 3)), ((1, 0), (0, 0)), ((0, 0), (0, 0)), ((2, 0, 0, 0, 0, 0), (0,) * 6)],
+    ids=str,
+)
+@pytest.mark.parametrize("value", [0.0, 0.3, -np.inf])
+def test_pad(before: tuple[int, ...], after: tuple[int, ...], value: float, tmp_path: Path) -> None:
+    x = random(*(4, 3, 2, 2, 3, 2)[: len(before)])
+    x.flat[0], x.flat[-1] = np.nan, np.inf
+    want = np.pad(x, list(zip(before, after, strict=True)), constant_values=value)
+    np.testing.assert_array_equal(apply(o.Pad(before, after, value), tmp_path, x), want)
+
+
 @pytest.mark.parametrize("order", [(1, 0), (2, 0, 1), (0, 2, 3, 1), (4, 1, 3, 0, 2)], ids=str)
 def test_transpose(order: tuple[int, ...], tmp_path: Path) -> None:
     x = random(*(4, 6, 9, 2, 3)[: len(order)])

@@ -120,6 +120,13 @@ X = np.arange(2 * 5 * 3, dtype=np.float32).reshape(2, 5, 3)
         (o.Tile(0, 2), [X], np.concatenate([X, X])),
         (o.Tile(1, 3), [X], np.concatenate([X, X, X], 1)),
         (o.Tile(2, 1), [X], X),
+        (o.Pad((0, 2, 1), (1, 0, 3)), [X], np.pad(X, ((0, 1), (2, 0), (1, 3)))),
+        (
+            o.Pad((0, 1, 0), (0, 0, 0), 0.1),
+            [X],
+            np.pad(X, ((0,), (1,), (0,)), constant_values=0.1)[:, :-1],
+        ),
+        (o.Pad((0, 0, 0), (0, 0, 0)), [X], X),
         (o.Transpose((1, 2, 0)), [X], X.transpose(1, 2, 0)),
         (o.Gather(1), [X, np.array([[4.0, 0.0], [2.0, 2.0]], np.float32)], X[:, [[4, 0], [2, 2]]]),
         (o.Gather(0), [X, np.array(1.0, np.float32)], X[1]),
@@ -228,21 +235,26 @@ def test_dropout_leaves_no_node_unless_a_name_needs_one(tmp_path: Path) -> None:
 
 
 MAPS = random(2, 4, 6, 5)
+_MASK = np.broadcast_to(np.arange(30, dtype=np.float32).reshape(6, 5)[::-1], MAPS.shape)
 EVERY: list[tuple[Op, list[Any]]] = [
     (o.Exp(), [MAPS]),
     (o.Dropout(), [MAPS]),
     (o.Clamp(-0.5, 0.5), [MAPS]),
     (o.PRelu(), [MAPS, constant("slope", [0.1, 0.2, 0.3, 0.4])]),
     (o.ConvTranspose((2, 1), (1, 0), (1, 2)), [MAPS, constant("w", random(4, 3, 3, 2))]),
+    (o.Correlation(1, 2, 1, 1, 3, False), [MAPS, MAPS[::-1]]),
+    (o.Correlation(3, 2, 2, 2, 3, True), [MAPS, MAPS[::-1]]),
     (o.Slice(1, 1, 3), [MAPS]),
     (o.CropLike(2, (1, 2)), [MAPS, random(2, 4, 3, 2)]),
     (o.Tile(1, 2), [MAPS]),
     (o.Transpose((0, 2, 3, 1)), [MAPS]),
+    (o.Pad((0, 1, 0, 2), (0, 0, 3, 1), -1.5), [MAPS]),
     (o.Gather(1), [MAPS, np.array([3, 0], np.float32)]),
     (o.TopValues(2, 3), [MAPS]),
     (o.TopIndices(2, 3), [MAPS]),
     (o.Compress(), [MAPS, np.array([0, 1], np.float32)]),
     (o.MaxPoolMask((1, 1), (3, 2), (0, 0)), [MAPS]),
+    (o.Unpool((2, 3), (1, 0), True), [MAPS, _MASK]),
     (o.AveragePool((3, 3), (2, 2), (1, 1)), [MAPS]),
     (o.MaxPool((3, 3), (2, 2), (1, 1)), [MAPS]),
     (o.ReduceMean((1,)), [MAPS]),
@@ -250,9 +262,11 @@ EVERY: list[tuple[Op, list[Any]]] = [
 ]
 OPEN: dict[type[Op], tuple[int | str, ...]] = {
     o.Compress: ("chosen", 4, 6, 5),
+    o.Correlation: ("batch", "displacements", "y_2", "y_3"),
     o.ReduceMean: ("batch", "height", "width"),
     o.Reshape: ("batch", 20, "rest"),
     o.Transpose: ("batch", "height", "width", 4),
+    o.Pad: ("batch", 5, "y_2", "y_3"),
     o.Gather: ("batch", 2, "height", "width"),
     o.TopValues: ("batch", 4, 3, "width"),
     o.TopIndices: ("batch", 4, 3, "width"),
@@ -260,7 +274,9 @@ OPEN: dict[type[Op], tuple[int | str, ...]] = {
     o.Tile: ("batch", 8, "height", "width"),
     o.CropLike: ("batch", 4, "like_height", "like_width"),
     o.ConvTranspose: ("batch", 3, "y_2", "y_3"),
-    **dict.fromkeys((o.MaxPool, o.MaxPoolMask, o.AveragePool), ("batch", 4, "y_2", "y_3")),
+    **dict.fromkeys(
+        (o.MaxPool, o.MaxPoolMask, o.AveragePool, o.Unpool), ("batch", 4, "y_2", "y_3")
+    ),
 }
 """The sizes of y for maps of any size; those of x where not given."""
 ANY_MAPS = ("batch", 4, "height", "width")
@@ -273,6 +289,8 @@ def test_every_opset(opened: bool, opset: int, tmp_path: Path) -> None:
         dims: dict[str, tuple[int | str, ...]] = {}
         if opened:
             dims = {"x0": ANY_MAPS, "y": OPEN.get(type(op), ANY_MAPS)}
+            if isinstance(op, o.Correlation):
+                dims["x1"] = ANY_MAPS
             if isinstance(op, o.CropLike):
                 dims["x1"] = ("batch", 4, "like_height", "like_width")
         elif isinstance(op, o.Compress):

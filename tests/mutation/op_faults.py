@@ -19,6 +19,7 @@ from ir.ops import (
     CropLike,
     Div,
     LocalResponseNorm,
+    MulticlassNms,
     Relu,
     Slice,
     Softmax,
@@ -171,6 +172,23 @@ def coefficient(graph: Graph, net: Net) -> Iterator[Changed]:
     for node, _ in of_type(graph, net, "Eltwise"):
         if isinstance(node.op, Affine):
             yield node, lambda node=node: without(graph, node, node.inputs[0])
+
+
+@fault("a detector's setting changed")
+def detector(graph: Graph, net: Net) -> Iterator[Changed]:
+    for node in graph.nodes:
+        if not isinstance(node.op, MulticlassNms):
+            continue
+        op = node.op
+        others = (
+            replace(op, iou_threshold=op.iou_threshold * 1.2),
+            replace(op, score_threshold=max(op.score_threshold, 0.0) + 0.1),
+            replace(op, background=op.background + 1),
+            replace(op, keep_top_k=7 if op.keep_top_k < 0 else op.keep_top_k - 1),
+            replace(op, top_k=9 if op.top_k < 0 else -1),
+        )
+        for other in others:
+            yield node, lambda node=node, op=other: with_op(graph, node, op)
 
 
 @fault("inputs of a Concat in another order")

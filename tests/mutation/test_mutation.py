@@ -20,6 +20,7 @@ SAMPLE = (
     "convolution/group2",
     "crop/offset_hw",
     "deconvolution/k4s2p1",
+    "detectionoutput/low_threshold",
     "eltwise/coeff",
     "innerproduct/plain",
     "lrn/within3",

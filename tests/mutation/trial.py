@@ -20,11 +20,14 @@ from prototxt.net import Blob, Layer
 from tests.converters.graph_interpreter import MEANINGS
 from tests.mutation.faults import Mutant
 from tests.mutation.judge import Judgement, judged
+from verify.detection_choice import compare_rows, is_detector
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.inputs import seeded_inputs
 from verify.rounding import bounded, ratios
+from verify.rounding_array import Bounded
 from verify.runners.runner import read_conversion
 from verify.sharing import Values
+from verify.tolerance import DERIVED
 
 Array = np.ndarray
 DISCRETE = 2.0**-22
@@ -133,6 +136,8 @@ class Subject:
         net, worst, values = self.loaded.net, 0.0, Values(self.loaded.net, blobs)
         discrete = discrete_blobs(net)
         inputs = [values.read(bottom, layer) for bottom in layer.bottoms]
+        if is_detector(layer):
+            return self._rows_off(layer, inputs, values.written(layer.tops[0], layer))
         try:
             made = bounded(layer, net.phase, inputs, self.loaded.parameters[layer.index])
         except (NetError, ValueError, IndexError):  # shapes that the layer cannot take
@@ -150,6 +155,15 @@ class Subject:
                 same = np.array_equal(blobs[blob].ravel(), blobs[rewrites[-1].top].ravel())
                 worst = worst if same else float("inf")
         return worst
+
+    def _rows_off(self, layer: Layer, inputs: list[Array], got: Array) -> float:
+        """The same for boxes, of which rounding may choose others; infinite for wrong ones."""
+        given = [Bounded(np.asarray(array, np.float64)) for array in inputs]
+        try:
+            row = compare_rows("rows", layer, given, got, got, DERIVED)
+        except NetError:
+            return float("inf")
+        return float("inf") if row.problem else row.ratio
 
     def trial(self, mutant: Mutant, backend: str, truth: Truth) -> Trial:
         """Write the mutant's files as the converter writes files, and verify them."""

@@ -122,10 +122,11 @@ def test_a_long_list_is_cut() -> None:
 
 
 def test_layers_that_the_net_has_not_are_noted() -> None:
-    spare = [stored(f"s{i}", values(1)) for i in range(7)]
+    spare = [stored(f"s{i}", values(1)) for i in range(23)]
     parameters = bind(net_of(ip("a")), stored("a", values(3, 3), values(3)), *spare)
-    shown = "s0, s1, s2, s3, s4, ..."
-    assert parameters.notes == (f"7 layers of the weights not in the net, left out: {shown}",)
+    shown = ", ".join(f"s{i}" for i in range(20)) + ", ..."
+    assert parameters.left_out == tuple(f"s{i}" for i in range(23))
+    assert parameters.notes == (f"23 layers of the weights not in the net, left out: {shown}",)
     parameters = bind(net_of(ip("a")), stored("a", values(3, 3), values(3)), spare[0])
     assert parameters.notes == ("1 layer of the weights not in the net, left out: s0",)
 

@@ -28,12 +28,17 @@ require("onnxruntime")
 
 REFUSED = (
     "accuracy", "argmax", "batchreindex",
-    "contrastiveloss", "embed", "hingeloss", "infogainloss", "multinomiallogisticloss",
-    "mvn/across", "mvn/default", "normalize", "pooling/max_k1s2_even", "pooling/max_mask",
+    "contrastiveloss", "convolutionristretto", "deconvolutionristretto", "embed", "fcristretto",
+    "hingeloss", "infogainloss", "multinomiallogisticloss", "mvn/across", "mvn/default",
+    "nets/ristretto_shared_input", "normalize", "pooling/max_k1s2_even", "pooling/max_mask",
     "sigmoidcrossentropyloss", "softmaxwithloss", "threshold",
 )  # fmt: skip
+FITTING = (
+    "mvn/across_mean", "convolutionristretto/pow2", "deconvolutionristretto/pow2",
+    "fcristretto/pow2",
+)  # fmt: skip
 CONVERTIBLE = [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED]
-REFUSALS = [c for c in CONVERTIBLE if c.id.startswith(REFUSED) and c.id != "mvn/across_mean"]
+REFUSALS = [c for c in CONVERTIBLE if c.id.startswith(REFUSED) and c.id not in FITTING]
 HALVED = [c for c in CONVERTIBLE if c not in REFUSALS and c.id != "eltwise/prod"]
 
 

@@ -39,6 +39,10 @@ def pool(name: str, bottom: str, settings: str) -> str:
     return layer(name, "Pooling", bottom, f"pooling_param {{ {settings} }}")
 
 
+def correlation(name: str, settings: str) -> str:
+    return layer(name, "Correlation", "a b", f"correlation_param {{ {settings} }}")
+
+
 NETS = {
     "proposals": net_of(
         "1 3 31 42",
@@ -94,6 +98,15 @@ NETS = {
         pool("c", "data", "pool: MAX kernel_size: 3 stride: 2 round_mode: FLOOR"),
         pool("d", "data", "pool: MAX kernel_h: 2 kernel_w: 4 stride: 3 pad_h: 0 pad_w: 1"),
         pool("e", "data", "pool: MAX kernel_size: 5 stride: 4 pad: 2"),
+    ),
+    "correlations": net_of(
+        "2 3 9 11",
+        conv("a", "data", "num_output: 4 kernel_size: 3 pad: 1"),
+        conv("b", "data", "num_output: 4 kernel_size: 3 pad: 1"),
+        correlation("flownet", "max_displacement: 4 kernel_size: 1 pad: 4 stride_2: 2"),
+        correlation("cut", "max_displacement: 3 kernel_size: 1 pad: 1 stride_1: 2"),
+        correlation("wide", "max_displacement: 1 kernel_size: 3 pad: 3 stride_1: 3"),
+        correlation("apart", "max_displacement: 2 kernel_size: 1 correlation_type: SUBTRACT"),
     ),
     "normalisation": net_of(
         "2 4 9 11",

@@ -421,17 +421,6 @@ def test_prior_boxes_leave_out_a_ratio_that_is_there() -> None:
     np.testing.assert_array_equal(got[0, 1], np.full(12, np.float32(0.1)))
 
 
-def test_clustered_prior_boxes_keep_widths_and_heights_as_they_are() -> None:
-    # Centres at (4, 8) and (12, 8); training_toolbox_caffe reads neither min_size nor aspect_ratio.
-    fields = "prior_box_param { width: 2.5 height: 1.5 width: 10 height: 3 min_size: 7 "
-    fields += "aspect_ratio: 2 img_size: 16 variance: 0.1 variance: 0.2 variance: 0.3 "
-    fields += "variance: 0.4 clip: true }"
-    got = y("PriorBoxClustered", fields, np.zeros((3, 2, 1, 2)))
-    want = [[2.75, 7.25, 5.25, 8.75], [0, 6.5, 9, 9.5], [10.75, 7.25, 13.25, 8.75]]
-    np.testing.assert_array_equal(got[0, 0], np.ravel([*want, [7, 6.5, 16, 9.5]]) / 16)
-    np.testing.assert_allclose(got[0, 1], [0.1, 0.2, 0.3, 0.4] * 4, rtol=1e-7)
-
-
 # The net as a whole
 
 

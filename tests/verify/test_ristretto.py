@@ -4,6 +4,8 @@ stored of their parameters."""
 from __future__ import annotations
 
 import json
+import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import decaffeinate
+from converters.layers.minifloat import short_floats
 from prototxt import parse_net
 from prototxt.errors import UnsupportedError
 from prototxt.net import Layer
@@ -21,6 +24,7 @@ from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
 from verify.harness import BACKENDS
+from verify.reference.ristretto import minifloats
 from verify.rounding import bounded, propagate
 from verify.rounding_array import Bounded
 from verify.runners.runner import read_conversion
@@ -96,6 +100,85 @@ def test_training_is_refused(tmp_path: Path) -> None:
         run(fc(more="phase: TRAIN"), [1, 2, 3], y=WEIGHT)
 
 
+# --- minifloats -----------------------------------------------------------------------------------
+
+BITS = [(mantissa, exponent) for mantissa in (0, 1, 5, 22, 23) for exponent in (1, 2, 3, 5, 7, 8)]
+
+
+def edges(mantissa: int, exponent: int) -> Array:
+    """Float32 numbers at, below and above each power of 2 and each middle between two steps."""
+    powers = np.ldexp(np.float32(1), np.arange(-126, 128)).astype(np.float32)
+    middles = powers * np.float32(1 + 2.0 ** -(mantissa + 1)) if mantissa < 23 else powers
+    around = [np.nextafter(x, np.float32(way)) for x in (powers, middles) for way in (0, np.inf)]
+    draw = np.random.default_rng(exponent)
+    noise = draw.standard_normal(200) * 2.0 ** draw.integers(-20, 20, 200)
+    found = np.concatenate([powers, middles, *around, noise]).astype(np.float32)
+    found = found[np.isfinite(found)] * draw.choice([-1, 1], np.isfinite(found).sum())
+    return found.astype(np.float32)
+
+
+def by_hand(x: float, mantissa: int, exponent: int) -> float:
+    """Exact, in whole numbers and fractions."""
+    size, bias = Fraction(abs(x)), 2 ** (exponent - 1) - 1
+    power = next(k for k in range(127, -150, -1) if Fraction(2) ** k <= size)
+    if power + bias > 2**exponent - 1:
+        made = (2 - Fraction(1, 2**mantissa)) * Fraction(2) ** (2**exponent - 1 - bias)
+    else:
+        unit = Fraction(2) ** (power - mantissa)
+        made = math.floor(size / unit + Fraction(1, 2)) * unit
+    return math.copysign(float(made), x)
+
+
+@pytest.mark.parametrize(("mantissa", "exponent"), BITS)
+def test_minifloats_by_hand(mantissa: int, exponent: int) -> None:
+    x = edges(mantissa, exponent)
+    x = x[np.abs(x) >= max(2.0 ** -(2 ** (exponent - 1) - 1), 2.0**-126)]
+    want = [by_hand(float(one), mantissa, exponent) for one in x]
+    np.testing.assert_array_equal(minifloats(x.astype(np.float64), mantissa, exponent), want)
+    with np.errstate(over="ignore"):  # what is rounded up to 2^128
+        np.testing.assert_array_equal(
+            short_floats(x, mantissa, exponent), np.array(want).astype(np.float32)
+        )
+
+
+@pytest.mark.parametrize("small", [0.0, -0.0, 0.1249, -(2.0**-130)])
+def test_minifloats_stop(small: float) -> None:
+    x = np.array([[1.03, -0.13, 300], [small, 1.03, 0.0], [1e-3, 77, -5.1]], np.float32)
+    want = np.array([[1, -0.125, 24], [0, 1.03, 0], [1e-3, 77, -5.1]], np.float32)
+    np.testing.assert_array_equal(minifloats(x.astype(np.float64), 1, 3), want)
+    np.testing.assert_array_equal(short_floats(x, 1, 3), want)
+    _, left = bounded(layer_of(fc(settings=MINI)), "TEST", [x], [WEIGHT])
+    np.testing.assert_array_equal(left[0], want)
+    assert not left[1].any()
+
+
+MINI = "precision: MINIFLOAT mant_bits: 1 exp_bits: 3"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("exponent", [1, 3, 5, 7, 8])
+@pytest.mark.parametrize("mantissa", [0, 5, 23])
+def test_backends_make_the_same_minifloats(
+    mantissa: int, exponent: int, backend: str, tmp_path: Path
+) -> None:
+    """Bit for bit, of inputs that stop nowhere, in the middle, and at once."""
+    x = edges(mantissa, exponent)
+    # No more than 2^64: what a sum makes of them is not to be infinite.
+    x = x[np.abs(x) < 2.0**64]
+    least = max(2.0 ** -(2 ** (exponent - 1) - 1), 2.0**-126)
+    whole, mixed = x[np.abs(x) >= least], x.copy()
+    mixed[: len(x) // 2] = np.where(np.abs(mixed) < least, 1, mixed)[: len(x) // 2]
+    settings = f"precision: MINIFLOAT mant_bits: {mantissa} exp_bits: {exponent}"
+    for values in (whole, mixed, -mixed[::-1]):
+        size = len(values)
+        data = DATA.replace("dim: 1 dim: 3", f"dim: 1 dim: {size}")
+        done = converted(fc(settings=settings), tmp_path, backend, data=data)
+        runner = BACKENDS[backend](read_conversion(done.manifest))
+        got = every_blob(runner, {"data": values[None]})["data"]
+        want = minifloats(values.astype(np.float64), mantissa, exponent)
+        np.testing.assert_array_equal(got[0], want.astype(np.float32))
+
+
 # --- bottoms are overwritten ----------------------------------------------------------------------
 
 BEHIND = 'layer { name: "z" type: "Power" bottom: "data" top: "z" power_param { scale: 3 } }\n'
@@ -109,6 +192,7 @@ ORDERS = {
     "a reader before": BEHIND + fc(),
     "shared memory": FLAT + fc("flat") + BEHIND,
     "two of them": fc(top="a") + fc(settings=COARSER),
+    "minifloats": fc(settings="precision: MINIFLOAT mant_bits: 4 exp_bits: 4") + BEHIND,
     "powers of two": fc(settings="precision: INTEGER_POWER_OF_2_WEIGHTS") + BEHIND,
 }  # fmt: skip
 X = [0.3, -1.7, 2.55]
@@ -133,12 +217,12 @@ def test_overwritten_bottoms_are_no_outputs() -> None:
     assert [blob.name for blob in net.outputs] == ["y"]
 
 
-def converted(text: str, folder: Path, backend: str, seed: int = 0) -> decaffeinate.Conversion:
+def converted(text: str, folder: Path, backend: str, data: str = DATA) -> decaffeinate.Conversion:
     require(PACKAGES[backend])
     path = folder / "net.prototxt"
-    path.write_text(DATA + text)
-    net = parse_net(DATA + text)
-    shapes, draw = infer_shapes(net), np.random.default_rng(seed)
+    path.write_text(data + text)
+    net = parse_net(data + text)
+    shapes, draw = infer_shapes(net), np.random.default_rng(0)
     layers = [
         LayerWeights(layer.name, layer.type, tuple(
             draw.standard_normal(param.shape).astype(np.float32)
@@ -198,6 +282,26 @@ def test_a_step_is_allowed_where_the_doubt_reaches_across(
     _, left = propagate(layer_of(fc()), "TEST", [x], [WEIGHT])
     np.testing.assert_array_equal(left.value, np.full((1, 3), want))
     np.testing.assert_array_equal(left.errors(), np.full((1, 3), bound))
+
+
+@pytest.mark.parametrize(
+    ("values", "want", "bound"),
+    [
+        ([1.3, 1, 2.6], [1.5, 1, 3], [0.5, 0, 0]),  # 1.25 is the middle
+        ([1.24, 24, 31.95], [1, 24, 32], [0.5, 0, 8]),  # from 32 on 24
+        ([1, 0.2, 1.1], [1, 0.1875, 1], [0, 0.1875, 0.2]),  # may be too small, and so end it
+        ([1, 0.03, 1.1], [1, 0, 1.1], [0, 0, 0.1]),  # too small
+        ([1, 32.05, 1], [1, 24, 1], [0, 8, 0]),
+    ],
+)
+def test_minifloats_that_may_stop(
+    values: list[float], want: list[float], bound: list[float]
+) -> None:
+    x = Bounded(np.array([values]), np.array([[0.09, 0.09, 0.1]]))
+    settings = "precision: MINIFLOAT mant_bits: 1 exp_bits: 3"
+    _, left = propagate(layer_of(fc(settings=settings)), "TEST", [x], [WEIGHT])
+    np.testing.assert_array_equal(left.value, [want])
+    np.testing.assert_allclose(left.errors(), [bound], rtol=1e-12)
 
 
 # --- parameters -----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from verify.reference import (
     arithmetic,
     convolution,
     detection,
+    flow,
     interpolation,
     linear,
     loss,
@@ -33,11 +34,13 @@ from verify.reference import (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 from verify.reference.inputs import check_inputs
 from verify.reference.registry import FUNCTIONS, Array
@@ -51,6 +54,7 @@ FAMILIES = (
     arithmetic,
     convolution,
     detection,
+    flow,
     interpolation,
     linear,
     loss,
@@ -61,11 +65,13 @@ FAMILIES = (
     rearrangement,
     recurrent,
     reduction,
+    resizing,
     ristretto,
     roi,
     shape,
     softmax,
     source,
+    yolo,
 )
 
 

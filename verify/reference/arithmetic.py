@@ -48,6 +48,14 @@ def mul(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[A
     return [x * factor]
 
 
+@caffe_layer("Add")
+def add(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """The sum of the bottoms, in NumPy's broadcasting (synopsys-caffe and Cambricon,
+    add_layer.cpp)."""
+    first, second = bottoms
+    return [first + second]
+
+
 def broadcast(factor: Array, x: Array, axis: int, layer: Layer) -> Array:
     """`factor`, whose axes are those of x from `axis` on, shaped to broadcast over x; a scalar
     needs no axis."""

@@ -29,7 +29,16 @@ def detection_output(layer: Layer, bottoms: list[Array], params: tuple[Array, ..
             box = boxes[image][label if len(boxes[image]) > 1 else 0, prior]
             rows.append([image, label, scores[image, label, prior], *box])
     nothing = [[image, *[-1] * 6] for image in range(len(boxes))]
-    return [np.array(rows or nothing).reshape(1, 1, -1, 7)]
+    return [np.array(rows or nothing, boxes.dtype).reshape(1, 1, -1, 7)]
+
+
+@caffe_layer("RawDetections")
+def raw_detections(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """The same before any choice: boxes (N, priors, 4), or (N, classes, priors, 4), and scores
+    (N, classes, priors)."""
+    boxes = decoded(layer, bottoms[0], bottoms[2])
+    shared = layer.message.detection_output_param.share_location
+    return [boxes[:, 0] if shared else boxes, confidences(layer, bottoms[1])]
 
 
 def confidences(layer: Layer, x: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from prototxt.net import Layer
-from verify.reference.registry import Array, caffe_layer, canonical_axis
+from verify.reference.registry import Array, caffe_layer, canonical_axis, integers
 
 
 @caffe_layer("Squeeze")
@@ -38,10 +38,32 @@ def crop_center(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
 @caffe_layer("Upsample")
 def upsample(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """Each value `scale` times over in height and width, by default once (eric612/MobileNet-YOLO,
-    upsample_layer.cpp)."""
+    upsample_layer.cpp); with a mask, each value at its place (SegNet)."""
     param = layer.message.upsample_param
+    if len(bottoms) == 2:
+        return [_at_places(layer, *bottoms)]
     times = param.scale if param.HasField("scale") else 1
     return [np.repeat(np.repeat(bottoms[0], times, 2), times, 3)]
+
+
+def _at_places(layer: Layer, x: Array, mask: Array) -> Array:
+    """Maps of zeros that hold each value of x where the mask says, h * width + w; of several at one
+    place, the last (alexgkendall/caffe-segnet, upsample_layer.cpp)."""
+    param = layer.message.upsample_param
+    if param.HasField("upsample_h") and param.HasField("upsample_w"):
+        height, width = param.upsample_h, param.upsample_w
+    else:
+        by_axis = param.HasField("scale_h")
+        height = x.shape[2] * (param.scale_h if by_axis else param.scale) - param.pad_out_h
+        width = x.shape[3] * (param.scale_w if by_axis else param.scale) - param.pad_out_w
+    flat = (*x.shape[:2], -1)
+    places = integers(mask, height * width, layer, "place").reshape(flat)
+    count = places.shape[2]
+    # By place, which value comes there: of several, NumPy leaves the last.  Behind all is a 0.
+    source = np.full((*x.shape[:2], height * width), count)
+    np.put_along_axis(source, places, np.broadcast_to(np.arange(count), places.shape), 2)
+    values = np.concatenate([x.reshape(flat), np.zeros((*x.shape[:2], 1))], 2)
+    return np.take_along_axis(values, source, 2).reshape(*x.shape[:2], height, width)
 
 
 @caffe_layer("UpsampleDarknet")

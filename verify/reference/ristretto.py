@@ -3,6 +3,7 @@ few bits, as its CPU code simulates them (base_ristretto_layer.cpp)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -56,7 +57,7 @@ def quantised_parameters(layer: Layer, params: tuple[Array, ...]) -> tuple[Array
     """Weight and bias as the layer uses them; with powers of 2, the bias as it is.
 
     Raises:
-        UnsupportedError: the layer rounds at random, or stops on the way.
+        UnsupportedError: the layer rounds at random.
     """
     _refuse(layer)
     param = layer.message.quantization_param
@@ -71,6 +72,8 @@ def quantised_to(layer: Layer, index: int) -> tuple[int, ...] | None:
     param = layer.message.quantization_param
     if param.precision == _KINDS.INTEGER_POWER_OF_2_WEIGHTS:
         return None if index else (param.precision, param.exp_min, param.exp_max)
+    if param.precision == _KINDS.MINIFLOAT:
+        return (param.precision, param.mant_bits, param.exp_bits)
     return (param.precision, param.bw_params, param.fl_params)
 
 
@@ -79,6 +82,8 @@ def quantiser(layer: Layer, name: str) -> Callable[[Array], Array]:
     param = layer.message.quantization_param
     if param.precision == _KINDS.INTEGER_POWER_OF_2_WEIGHTS:
         return lambda x: x
+    if param.precision == _KINDS.MINIFLOAT:
+        return lambda x: minifloats(x, param.mant_bits, param.exp_bits)
     bits, fraction = getattr(param, f"bw_{name}"), getattr(param, f"fl_{name}")
     return lambda x: fixed_point(x, bits, fraction)
 
@@ -110,17 +115,45 @@ def power_of_two(weight: Array, low: int, high: int) -> Array:
     return np.where(weight >= 0, magnitude, -magnitude)
 
 
+def minifloats(x: Array, mantissa: int, exponent: int) -> Array:
+    """Each value as `minifloat`, up to the first that is 0 or too small: this one becomes 0, and
+    there Trim2MiniFloat_cpu returns, so that all behind it stay as they are."""
+    made = x.reshape(-1).copy()
+    stops = np.flatnonzero(np.abs(made) < least_minifloat(exponent))
+    end = stops[0] if stops.size else made.size
+    made[:end] = minifloat(made[:end], mantissa, exponent)
+    made[end : end + 1] = 0
+    return made.reshape(x.shape)
+
+
+def minifloat(x: Array, mantissa: int, exponent: int) -> Array:
+    """Values at least `least_minifloat`, rounded to so many bits behind the first; from `ceiling`
+    on the greatest.  What is less may be rounded up to `ceiling` itself, which is greater."""
+    size = np.abs(x)
+    unit = np.ldexp(1.0, np.frexp(size)[1] - 1)
+    short = half_away(size / unit * 2.0**mantissa) * 2.0**-mantissa * unit
+    limit = ceiling(exponent)
+    if limit is not None:
+        short = np.where(size >= limit, (1 - 2.0 ** -(mantissa + 1)) * limit, short)
+    return np.copysign(short, x)
+
+
+def ceiling(exponent: int) -> float | None:
+    """The power of 2 above the greatest minifloat; None above float32's."""
+    return 2.0 ** (2 ** (exponent - 1) + 1) if exponent < 8 else None
+
+
+def least_minifloat(exponent: int) -> float:
+    """The least power of 2 that a minifloat can be, and float32 as a normal number."""
+    return max(math.ldexp(1, 1 - 2 ** (exponent - 1)), 2.0**-126)
+
+
 def _refuse(layer: Layer) -> None:
     param, training = layer.message.quantization_param, layer.message.phase == pb.TRAIN
     if training or param.rounding_scheme == _KINDS.STOCHASTIC:
-        what = f"{layer.type} rounds at random" + (" in phase TRAIN" if training else "")
-    elif param.precision == _KINDS.MINIFLOAT:
-        what = "precision MINIFLOAT stops at the first value that is 0 or too small"
-    else:
-        return
-    raise UnsupportedError(
-        what,
-        where=layer.where,
-        layer=layer.name,
-        expected="the TEST phase, rounding_scheme: NEAREST, and no MINIFLOAT",
-    )
+        raise UnsupportedError(
+            f"{layer.type} rounds at random" + (" in phase TRAIN" if training else ""),
+            where=layer.where,
+            layer=layer.name,
+            expected="the TEST phase, and rounding_scheme: NEAREST",
+        )

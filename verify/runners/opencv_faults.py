@@ -81,6 +81,10 @@ def _clear_slope(message: pb.LayerParameter) -> None:
     message.relu6_param.ClearField("negative_slope")
 
 
+def _clear_correlation(message: pb.LayerParameter) -> None:
+    message.correlation_param.ClearField("correlation_type")
+
+
 def _clear_dilation(message: pb.LayerParameter) -> None:
     message.convolution_param.ClearField("dilation")
 
@@ -197,6 +201,12 @@ def _overflowing_exp(
 
 
 FAULTS: tuple[KnownFault, ...] = (
+    KnownFault(
+        "Correlation", "correlation_type is ignored: values are multiplied",
+        lambda layer: layer.message.correlation_param.correlation_type
+        != pb.CorrelationParameter.MULTIPLY,
+        _as(_clear_correlation), "correlation/subtract",
+    ),
     KnownFault(
         "Deconvolution", "dilation is ignored",
         lambda layer: any(size != 1 for size in layer.message.convolution_param.dilation),

@@ -1,0 +1,99 @@
+"""Shapes of layers of forks that shift, compare, warp or resample maps."""
+
+from __future__ import annotations
+
+from math import prod
+
+from prototxt import caffe_pb2 as pb
+from prototxt.geometry import fail
+from prototxt.net import Layer
+from prototxt.shape_rules.rule import (
+    LayerShapes,
+    ParamShape,
+    Shape,
+    constant_filler,
+    need_equal,
+    need_rank,
+    shape_rule,
+    shown,
+)
+
+
+@shape_rule("ActiveShift")
+def active_shift(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As many maps, read at every `stride`-th place of the padded ones; x shift and y shift, each
+    (C, 1, 1, 1) (jyh2986/Active-Shift)."""
+    shape, param = bottoms[0], layer.message.asl_param
+    need_rank(layer, shape, 4)
+    stride, pad = (_height_and_width(layer, name) for name in ("stride", "pad"))
+    if min(stride) < 1:
+        raise fail(layer, "a stride of 0", "at least 1")
+    if param.multiplier != 1:
+        raise fail(
+            layer,
+            f"multiplier {param.multiplier}, where the layer leaves most of its top unwritten",
+            "1, its default",
+        )
+    if layer.message.convolution_param.HasField("num_output"):
+        raise fail(layer, "convolution_param, which the layer no longer takes", "asl_param")
+    _check_training(layer)
+    sizes = ((n + 2 * p - 1) // s + 1 for n, p, s in zip(shape[2:], pad, stride, strict=True))
+    top = (*shape[:2], *sizes)
+    radius = param.base_radius
+    filler = constant_filler()
+    if radius:
+        filler = pb.FillerParameter(type="uniform", min=-radius, max=radius)
+    shifts = tuple(ParamShape(f"{axis}_shift", (shape[1], 1, 1, 1), filler) for axis in "xy")
+    return LayerShapes((top,), shifts, 4 * prod(top))
+
+
+def _height_and_width(layer: Layer, name: str) -> tuple[int, int]:
+    """A size for both axes, or as an `_h` and a `_w` field, of which either may be left out."""
+    param, names = layer.message.asl_param, (f"{name}_h", f"{name}_w")
+    given = [size for size in names if param.HasField(size)]
+    if not given:
+        return (getattr(param, name),) * 2
+    if param.HasField(name):
+        raise fail(layer, f"{' and '.join(given)} with {name}", f"{name}, or {' and '.join(names)}")
+    return getattr(param, names[0]), getattr(param, names[1])
+
+
+def _check_training(layer: Layer) -> None:
+    """Refuse what the layer refuses of settings that only training reads."""
+    param = layer.message.asl_param
+    if not param.base_radius >= 0:
+        raise fail(layer, f"base_radius {param.base_radius:g}", "0 or more")
+    if not param.lattice_decay >= 0:
+        raise fail(layer, f"lattice_decay {param.lattice_decay:g}", "0 or more")
+    if param.normalize and param.clip_gradient:
+        raise fail(layer, "normalize with clip_gradient", "one of the two")
+
+
+@shape_rule("Correlation", bottoms=(2, 2))
+def correlation(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """A channel for each displacement; maps less what `max_displacement` and the kernel keep off
+    the padded edges (FlowNet, synopsys-caffe)."""
+    param, shape = layer.message.correlation_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    need_equal(layer, bottoms)
+    missing = [n for n in ("kernel_size", "max_displacement") if not param.HasField(n)]
+    if missing:
+        raise fail(layer, f"correlation_param has no {' and no '.join(missing)}",
+                   "both kernel_size and max_displacement")  # fmt: skip
+    if param.kernel_size % 2 == 0:
+        raise fail(layer, f"kernel_size {param.kernel_size}", "an odd number")
+    if not (param.stride_1 and param.stride_2):
+        name = "stride_2" if param.stride_1 else "stride_1"
+        raise fail(layer, f"{name} is 0", "at least 1")
+    border = param.max_displacement + param.kernel_size // 2
+    inner = [size + 2 * param.pad - 2 * border for size in shape[2:]]
+    if min(inner) < 1:
+        raise fail(
+            layer,
+            f"max_displacement {param.max_displacement} and kernel_size {param.kernel_size} leave "
+            f"nothing of {shown(shape[2:])} with pad {param.pad}",
+            f"sizes of at least {2 * border + 1} with their padding",
+        )
+    count = (2 * (param.max_displacement // param.stride_2) + 1) ** 2
+    top = (shape[0], count, *(-(-size // param.stride_1) for size in inner))
+    return LayerShapes((top,), macs=prod(top) * shape[1] * param.kernel_size**2)

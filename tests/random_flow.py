@@ -1,0 +1,42 @@
+"""Seeded random layers that shift, compare, warp or resample maps."""
+
+from __future__ import annotations
+
+import random
+
+from tests.random_settings import Maker, Shape, layer_text, sizes
+
+__all__ = ["MAKERS"]
+
+
+def _active_shift(chance: random.Random) -> tuple[list[Shape], str]:
+    pad, stride = (lambda: chance.choice([None, 0, 1, 3])), (lambda: chance.choice([None, 1, 2, 3]))
+    if chance.random() < 0.5:
+        fields = {"pad": pad(), "stride": stride()}
+    else:
+        fields = {"pad_h": pad(), "pad_w": pad(), "stride_h": stride(), "stride_w": stride()}
+    shape = (*sizes(chance, 2, 1, 6), *sizes(chance, 2, 1, 7))
+    return [shape], layer_text("ActiveShift", "asl", base_radius=chance.choice([None, 0]), **fields)
+
+
+def _correlation(chance: random.Random) -> tuple[list[Shape], str]:
+    kernel, displacement = chance.choice([1, 1, 3, 5]), chance.randint(0, 4)
+    pad = chance.randint(0, 5)
+    least = max(1, kernel + 2 * displacement - 2 * pad)
+    shape = (*sizes(chance, 2, 1, 4), *(least + n for n in sizes(chance, 2, 0, 5)))
+    return [shape, shape], layer_text(
+        "Correlation",
+        "correlation",
+        kernel_size=kernel,
+        max_displacement=displacement,
+        pad=pad or None,
+        stride_1=chance.choice([None, 1, 2, 3]),
+        stride_2=chance.choice([None, 1, 2, 3]),
+        correlation_type=chance.choice([None, None, "SUBTRACT"]),
+    )
+
+
+MAKERS: dict[str, Maker] = {
+    "ActiveShift": _active_shift,
+    "Correlation": _correlation,
+}
