@@ -94,6 +94,7 @@ NOTES = {
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
     "Silence": "a sink",
     "Slice": "`slice_point`, or equal parts",
+    "SmoothL1Loss": "of a fork, Fast R-CNN; weights as third and fourth bottom, `sigma`",
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",

@@ -34,9 +34,10 @@ _IN_PLACE_SPOILT = frozenset(
      "Deconvolution", "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed",
      "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN",
      "LSTM", "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox",
-     "PriorBoxClustered", "RNN", "Reduction", "SPP", "ShuffleChannel",
-     "SigmoidCrossEntropyLoss", "Slice", "SoftmaxWithLoss", "Tile", "Upsample",
-     "UpsampleDarknet", "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
+     "PriorBoxClustered", "Proposal", "PSROIPooling", "RNN", "ROIAlign", "ROIPooling", "Reduction",
+     "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SmoothL1Loss",
+     "SoftmaxWithLoss", "Tile", "Upsample", "UpsampleDarknet",
+     "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
 )  # fmt: skip
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""

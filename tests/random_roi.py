@@ -91,7 +91,14 @@ def _python_proposal(chance: random.Random) -> tuple[list[Shape], str]:
     return _map(chance, anchors, chance.choice([3, 6])), text
 
 
+def _smooth_l1(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = (chance.randint(1, 4), *(chance.randint(1, 5) for _ in range(chance.randint(0, 3))))
+    shapes = [shape] * chance.choice([2, 4])
+    return shapes, layer_text("SmoothL1Loss", "smooth_l1_loss", sigma=chance.choice([None, 3, 0.5]))
+
+
 MAKERS: dict[str, Maker] = {
+    "SmoothL1Loss": _smooth_l1,
     "Proposal": _proposal,
     "Proposal in Python": _python_proposal,
     "PSROIPooling": _psroi_pooling,

@@ -14,6 +14,7 @@ from prototxt.proposal import proposal_settings
 from tests.golden_cases import Case
 from verify.proposal_choice import compare_proposals
 from verify.reference import proposal as reference
+from verify.reference import run
 from verify.rounding import wide
 from verify.tolerance import DERIVED
 
@@ -99,3 +100,25 @@ def test_rows_are_held_to_what_may_be_proposed(what: str | None, tops: int) -> N
                              DERIVED)  # fmt: skip
     right = what is None or (what == "a score off" and tops == 1)
     assert all(row.passed for row in rows) == right
+
+
+@pytest.mark.parametrize(
+    ("sigma", "weights", "loss"),
+    [
+        # Of differences 0.5, -2, 0, 1: 0.125 + 1.5 + 0 + 0.5, over two items.
+        (1, None, 2.125 / 2),
+        # Of sigma 2, s is 4: below 1/4 the curve, else |d| - 1/8.
+        (2, None, (0.375 + 1.875 + 0.875) / 2),
+        # Weighted to 0.5, -4, 0, 0.5, and then the loss: 0.125, 2 * 3.5, 0, 0.
+        (1, [[[1, 2], [1, 0.5]], [[1, 2], [1, 0]]], 7.125 / 2),
+    ],
+)
+def test_smooth_l1(sigma: float, weights: list[list[list[float]]] | None, loss: float) -> None:
+    names = "abcd" if weights else "ab"
+    inputs = "".join(f'input: "{name}" input_shape {{ dim: 2 dim: 2 }} ' for name in names)
+    bottoms = " ".join(f'bottom: "{name}"' for name in names)
+    net = parse_net(f'{inputs} layer {{ name: "l" type: "SmoothL1Loss" {bottoms} top: "y" '
+                    f"smooth_l1_loss_param {{ sigma: {sigma} }} }}")  # fmt: skip
+    arrays = [[[1.5, -1], [2, 0]], [[1, 1], [2, -1]], *(weights or [])]
+    blobs = run(net, [()] * len(net.layers), dict(zip(names, arrays, strict=True)))
+    assert float(blobs[net.finals["y"]]) == pytest.approx(loss, rel=1e-15)
