@@ -102,6 +102,13 @@ class ElementwiseEmitter(SymbolEmitter):
         """round, which is C's."""
         self.same(node, "round")
 
+    def fixed_point(self, node: Node, op: o.FixedPoint) -> None:
+        """round, which is C's, between two factors that are powers of 2."""
+        (x,) = self.read(node)
+        scaled = self.step(node, "scaled", "_mul_scalar", x, scalar=2.0**op.fraction)
+        whole = self.step(node, "whole", "round", scaled)
+        self.end(node, "_mul_scalar", whole, scalar=2.0**-op.fraction)
+
     def leading_bit(self, node: Node, op: o.LeadingBit) -> None:
         """|q - (1 - u) q| of q = (2^23 + 1) x, with u = 2^-24: see `converters.onnx_rounding`."""
         (x,) = self.read(node)

@@ -18,9 +18,10 @@ from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_flow import FlowEmitter
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
-from converters.onnx_roi import RoiEmitter, newest_opset
+from converters.onnx_roi import newest_opset
 from converters.onnx_rounding import RoundingEmitter
 from converters.onnx_shapes import ShapeEmitter
+from converters.onnx_warp import WarpEmitter
 from converters.output_file import Output, bytes_of
 from ir import Graph, Node, Parameter, Value
 from ir import ops as o
@@ -38,7 +39,7 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(FlowEmitter, RoiEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter):
+class OnnxEmitter(FlowEmitter, WarpEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"

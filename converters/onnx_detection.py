@@ -231,8 +231,8 @@ class DetectionEmitter(NodeBuilder):
         image = self._part(node, "image_index", places, 0, 1)
         image = self._step(node, "image", "Cast", image, to=TensorProto.FLOAT)
         if classes:
-            of = self._reshaped(node, "all_labels", classes, [-1, *counts, 1])
-            index = self._step(node, "class_index", "GatherND", of, places)
+            of = self._reshaped(node, "all_labels", classes, [-1, 1])
+            index = self._step(node, "class_index", "Gather", of, flat, axis=0)
             labels = [i + op.first_label for i in range(node.inputs[1].shape[2])]
         else:
             index = self._part(node, "class_index", places, 1, 2)

@@ -21,6 +21,7 @@ _SMALL = 1024  # bytes
 _TYPES = {
     "float16": TensorProto.FLOAT16,
     "float32": TensorProto.FLOAT,
+    "int8": TensorProto.INT8,
     "int64": TensorProto.INT64,
     "uint8": TensorProto.UINT8,
 }

@@ -20,7 +20,7 @@ GREATEST = 65504.0
 """The greatest finite half."""
 _EXACT = (
     o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual,
-    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms, o.Unpool,
+    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms, o.Unpool, o.Warp,
 )  # fmt: skip
 """Ops that read or make positions, as floats, or that tell which of two numbers is the greater."""
 _FLT_MAX = float(np.finfo(np.float32).max)
@@ -56,7 +56,7 @@ def _why(node: Node) -> str | None:
     """What of a node does not fit into halves."""
     if isinstance(node.op, _EXACT):
         return "it compares numbers or counts positions, for which halves are too coarse"
-    if isinstance(node.op, (o.LeadingBit, o.Round)):
+    if isinstance(node.op, (o.FixedPoint, o.LeadingBit, o.Round)):
         return "it rounds to steps that are not those of halves"
     if isinstance(node.op, o.MaxPool) and node.op.leaves_map(node.inputs[0].shape):
         return "it marks a window that holds nothing with the least float32"

@@ -1,6 +1,9 @@
-"""ONNX nodes that round, to whole numbers and to powers of 2."""
+"""ONNX nodes that round: to whole numbers, to fixed point and to powers of 2."""
 
 from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
 
 from converters.onnx_nodes import NodeBuilder
 from ir import Node
@@ -8,21 +11,59 @@ from ir import ops as o
 
 __all__ = ["RoundingEmitter"]
 
+_TYPED = 21
+"""The first opset whose QuantizeLinear is told a type, and knows 16 bits."""
+
 
 class RoundingEmitter(NodeBuilder):
     """Emits the ops whose results are steps."""
 
+    opset: int
+
     def round(self, node: Node, op: o.Round) -> None:
-        """sign(x) * ceil(floor(2 |x|) / 2): ONNX's Round gives the even one of two."""
+        """See `_whole`."""
         (x,) = self.arguments(node)
+        self._whole(node, x, node.output.name)
+
+    def _whole(self, node: Node, x: str, target: str) -> str:
+        """sign(x) * ceil(floor(2 |x|) / 2): ONNX's Round gives the even one of two."""
         size = self.node("Abs", [x], [self.part(node, "size")])
         twice = self.node("Add", [size, size], [self.part(node, "twice")])
         floor = self.node("Floor", [twice], [self.part(node, "halves")])
         half = self.shared("half", 0.5)
         middle = self.node("Mul", [floor, half], [self.part(node, "middle")])
-        whole = self.node("Ceil", [middle], [self.part(node, "whole")])
+        rounded = self.node("Ceil", [middle], [self.part(node, "rounded")])
         sign = self.node("Sign", [x], [self.part(node, "sign")])
-        self.node("Mul", [whole, sign], [node.output.name])
+        return self.node("Mul", [rounded, sign], [target])
+
+    def fixed_point(self, node: Node, op: o.FixedPoint) -> None:
+        """Rounded between two factors that are powers of 2.
+
+        Up to 16 bits QuantizeLinear and DequantizeLinear follow, for whoever computes with whole
+        numbers.  They alone would round halves to the even step; of multiples of the step they
+        change nothing but the sign of 0.
+        """
+        (x,) = self.arguments(node)
+        scaled = self.node("Mul", [x, self._power(op.fraction)], [self.part(node, "scaled")])
+        whole = self._whole(node, scaled, self.part(node, "whole"))
+        step = self._power(-op.fraction)
+        if op.bits > (16 if self.opset >= _TYPED else 8):
+            self.node("Mul", [whole, step], [node.output.name])
+            return
+        near = self.node("Mul", [whole, step], [self.part(node, "near")])
+        short, type_ = self.part(node, "quantized"), {}
+        given = [step]
+        if self.opset >= _TYPED:
+            # With a zero of int8 onnxruntime 1.31 fails where a Reshape or a MaxPool follows.
+            type_ = {"output_dtype": TensorProto.INT8 if op.bits <= 8 else TensorProto.INT16}
+        else:
+            given.append(self.shared("zero_int8", 0, np.int8))
+        self.node("QuantizeLinear", [near, *given], [short], **type_)
+        self.node("DequantizeLinear", [short, *given], [node.output.name])
+
+    def _power(self, exponent: int) -> str:
+        sign = "minus_" if exponent < 0 else ""
+        return self.shared(f"power_{sign}{abs(exponent)}", 2.0**exponent)
 
     def leading_bit(self, node: Node, op: o.LeadingBit) -> None:
         """|q - (1 - u) q| of q = (2^23 + 1) x, with u = 2^-24, each operation rounded to float32

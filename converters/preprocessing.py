@@ -11,6 +11,7 @@ __all__ = ["described", "in_words", "steps"]
 _AS_READ = frozenset(("DummyData", "HDF5Data"))
 """Layers that feed arrays as they are."""
 _ORDERS = {
+    "DenseImageData": "BGR",
     "ImageData": "BGR",
     "VideoData": "BGR",
     "WindowData": "BGR",

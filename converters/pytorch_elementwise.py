@@ -74,6 +74,18 @@ class ElementwiseOps(Forward):
             Call("torch.sub", (Call("torch.trunc", (f"2 * {x}",)), Call("torch.trunc", (x,)))),
         )
 
+    def fixed_point(self, node: Node, op: o.FixedPoint) -> None:
+        """As `round`, between two factors that are powers of 2."""
+        x = self.arguments(node)[0]
+        twice = f"torch.trunc({number(2.0 ** (op.fraction + 1))} * {x})"
+        once = f"torch.trunc({number(2.0**op.fraction)} * {x})"
+        step = number(2.0**-op.fraction)
+        self.assign(
+            node,
+            f"{step} * ({twice} - {once})",
+            Call("torch.mul", (Call("torch.sub", (twice, once)), step)),
+        )
+
     def leading_bit(self, node: Node, op: o.LeadingBit) -> None:
         """x / (2 mantissa): frexp's mantissa is from 1/2 on, and below 1."""
         x = self.arguments(node)[0]

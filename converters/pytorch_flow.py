@@ -1,4 +1,5 @@
-"""PyTorch: maps compared with displaced ones, by functions that the file brings along."""
+"""PyTorch: maps compared with displaced ones, or read where a flow points to, by functions that
+the file brings along."""
 
 from __future__ import annotations
 
@@ -25,3 +26,8 @@ class FlowOps(Forward):
         given = [f"{key}={value}" for key, (value, usual) in settings.items() if value != usual]
         arguments = (*self.arguments(node), f"displacement={op.displacement}", *given)
         self.assign(node, Call(name, arguments))
+
+    def warp(self, node: Node, op: o.Warp) -> None:
+        """The file's own warp."""
+        outside = ("outside=torch.nan",) if op.nan else ()
+        self.assign(node, Call("warp", (*self.arguments(node), *outside)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from converters.pytorch_flow_functions import FLOW_FUNCTIONS
 from converters.pytorch_roi_functions import ROI_FUNCTIONS
 
 __all__ = ["FUNCTIONS"]
@@ -130,38 +131,6 @@ def multiclass_nms(
         rows = [numbers[:, None], scores.new_full((len(numbers), 6), -1.0)]
     return torch.cat(rows, 1)[None, None]
 '''
-_CORRELATION = '''\
-def correlation(
-    first: torch.Tensor,
-    second: torch.Tensor,
-    displacement: int,
-    kernel_size: int = 1,
-    stride: int = 1,
-    step: int = 1,
-    padding: int = 0,
-) -> torch.Tensor:
-    """Mean of {what}, in windows of all channels.
-
-    A channel for each displacement of the second, up to `displacement` to each side by
-    `step`; the windows of the first keep as far from the edges.
-    """
-    first, second = (F.pad(x, (padding,) * 4) for x in (first, second))
-    rows, columns = (size - 2 * displacement for size in first.shape[2:])
-    hop = stride if kernel_size == 1 else 1
-    first = first.narrow(2, displacement, rows).narrow(3, displacement, columns)
-    first = first[:, :, ::hop, ::hop]
-    reach = displacement // step * step
-    starts = range(displacement - reach, displacement + reach + 1, step)
-    maps = [
-        {product}.mean(1)
-        for y in starts
-        for x in starts
-    ]
-    found = torch.stack(maps, 1)
-    return found if kernel_size == 1 else F.avg_pool2d(found, kernel_size, stride)
-'''
-_DISPLACED = "second[:, :, y : y + rows : hop, x : x + columns : hop]"
-
 _FROZEN = '''\
 class Frozen{name}(nn.{name}):
     """Keeps to its stored statistics in training too: Caffe's use_global_stats."""
@@ -175,12 +144,6 @@ FUNCTIONS = {
         f"Frozen{name}": _FROZEN.format(name=name)
         for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
     },
-    "correlation": _CORRELATION.format(
-        what="the product of two maps", product=f"(first * {_DISPLACED})"
-    ),
-    "correlation_of_differences": _CORRELATION.format(
-        what="how far two maps are apart", product=f"(first - {_DISPLACED}).abs()"
-    ).replace("def correlation(", "def correlation_of_differences("),
     "max_pool_mask": _MAX_POOL_MASK,
     "unpool": _UNPOOL,
     "average_pool": _AVERAGE_POOL,
@@ -188,5 +151,6 @@ FUNCTIONS = {
     "top_indices": _TOP_INDICES,
     **ROI_FUNCTIONS,
     "multiclass_nms": _MULTICLASS_NMS,
+    **FLOW_FUNCTIONS,
 }
 """By name; in the order in which a file has them."""

@@ -34,9 +34,8 @@ _FREE: Mapping[type[o.Op], frozenset[str]] = {
 }
 _LOOSE = frozenset(("kernel_size", "padding", "dilation"))
 _ANY_SIZE = (o.Relu, o.Add, o.Mul, o.Sub, o.Maximum, o.Concat, o.Sigmoid, o.Tanh, o.Elu, o.Affine,
-             o.Clamp, o.Abs, o.Exp, o.LeadingBit, o.Log, o.Pow, o.Round, o.Softplus, o.Softmax,
-             o.Transpose, o.Pad,
-             o.GlobalAveragePool, o.GlobalMaxPool)  # fmt: skip
+             o.Clamp, o.Abs, o.Exp, o.FixedPoint, o.LeadingBit, o.Log, o.Pow, o.Round, o.Softplus,
+             o.Softmax, o.Transpose, o.Pad, o.GlobalAveragePool, o.GlobalMaxPool)  # fmt: skip
 """Ops whose text says nothing of the sizes that they are given."""
 
 

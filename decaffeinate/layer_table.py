@@ -28,12 +28,15 @@ NOTES = {
     "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
     "Axpy": "of a fork, SENet",
+    "BatchToSpaceND": "of a fork, synopsys-caffe",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
     "BN": "of two forks: SegNet's, LEARN and INFERENCE; PSPNet's, with stored statistics",
     "BatchReindex": "the index as an input",
     "Bias": "the summand as a parameter or as second bottom",
+    "ContinuationIndicator": "of forks with CTC",
     "ContrastiveLoss": "`legacy_version` too",
     "Convolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
+    "Convolution3D": "of a fork, C3D; CONVOLUTION3D of V1",
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
     "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
     "ConvolutionRistretto": _RISTRETTO,
@@ -42,6 +45,7 @@ NOTES = {
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
+    "DepthToSpace": "of a fork, synopsys-caffe",
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
     "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
     "draws nothing",
@@ -50,6 +54,7 @@ NOTES = {
     "Eltwise": "PROD, SUM with coefficients, MAX",
     "FcRistretto": _RISTRETTO,
     "Filter": "the number of samples behind it is open",
+    "FlowWarp": "of FlowNet 2; `fill_value`, of which NaN fails verification, as all NaN does",
     "HardSigmoid": "of a fork, synopsys-caffe",
     "HardSwish": "of a fork, synopsys-caffe",
     "HDF5Output": "a sink: writes nothing",
@@ -62,9 +67,12 @@ NOTES = {
     "LRN": "across channels, and within a channel",
     "LSTM": "unrolled; static input, `expose_hidden`, resets by `cont`; else it starts from 0 in "
     "each pass",
+    "Lstm": "of two forks: junhyukoh/caffe-lstm, and CTPN; unrolled, from 0 in each pass",
     "Mish": "of a fork, synopsys-caffe",
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
+    "NdConvolution": "of a fork, video-caffe",
+    "NdPooling": "of a fork, video-caffe; MAX and AVE",
     "Normalize": "of SSD; `across_spatial`, `channel_shared`",
     "Pad": "of a fork, synopsys-caffe",
     "Permute": "of SSD",
@@ -74,6 +82,7 @@ NOTES = {
     "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
     "PriorBoxClustered": "of a fork, openvinotoolkit/training_toolbox_caffe; as PriorBox",
     "RawDetections": "what `--detections raw` makes of DetectionOutput: all boxes and scores",
+    "Pooling3D": "of a fork, C3D; POOLING3D of V1; MAX and AVE",
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
@@ -82,6 +91,7 @@ NOTES = {
     "ResizeBilinear": "of a fork, synopsys-caffe; the sizes of maps cannot be open",
     "ResizeNearestNeighbor": "of a fork, synopsys-caffe; the sizes of maps may be open where each "
     "value is repeated, in NCHW",
+    "Reverse": "of a fork, CTPN",
     "RNN": "as LSTM",
     "Proposal": "of a fork, PVANet; one image, and the sizes of its map cannot be open",
     "Python": "py-faster-rcnn's `rpn.proposal_layer`, `ProposalLayer`, with config.py's settings "
@@ -96,8 +106,11 @@ NOTES = {
     "Slice": "`slice_point`, or equal parts",
     "SmoothL1Loss": "of a fork, Fast R-CNN; weights as third and fourth bottom, `sigma`",
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
+    "SpaceToBatchND": "of a fork, synopsys-caffe",
     "Squeeze": "of a fork, synopsys-caffe",
     "SPP": "MAX and AVE",
+    "Transpose": "of a fork, CTPN",
+    "Unpooling": "of a fork, DeconvNet; MAX; UNPOOLING of V1",
     "Upsample": "of two forks: SegNet's, with the mask of a pooling; eric612/MobileNet-YOLO's",
     "UpsampleDarknet": "of a fork, synopsys-caffe",
     "YoloDetectionOutput": "of a fork, eric612/MobileNet-YOLO; of square maps; the number of boxes "
@@ -134,7 +147,7 @@ def layer_rows() -> list[TableRow]:
     ]
     inputs = dict.fromkeys(TARGETS, "input")
     rows += [TableRow(name, "input", inputs, _AS_INPUT) for name in DATA_LAYERS - converted]
-    return sorted(rows, key=lambda row: row.type.lower())
+    return sorted(rows, key=lambda row: (row.type.lower(), row.type))
 
 
 def markdown() -> str:

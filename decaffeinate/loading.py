@@ -128,13 +128,17 @@ def _state_notes(net: Net) -> list[str]:
     if net.phase == "TRAIN" and dropped:
         notes.append(f"Dropout is random at TRAIN ({names(dropped)}): what is verified is its "
                      "expectation, the identity")  # fmt: skip
-    going_on = [
-        layer
-        for layer in net
-        if layer.type in ("LSTM", "RNN") and not layer.message.recurrent_param.expose_hidden
-    ]
+    going_on = [layer for layer in net if _goes_on(layer)]
     if going_on:
         begun = f"each pass starts from a state of 0 ({names(going_on)})"
         notes.append(f"{begun}; Caffe goes on from the pass before where cont is not 0: "
                      "expose_hidden makes the state an input")  # fmt: skip
     return notes
+
+
+def _goes_on(layer: Layer) -> bool:
+    """Whether Caffe keeps a layer's state from one pass for the next."""
+    if layer.type == "Lstm":
+        return len(layer.bottoms) > 1
+    exposed = layer.message.recurrent_param.expose_hidden
+    return layer.type in ("LSTM", "RNN") and not exposed

@@ -143,11 +143,13 @@ def _search(folder: Path) -> tuple[list[Found], list[Path]]:
     """The nets in and below a folder, and the texts that define none; hidden files are left out."""
     nets: list[Found] = []
     texts: list[Path] = []
+    stored = 0
     for where, below, names in os.walk(folder, onerror=_unreadable):
         below[:] = sorted(name for name in below if not name.startswith("."))
         paths = [Path(where, name) for name in sorted(names) if not name.startswith(".")]
         sorts = {path: _sort(path) for path in paths if path.is_file()}
         weights = tuple(path for path, sort in sorts.items() if sort == "weights")
+        stored += len(weights)
         nets += [Found(path, None, folder, weights) for path, s in sorts.items() if s == "net"]
         texts += [path for path, sort in sorts.items() if sort == "text"]
     if not nets:
@@ -155,6 +157,9 @@ def _search(folder: Path) -> tuple[list[Found], list[Path]]:
             "no network definition is in this folder or below it",
             where=str(folder),
             expected="network definitions (.prototxt), or a net and its weights as files",
+            hint="name a .caffemodel itself for the net that Caffe stored in it"
+            if stored
+            else None,
         )
     return nets, texts
 

@@ -16,6 +16,8 @@ __all__ = ["read_blob"]
 # Field numbers of BlobProto.  Forks reuse 10 and up; NVCaffe's raw data is told by its wire types.
 _LEGACY = (1, 2, 3, 4)
 _DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+# C3D 1.0 has a length before the height, and so the data one later.
+_FIVE, _DATA_OF_FIVE = (1, 2, 3, 4, 5), 6
 _RAW_TYPE, _RAW_DATA = 10, 12
 # NVCaffe's enum Type; the others (INT 3, UINT 4, BOOL 5) never hold weights.
 _RAW_DTYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
@@ -25,6 +27,7 @@ _RAW_DTYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 class _Stored:
     """What the fields of one BlobProto said."""
 
+    sizes: tuple[int, ...] = _LEGACY
     floats: list[Array] = field(default_factory=list)
     doubles: list[Array] = field(default_factory=list)
     legacy: dict[int, int] = field(default_factory=dict)
@@ -37,7 +40,8 @@ def read_blob(wire: Wire, start: int, end: int, layer: str | None, what: str) ->
     """The array of the BlobProto in [start, end): a view of the file where it is packed.
 
     float32, float64 (double_data) or float16 (NVCaffe), as stored; the shape is `shape`, else the
-    legacy (num, channels, height, width), else () for one value and (n,) for more.
+    legacy (num, channels, height, width), C3D's with a length before the height, else () for one
+    value and (n,) for more.
 
     Args:
         wire: the file.
@@ -50,8 +54,10 @@ def read_blob(wire: Wire, start: int, end: int, layer: str | None, what: str) ->
         WeightsError: damage, or a count that is not the product of the shape.
     """
     stored = _Stored()
-    for item in wire.fields(start, end):
-        _take(wire, item, stored)
+    items = list(wire.fields(start, end))
+    of_five = any(item[:2] == (_FIVE[-1], VARINT) for item in items)
+    for item in items:
+        (_take_of_five if of_five else _take)(wire, item, stored)
     values = _values(wire, stored, layer, what)
     shape = _shape(stored, values.size)
     if min(shape, default=0) < 0 or math.prod(shape) != values.size:
@@ -80,6 +86,15 @@ def _take(wire: Wire, item: WireField, stored: _Stored) -> None:
         stored.raw_type = wire.signed(item.offset, item.offset + item.length)
     elif key == (_RAW_DATA, BYTES):
         stored.raw = item
+
+
+def _take_of_five(wire: Wire, item: WireField, stored: _Stored) -> None:
+    """A field of C3D 1.0's message."""
+    stored.sizes = _FIVE
+    if item.number in _FIVE and item.wire_type == VARINT:
+        stored.legacy[item.number] = wire.signed(item.offset, item.offset + item.length)
+    elif item.number == _DATA_OF_FIVE and item.wire_type in (BYTES, FIXED32):
+        stored.floats.append(wire.elements(item, "<f4"))
 
 
 def _dims(wire: Wire, shape: WireField) -> list[int]:
@@ -119,6 +134,6 @@ def _shape(stored: _Stored, count: int) -> tuple[int, ...]:
     if stored.shape is not None:
         return tuple(stored.shape)
     if stored.legacy:
-        return tuple(stored.legacy.get(number, 0) for number in _LEGACY)
+        return tuple(stored.legacy.get(number, 0) for number in stored.sizes)
     # Caffe writes no dims for a scalar.
     return () if count == 1 else (count,)

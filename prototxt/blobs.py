@@ -24,21 +24,71 @@ class Origin:
 
 
 _IN_PLACE_REFUSED = frozenset(
-    ("AbsVal", "CReLU", "Flatten", "Mul", "Reorg", "Reshape", "ResizeBilinear",
-     "ResizeNearestNeighbor", "Split", "Squeeze")
+    ("AbsVal", "CReLU", "DepthToSpace", "Flatten", "Mul", "Reorg", "Reshape", "ResizeBilinear",
+     "ResizeNearestNeighbor", "Reverse", "Split", "Squeeze", "Transpose")
 )  # fmt: skip
 """Layers that Caffe refuses to run in place."""
 _IN_PLACE_SPOILT = frozenset(
-    ("Accuracy", "ActiveShift", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss",
-     "Convolution", "ConvolutionDepthwise", "Correlation", "Crop", "CropCenter",
-     "Deconvolution", "DepthwiseConvolution", "DetectionOutput", "Eltwise", "Embed",
-     "EuclideanLoss", "HingeLoss", "Im2col", "InfogainLoss", "InnerProduct", "Interp", "LRN",
-     "LSTM", "MultinomialLogisticLoss", "Pad", "Permute", "Pooling", "PriorBox",
-     "PriorBoxClustered", "Proposal", "PSROIPooling", "RNN", "ROIAlign", "ROIPooling", "Reduction",
-     "SPP", "ShuffleChannel", "SigmoidCrossEntropyLoss", "Slice", "SmoothL1Loss",
-     "SoftmaxWithLoss", "Tile", "Upsample", "UpsampleDarknet",
-     "YoloDetectionOutput", "Yolov3DetectionOutput", *RISTRETTO)
-)  # fmt: skip
+    (
+        "Accuracy",
+        "ActiveShift",
+        "ArgMax",
+        "BatchReindex",
+        "BatchToSpaceND",
+        "Concat",
+        "ContrastiveLoss",
+        "Convolution",
+        "Convolution3D",
+        "ConvolutionDepthwise",
+        "Correlation",
+        "Crop",
+        "CropCenter",
+        "Deconvolution",
+        "DepthwiseConvolution",
+        "DetectionOutput",
+        "Eltwise",
+        "Embed",
+        "EuclideanLoss",
+        "FlowWarp",
+        "HingeLoss",
+        "Im2col",
+        "InfogainLoss",
+        "InnerProduct",
+        "Interp",
+        "LRN",
+        "LSTM",
+        "Lstm",
+        "MultinomialLogisticLoss",
+        "NdConvolution",
+        "NdPooling",
+        "Pad",
+        "Permute",
+        "Pooling",
+        "Pooling3D",
+        "PriorBox",
+        "PriorBoxClustered",
+        "Proposal",
+        "PSROIPooling",
+        "RNN",
+        "ROIAlign",
+        "ROIPooling",
+        "Reduction",
+        "SPP",
+        "ShuffleChannel",
+        "SigmoidCrossEntropyLoss",
+        "Slice",
+        "SmoothL1Loss",
+        "SoftmaxWithLoss",
+        "SpaceToBatchND",
+        "Tile",
+        "Unpooling",
+        "Upsample",
+        "UpsampleDarknet",
+        "YoloDetectionOutput",
+        "Yolov3DetectionOutput",
+        *RISTRETTO,
+    )
+)
 """Layers that Caffe runs in place, but that overwrite or reshape their bottom before they have read
 it all; Eltwise but for PROD, LRN across channels, Permute where it moves an axis."""
 _HOLDERS = frozenset({"DummyData", "Parameter"})

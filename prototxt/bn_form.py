@@ -7,11 +7,14 @@ Their settings differ in name; where a layer states none, the number of its stor
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prototxt import caffe_pb2 as pb
 from prototxt.geometry import fail
-from prototxt.layer_weights import Weights
 from prototxt.net import Layer, Net
+
+if TYPE_CHECKING:  # NumPy takes 100 ms, which shapes alone do not need
+    from prototxt.layer_weights import Weights
 
 __all__ = ["is_segnets", "with_stored_form"]
 

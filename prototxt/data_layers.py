@@ -13,7 +13,7 @@ from prototxt.dummy_data import draws, split_dummy_data
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.input_layer import declaring, input_layer
 from prototxt.net import DATA_LAYERS, Preprocessing, Unsized
-from prototxt.preprocessing import cropped_size, preprocessing_of, resized
+from prototxt.preprocessing import cropped_size, image_list, preprocessing_of, resized
 
 __all__ = ["DataInputs", "inputs_for_data", "refuse_data_layers"]
 
@@ -168,35 +168,44 @@ def _top_shapes(reader: _Reader, given: Mapping[str, Sequence[int]]) -> list[Sha
     else:
         first = given[tops[0]] if tops[0] in given else _image_shape(reader)
         own = [tuple(first)]
-        own += [_other_shape(reader, k, own[0][0], given) for k in range(1, len(tops))]
+        own += [_other_shape(reader, k, own[0], given) for k in range(1, len(tops))]
     return [tuple(given[top]) if top in given else own[k] for k, top in enumerate(tops)]
 
 
 def _other_shape(
-    reader: _Reader, position: int, batch: Size, given: Mapping[str, Sequence[int]]
+    reader: _Reader, position: int, data: Shape, given: Mapping[str, Sequence[int]]
 ) -> Shape:
-    """The shape of a top beside the data: one number a sample, or in SSD the boxes."""
+    """The shape of a top beside the data: one number a sample, in SSD the boxes, in SegNet one a
+    pixel."""
     kind, top = reader.message.type, reader.message.top[position]
     if top in given:
         return tuple(given[top])
     if position > 1:
         reader.missing.append(f'Caffe\'s {kind} has no top "{top}" beside data and label')
         return ("...",)
+    if kind == "DenseImageData":
+        return _one_a_pixel(data)
     if kind != "AnnotatedData":
-        return (batch,)
+        return data[:1]
     reader.assumed.append(
         f'"{top}" has a row a box; one is assumed; for n boxes give --input-shape {top}=1,1,n,8'
     )
     return _BOXES
 
 
+def _one_a_pixel(data: Shape) -> Shape:
+    """The shape of a number for each pixel of images."""
+    return (*data[:1], 1, *data[2:])
+
+
 def _unsized(origin: Origin, tops: Sequence[Shape], reader: _Reader) -> Unsized:
     """What to give: no more than is needed, so that a label's batch follows from the data's."""
     message = origin.message
+    following = (tops[0][:1], _one_a_pixel(tops[0]))
     wanted = [
         (top, shape)
         for k, (top, shape) in enumerate(zip(message.top, tops, strict=True))
-        if any(isinstance(size, str) for size in shape) and (k == 0 or shape != tops[0][:1])
+        if any(isinstance(size, str) for size in shape) and (k == 0 or shape not in following)
     ]
     flags = " ".join(
         f"--input-shape {top}=" + ",".join(str(size) for size in shape) for top, shape in wanted
@@ -245,8 +254,9 @@ def _image_shape(reader: _Reader) -> Shape:
 
 
 def _batch_size(message: pb.LayerParameter) -> int:
-    if message.type == "ImageData":
-        return message.image_data_param.batch_size
+    images = image_list(message)
+    if images is not None:
+        return images.batch_size
     if message.type == "WindowData":
         return message.window_data_param.batch_size
     return message.data_param.batch_size
@@ -279,7 +289,7 @@ def _image_size(reader: _Reader, mean: tuple[int, int, int] | None) -> tuple[Siz
     if size is not None:
         return size
     lacking = "crop_size is not given"
-    if message.type == "ImageData":
+    if image_list(message) is not None:
         lacking = "neither crop_size nor new_height and new_width are given"
     if message.transform_param.mean_file and mean is None and message.type != "WindowData":
         lacking += f", and the mean image {message.transform_param.mean_file} cannot be read"
@@ -302,6 +312,7 @@ def _stored_channels(message: pb.LayerParameter, mean: tuple[int, int, int] | No
 _CHANNELS: dict[str, Callable[[pb.LayerParameter, tuple[int, int, int] | None], int | None]] = {
     "AnnotatedData": _stored_channels,
     "Data": _stored_channels,
+    "DenseImageData": lambda message, _: 3 if message.dense_image_data_param.is_color else 1,
     "ImageData": lambda message, _: 3 if message.image_data_param.is_color else 1,
     "VideoData": lambda message, mean: _stored_channels(message, mean) or 3,
     "WindowData": _stored_channels,

@@ -17,6 +17,11 @@ from prototxt.upgrade import Upgraded, upgrade
 __all__ = ["Parsed", "parse_definition", "upgraded"]
 
 
+V1_TYPES = {"CONVOLUTION3D": "Convolution3D", "POOLING3D": "Pooling3D",
+            "UNPOOLING": "Unpooling"}  # fmt: skip
+"""Types of forks that are as old, C3D's and DeconvNet's, and what V2 calls them."""
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A definition in V2 layers.
@@ -104,9 +109,9 @@ def _add_layer(
             fork_type = item.field.value  # a V1 enum value that only a fork knows
         else:
             kept.append(item)
-    translate(layer, kept)
+    kept = translate(layer, kept, fork_type)
     unknown += kept
-    return field.where, _tree(kept), fork_type
+    return field.where, _tree(kept), V1_TYPES.get(fork_type or "", fork_type)
 
 
 def _tree(found: list[UnknownField]) -> tuple[Field, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import PrototxtError
-from prototxt.fields import UnknownField, scalar
+from prototxt.fields import UnknownField, fill, scalar
 from prototxt.net import Field
 
 __all__ = ["translate"]
@@ -20,17 +20,25 @@ Given = dict[str, Field]
 
 
 def translate(
-    layer: pb.LayerParameter | pb.V1LayerParameter, unknown: Sequence[UnknownField]
-) -> None:
+    layer: pb.LayerParameter | pb.V1LayerParameter,
+    unknown: Sequence[UnknownField],
+    type_: str | None = None,
+) -> list[UnknownField]:
     """Put into a layer what fields that its schema lacks say in another fork's words.
 
     Args:
         layer: the layer, which is changed.
         unknown: the fields that were found in it and have no place in the schema.
+        type_: its type, where V1 does not know it.
+
+    Returns:
+        The unknown fields less those that only layers of this type have.
 
     Raises:
         PrototxtError: a value of the wrong type, or one that contradicts BVLC's own field.
     """
+    unknown = _of_own_message(layer, unknown)
+    unknown = _volume(layer, unknown) if (type_ or layer.type) in _VOLUMES else unknown
     given: dict[str, Given] = {}
     for item in unknown:
         if item.message in _READERS and not item.again:
@@ -42,6 +50,52 @@ def translate(
         for name in path.split("."):
             part = getattr(part, name)
         _READERS[message](part, fields)
+    return list(unknown)
+
+
+_MESSAGES_3D = {"convolution3d_param": "convolution_param", "pooling3d_param": "pooling_param"}
+"""C3D 1.1: messages of their own, with the fields that C3D 1.0 put into these."""
+_VOLUMES = ("CONVOLUTION3D", "Convolution3D")
+_DEPTHS = {"kernel_depth": ("kernel_size", 0), "temporal_stride": ("stride", 1),
+           "temporal_pad": ("pad", 0)}  # fmt: skip
+"""C3D's sizes of the first of three axes: BVLC's field for all of them, and the default."""
+
+
+def _of_own_message(layer: Any, unknown: Sequence[UnknownField]) -> Sequence[UnknownField]:
+    found: list[UnknownField] = []
+    for item in unknown:
+        usual = _MESSAGES_3D.get(item.path)
+        if usual is None:
+            found.append(item)
+        elif isinstance(item.field.value, str):
+            raise PrototxtError(f'"{item.path}" is a message, not a value', where=item.field.where,
+                                expected="{ ... }")  # fmt: skip
+        else:
+            part = getattr(layer, usual)
+            part.SetInParent()
+            fill(part, item.field.value, found, f"{usual}.")
+    return found
+
+
+def _volume(layer: Any, unknown: Sequence[UnknownField]) -> Sequence[UnknownField]:
+    """C3D: depth apart from height and width, which have one size; `filter_group` tells only in how
+    many parts the outputs are computed."""
+    param, rest = layer.convolution_param, []
+    depths = {name: default for name, (_, default) in _DEPTHS.items()}
+    for item in unknown:
+        if item.message != "ConvolutionParameter" or item.field.name not in (
+            *_DEPTHS,
+            "filter_group",
+        ):
+            rest.append(item)
+        elif item.field.name in depths:
+            depths[item.field.name] = scalar(item.field, pb.ConvolutionParameter, "num_output")
+    for name, (usual, default) in _DEPTHS.items():
+        sizes = getattr(param, usual)
+        if len(sizes) < 2:
+            flat = sizes[0] if sizes else default
+            sizes[:] = [depths[name], flat, flat]
+    return rest
 
 
 def _pooling(param: pb.PoolingParameter, given: Given) -> None:

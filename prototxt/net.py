@@ -13,8 +13,9 @@ __all__ = ["DATA_LAYERS", "Blob", "Field", "Layer", "Net", "Preprocessing", "Uns
 
 
 DATA_LAYERS = frozenset(
-    ("AnnotatedData", "Data", "HDF5Data", "ImageData", "MemoryData", "VideoData", "WindowData")
-)
+    ("AnnotatedData", "Data", "DenseImageData", "HDF5Data", "ImageData", "MemoryData", "VideoData",
+     "WindowData")
+)  # fmt: skip
 """Layers that read data from files, or are handed it; the net that is loaded has Input layers in
 their places."""
 

@@ -332,9 +332,9 @@ def _misfit(layer: Layer, params: tuple[ParamShape, ...], blobs: Blobs) -> str |
 
 def _fits(blob: NDArray[Any], param: ParamShape) -> bool:
     """Whether Caffe takes a blob (Blob::ShapeEquals): its shape is the parameter's, or the four
-    sizes of old files are, with ones before it: (1, 1, N, K) for a matrix."""
+    sizes of old files are, with ones before it: (1, 1, N, K) for a matrix.  C3D's have five."""
     shapes = (param.shape,) if param.also is None else (param.shape, param.also)
-    legacy = ((1,) * (4 - len(shape)) + shape for shape in shapes)
+    legacy = ((1,) * (rank - len(shape)) + shape for shape in shapes for rank in (4, 5))
     return blob.shape in (*shapes, *legacy)
 
 

@@ -36,7 +36,15 @@ def _correlation(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _flow_warp(chance: random.Random) -> tuple[list[Shape], str]:
+    count, channels, *maps = sizes(chance, 4, 1, 7)
+    fill = chance.choice([None, "ZERO", "NOT_A_NUMBER"])
+    shapes: list[Shape] = [(count, channels, *maps), (count, 2, *maps)]
+    return shapes, layer_text("FlowWarp", "flow_warp", fill_value=fill)
+
+
 MAKERS: dict[str, Maker] = {
     "ActiveShift": _active_shift,
     "Correlation": _correlation,
+    "FlowWarp": _flow_warp,
 }

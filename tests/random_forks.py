@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from tests.random_settings import Maker, Shape, filler, layer_text, sizes, yes_or_no
@@ -197,6 +198,110 @@ def _upsample(chance: random.Random) -> tuple[list[Shape], str]:
     return [sizes(chance, 4, 1, 5)], layer_text("Upsample", "upsample", scale=scale)
 
 
+def _volume(chance: random.Random) -> tuple[list[int], list[int]]:
+    """Depth and width of a window, and their strides."""
+    return [chance.randint(1, 3) for _ in range(2)], [chance.randint(1, 3) for _ in range(2)]
+
+
+def _convolution_3d(chance: random.Random) -> tuple[list[Shape], str]:
+    (depth, width), (temporal, stride) = _volume(chance)
+    maps = [chance.randint(depth, 6), *(chance.randint(width, 6) for _ in range(2))]
+    return [(chance.randint(1, 3), chance.randint(1, 4), *maps)], layer_text(
+        "Convolution3D",
+        chance.choice(["convolution", "convolution3d"]),
+        num_output=chance.randint(1, 4),
+        kernel_size=width,
+        kernel_depth=depth,
+        stride=stride,
+        temporal_stride=temporal,
+        pad=chance.choice([None, 1]),
+        temporal_pad=chance.choice([None, 1]),
+        bias_term=yes_or_no(chance),
+        weight_filler=filler(chance),
+    )
+
+
+def _pooling_3d(chance: random.Random) -> tuple[list[Shape], str]:
+    (depth, width), (temporal, stride) = _volume(chance)
+    average = chance.random() < 0.5
+    if average:  # whose windows have to begin within the map
+        temporal, stride = min(temporal, depth), min(stride, width)
+    maps = [chance.randint(depth, 6), *(chance.randint(width, 6) for _ in range(2))]
+    return [(chance.randint(1, 3), chance.randint(1, 4), *maps)], layer_text(
+        "Pooling3D",
+        chance.choice(["pooling", "pooling3d"]),
+        pool="AVE" if average else "MAX",
+        kernel_size=width,
+        kernel_depth=depth,
+        stride=stride,
+        temporal_stride=temporal,
+    )
+
+
+def _pooling_nd(chance: random.Random) -> tuple[list[Shape], str]:
+    rank = chance.randint(1, 3)
+    kernel = [chance.randint(1, 3) for _ in range(rank)]
+    stride = [chance.randint(1, size) for size in kernel]
+    maps = [k + s * chance.randint(0, 2) for k, s in zip(kernel, stride, strict=True)]
+    return [(chance.randint(1, 3), chance.randint(1, 4), *maps)], layer_text(
+        "NdPooling",
+        "pooling",
+        pool=chance.choice(["AVE", "MAX"]),
+        kernel_shape=_dims(kernel),
+        stride_shape=_dims(stride),
+    )
+
+
+def _dims(sizes_: list[int]) -> str:
+    return "{ " + " ".join(f"dim: {size}" for size in sizes_) + " }"
+
+
+def _space_to_batch(chance: random.Random) -> tuple[list[Shape], str]:
+    blocks = [chance.randint(1, 3) for _ in range(chance.randint(1, 3))]
+    pads = [chance.choice([0, 0, 1]) for _ in range(2 * len(blocks))]
+    padded = [b * chance.randint(2, 3) for b in blocks]
+    maps = [n - pads[2 * i] - pads[2 * i + 1] for i, n in enumerate(padded)]
+    rest = [chance.randint(1, 3) for _ in range(chance.randint(0, 4 - len(maps)))]
+    return [(chance.randint(1, 3), *(max(1, n) for n in maps), *rest)], layer_text(
+        "SpaceToBatchND",
+        "space_to_batch_nd",
+        block_shape=[b if n > 0 else 1 for b, n in zip(blocks, maps, strict=True)],
+        paddings=pads,
+    )
+
+
+def _batch_to_space(chance: random.Random) -> tuple[list[Shape], str]:
+    most = chance.choice([1, 3])  # blocks of 1 leave the batch open
+    blocks = [chance.randint(1, most) for _ in range(chance.randint(1, 3))]
+    crops = [chance.choice([0, 0, 1]) for _ in range(2 * len(blocks))]
+    maps = [chance.randint(3, 4) for _ in blocks]
+    rest = [chance.randint(1, 3) for _ in range(chance.randint(0, 4 - len(maps)))]
+    return [(math.prod(blocks) * chance.randint(1, 2), *maps, *rest)], layer_text(
+        "BatchToSpaceND", "batch_to_space_nd", block_shape=blocks, crops=crops
+    )
+
+
+def _depth_to_space(chance: random.Random) -> tuple[list[Shape], str]:
+    size, layout = chance.randint(1, 3), chance.choice(["NHWC", "NCHW", "DCR", "CRD"])
+    channels, maps = size**2 * chance.randint(1, 3), sizes(chance, 2, 1, 4)
+    shape = (*maps, channels) if layout == "NHWC" else (channels, *maps)
+    return [(chance.randint(1, 3), *shape)], layer_text(
+        "DepthToSpace", "depth_to_space", block_size=size, data_format=f'"{layout}"'
+    )
+
+
+def _reverse(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(2, 5), 1, 5)
+    axis = chance.choice([1, 1, None, *range(len(shape))])
+    return [shape], layer_text("Reverse", "reverse", axis=axis)
+
+
+def _transpose(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, chance.randint(1, 5), 1, 5)
+    order = chance.sample(range(len(shape)), len(shape))
+    return [shape], layer_text("Transpose", "transpose", dim=order)
+
+
 def _unpool(chance: random.Random) -> tuple[list[Shape], str]:
     shape, way = sizes(chance, 4, 1, 5), chance.randrange(4)
     settings: dict[str, object] = {}
@@ -207,6 +312,20 @@ def _unpool(chance: random.Random) -> tuple[list[Shape], str]:
     elif way == 2:
         settings = {"pad_out_h": yes_or_no(chance), "pad_out_w": yes_or_no(chance)}
     return [shape, shape], layer_text("Upsample", "upsample", **settings)
+
+
+def _unpooling(chance: random.Random) -> tuple[list[Shape], str]:
+    shape, size = sizes(chance, 4, 1, 5), chance.randint(1, 9)
+    square = chance.random() < 0.5
+    return [shape] * chance.randint(1, 2), layer_text(
+        "Unpooling",
+        "unpooling",
+        kernel_size=2,
+        stride=chance.choice([None, 2, 3]),
+        unpool_size=size if square else None,
+        unpool_h=None if square else size,
+        unpool_w=None if square else chance.randint(1, 9),
+    )
 
 
 def _upsample_darknet(chance: random.Random) -> tuple[list[Shape], str]:
@@ -285,6 +404,15 @@ MAKERS: dict[str, Maker] = {
     "CropCenter": _crop_center,
     "Upsample": _upsample,
     "Unpool": _unpool,
+    "Convolution3D": _convolution_3d,
+    "Pooling3D": _pooling_3d,
+    "NdPooling": _pooling_nd,
+    "SpaceToBatchND": _space_to_batch,
+    "BatchToSpaceND": _batch_to_space,
+    "DepthToSpace": _depth_to_space,
+    "Reverse": _reverse,
+    "Transpose": _transpose,
+    "Unpooling": _unpooling,
     "UpsampleDarknet": _upsample_darknet,
     "Reorg": _reorg,
     "Interp": _interp,

@@ -45,7 +45,9 @@ THEIRS = {
             "_image",
             "_nodes",
             "_roi",
+            "_rounding",
             "_shapes",
+            "_warp",
             "_windows",
         )
     },

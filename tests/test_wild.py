@@ -145,7 +145,7 @@ def test_nets_without_inputs_name_the_rules_that_left_them_out(loads: dict[str, 
 # --- the survey -----------------------------------------------------------------------------------
 
 DEPLOY_NETS = 212
-LEAST_DEPLOY = 121
+LEAST_DEPLOY = 141
 """Deploy nets that pass; 202 of them are 95%."""
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.net import Layer
+from prototxt.net import Blob, Layer, Net
+from verify import rounding_moves, rounding_rules
 from verify.precision import UNIT
 from verify.reference.detection import confidences, decoded, detection_output
 from verify.reference.registry import FUNCTIONS
@@ -19,7 +20,7 @@ from verify.rounding_array import Bounded
 
 __all__ = [
     "EVERY", "FLUSHED", "SAME_LIMIT", "Candidates", "Limits", "blank_rows", "candidates_of",
-    "follows_from_sizes", "is_detector", "limits_of", "read_by",
+    "detectors", "follows_from_sizes", "is_detector", "limits_of", "read_by",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -31,6 +32,8 @@ SAME_LIMIT = 2 * UNIT
 """By how much `eta` may lower the threshold otherwise, relative to it."""
 _ROUNDINGS = 8 * UNIT
 """Of an area, and of the union of two, relative to what is added up: less than so many."""
+RULES = (rounding_rules, rounding_moves)
+"""Importing them registers what NumPy's functions do to `Bounded`."""
 _DETECTORS = {
     "DetectionOutput": detection_output,
     "YoloDetectionOutput": yolo_output,
@@ -41,6 +44,11 @@ _DETECTORS = {
 def is_detector(layer: Layer) -> bool:
     """Whether a layer's rows are choices of boxes; a plugin's DetectionOutput may be anything."""
     return layer.type in _DETECTORS and FUNCTIONS.get(layer.type) is _DETECTORS[layer.type]
+
+
+def detectors(net: Net) -> dict[Blob, Layer]:
+    """The blobs whose rows are choices of boxes, each with what makes it."""
+    return {layer.tops[0]: layer for layer in net if is_detector(layer)}
 
 
 def read_by(layer: Layer) -> int:
@@ -100,15 +108,17 @@ def blank_rows(layer: Layer, bottoms: Sequence[Bounded]) -> int:
     return len(bottoms[0].value)
 
 
-def candidates_of(layer: Layer, bottoms: Sequence[Bounded]) -> list[dict[int, Candidates]]:
+def candidates_of(
+    layer: Layer, bottoms: Sequence[Bounded], slack: float = 1.0
+) -> list[dict[int, Candidates]]:
     """The candidates of each image by label; of YOLO's, whose images and classes compete with one
-    another, all in one."""
+    another, all in one.  The errors of decoded numbers are multiplied by `slack`."""
     given: Any = bottoms[: read_by(layer)]
     limits = limits_of(layer)
     least = -np.inf if limits.least is None else limits.least
     if layer.type != "DetectionOutput":
-        return [{EVERY: _of_all(layer, given, least)}]
-    boxes = Bounded.of(decoded(layer, given[0], given[2]))
+        return [{EVERY: _of_all(layer, given, least, slack)}]
+    boxes = Bounded.of(decoded(layer, given[0], given[2])).times(slack)
     scores = Bounded.of(confidences(layer, given[1]))
     errors, doubts = boxes.errors(), scores.errors()
     background = layer.message.detection_output_param.background_label_id
@@ -126,9 +136,11 @@ def candidates_of(layer: Layer, bottoms: Sequence[Bounded]) -> list[dict[int, Ca
     ]  # fmt: skip
 
 
-def _of_all(layer: Layer, bottoms: Any, least: float) -> Candidates:
+def _of_all(layer: Layer, bottoms: Any, least: float, slack: float) -> Candidates:
     """YOLO's: of v2 those of the classes that may be the best of their box."""
-    boxes, scores = (Bounded.of(part(layer, bottoms)) for part in (yolo_boxes, yolo_scores))
+    boxes, scores = (
+        Bounded.of(part(layer, bottoms)).times(slack) for part in (yolo_boxes, yolo_scores)
+    )
     doubts = scores.errors()
     usable = scores.value + doubts > least
     if layer.type == "YoloDetectionOutput":

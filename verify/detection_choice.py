@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prototxt.errors import DecaffeinateError
 from prototxt.net import Layer
-from verify.compare import BlobComparison, compare, impossible
+from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.detection_candidates import (
     EVERY,
     FLUSHED,
@@ -26,19 +27,22 @@ from verify.detection_candidates import (
     Limits,
     blank_rows,
     candidates_of,
-    is_detector,
+    follows_from_sizes,
     limits_of,
 )
 from verify.rounding_array import Bounded
-from verify.tolerance import Tolerance
+from verify.tolerance import FIXED_PART, FLT_MAX, Tolerance, scale_of
 
 __all__ = [
-    "ROW", "Chosen", "choices", "compare_rows", "fault_text", "is_detector", "judged_rows",
+    "ROW", "Chosen", "choices", "compare_end", "compare_rows", "fault_text", "judged_rows",
+    "of_ends",
 ]  # fmt: skip
 
 Array = NDArray[Any]
 ROW = 7
 """Image, label, score, x1, y1, x2, y2."""
+_DRIFTS = 8
+"""As `verify.harness` has it: how much further off than without fusing something may be."""
 _TOLD = 3
 """Faults that are told, at most."""
 
@@ -51,6 +55,7 @@ def compare_rows(
     want: Array,
     tolerance: Tolerance,
     kind: str = "local",
+    slack: float = 1.0,
 ) -> BlobComparison:
     """Compare a detector's rows with what they may be.
 
@@ -62,6 +67,7 @@ def compare_rows(
         want: the reference's, whose number may be another.
         tolerance: what scores and corners may be off by, beside what rounding explains.
         kind: see `BlobComparison`.
+        slack: what the errors of decoded numbers are multiplied by.
 
     Raises:
         NetError, UnsupportedError: the bottoms are of no use to the layer.
@@ -69,7 +75,7 @@ def compare_rows(
     if got.ndim != 4 or got.shape[:2] != (1, 1) or got.shape[3] != ROW:
         what = f"shape {got.shape} instead of (1, 1, boxes, {ROW})"
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
-    chosen = choices(layer, bottoms, got)
+    chosen = choices(layer, bottoms, got, slack)
     if chosen.faults:
         what = fault_text(chosen.faults)
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
@@ -86,6 +92,42 @@ def fault_text(faults: Sequence[str]) -> str:
     return f"{count} {'boxes' if count > 1 else 'box'} that no rounding explains: {told}"
 
 
+def compare_end(
+    blob: str,
+    layer: Layer,
+    ends: Sequence[tuple[Array, Array, float]],
+    got: Array,
+    want: Array,
+    tolerance: Tolerance,
+) -> BlobComparison:
+    """The same for rows of which only the net's inputs are known.
+
+    Args:
+        blob: see `compare_rows`; so for layer, got, want and tolerance.
+        layer: see there.
+        ends: of each bottom that the layer reads the reference's, what it may be off by as an
+            output, and how far it was off in a pass in which nothing was fused, as a part of its
+            scale; NaN is not known.  What follows from sizes alone fusing does not change.
+        got: see there.
+        want: see there.
+        tolerance: see there.
+    """
+    try:
+        return compare_rows(blob, layer, of_ends(layer, ends), got, want, tolerance, "optimised")
+    except DecaffeinateError as error:
+        return impossible(blob, tuple(want.shape), error.what, "optimised", layer.index)
+
+
+def of_ends(layer: Layer, ends: Sequence[tuple[Array, Array, float]]) -> list[Bounded]:
+    """The bottoms of a layer at its end, see `compare_end`."""
+    bottoms = []
+    for place, (exact, bound, drift) in enumerate(ends):
+        if follows_from_sizes(layer, place) and drift == drift:
+            bound = np.full(exact.shape, max(_DRIFTS * drift, ROUNDING) * scale_of(exact))
+        bottoms.append(Bounded(exact, bound))
+    return bottoms
+
+
 @dataclass
 class Chosen:
     """Rows (1, 1, N, 7) as they should be, what each number may be off by, and in words what no
@@ -96,20 +138,21 @@ class Chosen:
     faults: list[str] = field(default_factory=list)
 
 
-def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array) -> Chosen:
+def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array, slack: float = 1.0) -> Chosen:
     """What a backend's rows should be.
 
     Args:
         layer: a detector.
         bottoms: what it reads.
         got: the backend's rows, (1, 1, N, 7).
+        slack: see `compare_rows`.
 
     Raises:
         NetError, UnsupportedError: the bottoms are of no use to the layer.
     """
     with np.errstate(all="ignore"):
         rows, blanks = got.reshape(-1, ROW).astype(np.float64), blank_rows(layer, bottoms)
-        return judged_rows(candidates_of(layer, bottoms), limits_of(layer), blanks, rows)
+        return judged_rows(candidates_of(layer, bottoms, slack), limits_of(layer), blanks, rows)
 
 
 def judged_rows(
@@ -194,8 +237,8 @@ class _Image:
             if not len(places):
                 found.append(-1)
                 continue
-            off = np.abs(candidates.boxes[places] - row[3:]) / (candidates.errors[places] + FLUSHED)
-            best = int(places[np.argmin(np.nan_to_num(off.max(-1), nan=np.inf))])
+            off = _apart(candidates.boxes[places], candidates.errors[places], row[3:])
+            best = int(places[np.argmin(off)])
             free[best] = False
             found.append(best)
         return found
@@ -262,6 +305,16 @@ class _Image:
             for index in places[~found[places]]:
                 found[index] = candidates.perhaps_better(index).sum() >= self.limits.top_k
         return found
+
+
+def _apart(boxes: Array, errors: Array, corners: Array) -> Array:
+    """How far each of some boxes is from corners, in parts of its bound; where float32 cannot hold
+    a number, an infinity is as good as it."""
+    allowed = np.where(np.isinf(errors), FIXED_PART * np.abs(boxes), errors) + FLUSHED
+    off = np.abs(boxes - corners) / allowed
+    beyond = np.where(np.isinf(corners) & (np.sign(corners) == np.sign(boxes)), 0.0, np.inf)
+    off = np.where(np.abs(boxes) > FLT_MAX, beyond, off)
+    return np.asarray(np.nan_to_num(off.max(-1), nan=np.inf))
 
 
 def _extra(row: Array, why: str) -> str:

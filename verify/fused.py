@@ -40,7 +40,15 @@ __all__ = [
 Wide = NDArray[np.float64]
 Key = tuple[int, int]
 
-_CONVOLUTIONS = frozenset({"Convolution", "ConvolutionDepthwise", "DepthwiseConvolution"})
+_CONVOLUTIONS = frozenset(
+    (
+        "Convolution",
+        "Convolution3D",
+        "ConvolutionDepthwise",
+        "DepthwiseConvolution",
+        "NdConvolution",
+    )
+)
 _PRODUCTS = _CONVOLUTIONS | {"Deconvolution", "InnerProduct"}
 _AFFINE = frozenset({"BatchNorm", "BN", "Scale", "Bias", "Power"})
 _FLOAT64 = 2.0**-45

@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.blob_keys import BlobKeys
-from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import judges, reference
 from verify.across import across
-from verify.box_choices import choices_of, compare_choices
-from verify.compare import ROUNDING, BlobComparison, compare, impossible
-from verify.detection_candidates import follows_from_sizes, read_by
+from verify.box_choices import choices_of, compare_choice_ends
+from verify.compare import ROUNDING, BlobComparison, compare
+from verify.detection_candidates import read_by
 from verify.detections import behind_detectors, detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
@@ -33,11 +32,10 @@ from verify.parity import Parity, check_parity
 from verify.provenance import other_files
 from verify.report import BackendResult, Fault, LayerEntry, Report
 from verify.repro import Repros
-from verify.rounding_array import Bounded
 from verify.runners.direct import DIRECT
 from verify.runners.runner import Conversion
 from verify.sharing import rewrites
-from verify.tolerance import DERIVED, FIXED_PART, Tolerance, open_beyond, scale_of
+from verify.tolerance import DERIVED, FIXED_PART, Tolerance, open_beyond
 
 __all__ = ["empty_report", "verify_conversion"]
 
@@ -197,7 +195,7 @@ class _Task:
     ) -> list[BlobComparison]:
         """The outputs that a file gives to a user against the reference of the whole net."""
         drifts = {row.blob: row.drift for row in rows}
-        discrete, chosen = discrete_blobs(self.net), choices_of(self.net)
+        discrete, boxes = discrete_blobs(self.net), choices_of(self.net)
         behind = behind_detectors(self.net)
         values = {**got, **outputs}
         rewritten = rewrites(self.net, {b: len(w) if w.ndim else 1 for b, w in self.exact.items()})
@@ -206,8 +204,8 @@ class _Task:
             name = self.names[blob]
             if name not in outputs:
                 continue
-            if blob in chosen:
-                row = self._judged_boxes(chosen[blob], blob, values, drifts)
+            if blob in boxes:
+                row = self._judged_boxes(boxes[blob], blob, values, drifts)
                 row = _with_drift(row, outputs[name], want, boxes=True)
                 judged.append(replace(row, blob=f"{name} ({form})"))
                 continue
@@ -235,22 +233,15 @@ class _Task:
         self, layer: Layer, top: Blob, values: Blobs, drifts: Mapping[str, float]
     ) -> BlobComparison:
         """Rows that are a choice of boxes, of bottoms that may be as far off as outputs of their
-        own; priors, which follow from sizes, no further than with all blobs visible."""
-        bottoms: list[Bounded] = []
+        own."""
+        ends = []
         for blob in layer.bottoms[: read_by(layer)]:
             want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
-            bound = self._whole_bound(want, drift)
-            if follows_from_sizes(layer, len(bottoms)) and drift == drift:
-                bound = np.full(want.shape, max(drift * _DRIFTS, ROUNDING) * scale_of(want))
-            bottoms.append(Bounded(want, bound))
+            ends.append((want, self._whole_bound(want, drift), drift))
         names = [self.names[blob] for blob in layer.tops]
         made, exact = [values[name] for name in names], [self.exact[b] for b in layer.tops]
-        try:
-            rows = compare_choices(names, layer, bottoms, made, exact, self.tolerance, "optimised")
-            return rows[layer.tops.index(top)]
-        except DecaffeinateError as error:
-            shape = tuple(self.exact[top].shape)
-            return impossible(self.names[top], shape, error.what, "optimised", layer.index)
+        rows = compare_choice_ends(names, layer, ends, made, exact, self.tolerance)
+        return rows[layer.tops.index(top)]
 
     def hardly_judged(
         self, backend: str, rows: Sequence[BlobComparison], outputs: Blobs

@@ -39,16 +39,20 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
     "HingeLoss": (1, lambda layer, scores: prod(scores[1:])),
     "InfogainLoss": (1, lambda layer, scores: scores[layer.message.infogain_loss_param.axis]),
     "LSTM": (1, lambda layer, sequence: 2),
+    "Lstm": (1, lambda layer, sequence: 2),
     "LSTMUnit": (2, lambda layer, cell: 2),
     "MultinomialLogisticLoss": (1, lambda layer, scores: prod(scores[1:])),
     "RNN": (1, lambda layer, sequence: 2),
     "SigmoidCrossEntropyLoss": (1, lambda layer, scores: 2),
     "SoftmaxWithLoss": (1, lambda layer, scores: scores[layer.message.softmax_param.axis]),
+    "Unpooling": (1, lambda layer, maps: prod(_upsampled(layer, maps))),
     "Upsample": (1, lambda layer, maps: prod(_upsampled(layer, maps))),
 }
 """Layers of which one bottom holds labels, indices, or yes and no: which bottom, and how many
 different ones there are, given the layer and the shape of its first bottom."""
-_PASSING = frozenset({"Concat", "Dropout", "Flatten", "Permute", "Reshape", "Slice", "Split"})
+_PASSING = frozenset(
+    ("Concat", "Dropout", "Flatten", "Permute", "Reshape", "Reverse", "Slice", "Split", "Transpose")
+)
 """Layers whose tops hold the values of their bottoms."""
 
 
@@ -62,8 +66,8 @@ the boxes' pixels to those of the first bottom's maps."""
 
 
 def _upsampled(layer: Layer, maps: tuple[int, ...]) -> tuple[int, ...]:
-    """Height and width that SegNet's Upsample makes: what its mask counts in."""
-    return RULES["Upsample"].function(layer, [maps, maps]).tops[0][2:]
+    """Height and width that SegNet's Upsample makes, or an Unpooling: what their masks count in."""
+    return RULES[layer.type].function(layer, [maps, maps]).tops[0][2:]
 
 
 def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
@@ -81,7 +85,7 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
     priors = {
         source
         for layer in net
-        if layer.type == "DetectionOutput"
+        if layer.type in ("DetectionOutput", "RawDetections")
         for bottom in layer.bottoms[2:3]
         for source in sources.get(bottom, ())
     }
@@ -145,7 +149,7 @@ def _whole_numbers(
     for layer in net:
         if layer.type in _WHOLE:
             place, count_of = _WHOLE[layer.type]
-            if place >= len(layer.bottoms):  # eric612's Upsample, which has no mask
+            if place >= len(layer.bottoms):  # as an Upsample without a mask
                 continue
             count = count_of(layer, shapes.blobs[layer.bottoms[0]])
             for source in sources.get(layer.bottoms[place], ()):

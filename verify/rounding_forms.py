@@ -55,12 +55,15 @@ def is_choice(layer: Layer) -> bool:
     as in float64."""
     if layer.type == "ReLU":
         return not layer.message.relu_param.negative_slope
-    if layer.type == "Pooling":
+    if layer.type in ("Pooling", "Pooling3D", "NdPooling"):
         return layer.message.pooling_param.pool == pb.PoolingParameter.MAX and len(layer.tops) == 1
+    if layer.type == "Unpooling":
+        return True
     if layer.type == "Upsample":
         return len(layer.bottoms) == 2
     return layer.type in (
-        "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Slice", "Split",
+        "Concat", "Flatten", "Permute", "ROIPooling", "Reshape", "Reverse", "Slice", "Split",
+        "Transpose",
     )  # fmt: skip
 
 
@@ -70,6 +73,8 @@ def _values(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> 
 
 @bound_form("ConvolutionDepthwise")
 @bound_form("DepthwiseConvolution")
+@bound_form("Convolution3D")
+@bound_form("NdConvolution")
 @bound_form("Convolution")
 def convolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """What `propagated` makes of exact operands, with the magnitudes' sums in float32 arithmetic,
@@ -119,6 +124,13 @@ def active_shift(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]
     """Sums of four products, with shifts that are exact: of them the layer takes the whole part."""
     function: Any = FUNCTIONS["ActiveShift"]
     return list(function(layer, bottoms, params))
+
+
+@bound_form("FlowWarp")
+def flow_warp(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """Sums of four products, with a flow that is exact: of it the layer takes the whole part."""
+    function: Any = FUNCTIONS["FlowWarp"]
+    return list(function(layer, [bottoms[0], bottoms[1].exact("places")], params))
 
 
 @bound_form("Deconvolution")

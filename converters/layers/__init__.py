@@ -2,6 +2,7 @@
 
 from converters.layers import (
     activation,
+    blocks,
     combination,
     convolution,
     detection,
@@ -26,6 +27,7 @@ from converters.layers import (
 
 __all__ = [
     "activation",
+    "blocks",
     "combination",
     "convolution",
     "detection",

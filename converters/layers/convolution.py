@@ -12,7 +12,7 @@ from ir.ops import Conv, ConvTranspose, Flatten, Linear, Slice
 from prototxt.geometry import Window, axis_of, convolution_window, within_map
 
 
-@lowers("Convolution", "DepthwiseConvolution")
+@lowers("Convolution", "Convolution3D", "DepthwiseConvolution", "NdConvolution")
 def convolution(step: Lowering) -> Sequence[Value]:
     """Caffe: axes before `axis` are a batch, `axis` are channels, the others spatial; all bottoms
     share the weight.  A window may reach past a small map, where it meets zeros."""

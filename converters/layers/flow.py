@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Conv, Correlation
+from ir.ops import Conv, Correlation, Warp
 from prototxt import caffe_pb2 as pb
 
 
@@ -78,3 +78,10 @@ def correlation(step: Lowering) -> Sequence[Value]:
         param.correlation_type == pb.CorrelationParameter.SUBTRACT,
     )
     return [step.add(op, *step.inputs)]
+
+
+@lowers("FlowWarp")
+def flow_warp(step: Lowering) -> Sequence[Value]:
+    """FlowNet 2: the first bottom where the second points to."""
+    fill = step.layer.message.flow_warp_param.fill_value
+    return [step.add(Warp(fill == pb.FlowWarpParameter.NOT_A_NUMBER), *step.inputs)]

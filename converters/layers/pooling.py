@@ -21,6 +21,7 @@ from ir.ops import (
 )
 from prototxt import caffe_pb2 as pb
 from prototxt.geometry import Window, pooling_window
+from prototxt.volumes import volume_window
 
 
 @lowers("Pooling")
@@ -49,6 +50,16 @@ def pooling(step: Lowering) -> Sequence[Value]:
     if step.phase != "TEST":
         raise step.unsupported("stochastic pooling is random at TRAIN", "convert the TEST phase")
     return [_expected(step, x, average)]
+
+
+@lowers("Pooling3D", "NdPooling")
+def pooling_of_volumes(step: Lowering) -> Sequence[Value]:
+    """C3D and video-caffe: MAX or AVE over windows on as many axes as there are."""
+    x = step.inputs[0]
+    window = volume_window(step.layer, x.shape[2:])
+    if step.layer.message.pooling_param.pool == pb.PoolingParameter.MAX:
+        return [max_pool(step, x, window)]
+    return [step.add(AveragePool(window.kernel, window.stride, window.pad, window.ceil), x)]
 
 
 def max_pool(step: Lowering, x: Value, window: Window) -> Value:

@@ -8,7 +8,8 @@ import numpy as np
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import ConvTranspose, Gather, MaxPoolMask, Slice, Transpose, Unpool
+from ir.ops import Add, Affine, ConvTranspose, Gather, MaxPoolMask, Slice, Transpose, Unpool
+from prototxt.geometry import axis_of
 
 
 @lowers("Squeeze")
@@ -38,6 +39,23 @@ def crop_center(step: Lowering) -> Sequence[Value]:
     return [x]
 
 
+@lowers("Reverse")
+def reverse(step: Lowering) -> Sequence[Value]:
+    """CTPN: an axis from its end to its beginning."""
+    x = step.inputs[0]
+    named = list(step.layer.message.reverse_param.axis) or [0]
+    for axis in sorted({axis_of(step.layer, axis, len(x.shape)) for axis in named}):
+        order = step.constant(f"from_end_of_{axis}", np.arange(x.shape[axis])[::-1])
+        x = step.add(Gather(axis), x, order)
+    return [x]
+
+
+@lowers("Transpose")
+def transpose(step: Lowering) -> Sequence[Value]:
+    """CTPN: axis i of the top is axis dim[i] of the bottom."""
+    return [step.add(Transpose(tuple(step.layer.message.transpose_param.dim)), step.inputs[0])]
+
+
 @lowers("Upsample")
 def upsample(step: Lowering) -> Sequence[Value]:
     """eric612: each value `scale` times over, down and across.  SegNet: each value where the second
@@ -45,15 +63,38 @@ def upsample(step: Lowering) -> Sequence[Value]:
     if len(step.inputs) == 1:
         return [_repeated(step)]
     x, mask = step.inputs
-    # Where the size is stated, so that it does not follow from the map's, an open one differs here.
-    scale = tuple(-(-n // m) for n, m in zip(step.tops[0][2:], x.shape[2:], strict=True))
     param = step.layer.message.upsample_param
-    if not (param.HasField("upsample_h") and param.HasField("upsample_w")):
-        by_axis = (param.scale_h, param.scale_w)
-        scale = by_axis if param.HasField("scale_h") else (param.scale, param.scale)
-    sizes = zip(step.tops[0][2:], x.shape[2:], scale, strict=True)
-    cut = tuple(n * times - size for size, n, times in sizes)
-    return [step.add(Unpool(scale, cut, _are_distinct(step, mask)), x, mask)]
+    if param.HasField("upsample_h") and param.HasField("upsample_w"):
+        return [_unpooled(step, x, mask)]
+    by_axis = (param.scale_h, param.scale_w)
+    scale = by_axis if param.HasField("scale_h") else (param.scale, param.scale)
+    return [_unpooled(step, x, mask, scale)]
+
+
+@lowers("Unpooling")
+def unpooling(step: Lowering) -> Sequence[Value]:
+    """DeconvNet: as SegNet's Upsample; without a mask each value at the first place of its window,
+    cut off at the edge."""
+    param, (x, *mask) = step.layer.message.unpooling_param, step.inputs
+    if mask:
+        return [_unpooled(step, x, mask[0])]
+    by_axis = param.HasField("stride_h") and param.HasField("stride_w")
+    strides = (param.stride_h, param.stride_w) if by_axis else (param.stride, param.stride)
+    height, width = step.tops[0][2:]
+    rows = np.minimum(np.arange(x.shape[2]) * strides[0], height - 1)
+    columns = np.minimum(np.arange(x.shape[3]) * strides[1], width - 1)
+    places = step.constant("places", (rows[:, None] * width + columns)[None, None])
+    # The same in each map, of as many as there are.
+    return [_unpooled(step, x, step.add(Add(), step.add(Affine(0.0, 0.0), x), places))]
+
+
+def _unpooled(step: Lowering, x: Value, mask: Value, scale: tuple[int, int] | None = None) -> Value:
+    """The values in maps of `scale` times the size, or of a size that is stated: it does not follow
+    from the map's then, and an open one makes a difference in the op."""
+    made, given = step.tops[0][2:], x.shape[2:]
+    times = scale or tuple(-(-n // m) for n, m in zip(made, given, strict=True))
+    cut = tuple(m * s - n for n, m, s in zip(made, given, times, strict=True))
+    return step.add(Unpool(times, cut, _are_distinct(step, mask)), x, mask)
 
 
 def _are_distinct(step: Lowering, mask: Value) -> bool:

@@ -7,12 +7,13 @@ nothing, so its states begin at 0, as Caffe's do in the first pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from converters.lowering import Lowering, lowers
 from ir import Op, Value
-from ir.ops import Add, Concat, Flatten, Linear, Mul, Sigmoid, Slice, Tanh
+from ir.ops import Add, Concat, Flatten, Gather, Linear, Mul, Sigmoid, Slice, Tanh
 
 
 @lowers("LSTM")
@@ -42,6 +43,38 @@ def rnn(step: Lowering) -> Sequence[Value]:
     # What follows from the states is computed for all steps at once.
     top = _product(step, _joined(step, outputs), *step.params[-2:])
     return [step.add(Tanh(), top), hidden][: len(step.tops)]
+
+
+@lowers("Lstm")
+def lstm_of_streams(step: Lowering) -> Sequence[Value]:
+    """junhyukoh/caffe-lstm: gates = W_i x + b + W_h (cont * h'), then a step of LSTMUnit; cont is
+    what the second bottom, if there is one, holds at place t + n, else 0 in the first step."""
+    x, (*lead, outputs) = step.inputs[0], step.tops[0]
+    streams = lead[1] if len(lead) > 1 else step.layer.message.lstm_param.batch_size
+    rows = step.reshape(x, (prod(lead), prod(x.shape[len(lead) :])))
+    drive = step.add(Linear(), rows, step.params[0], step.params[2])
+    drive = step.reshape(drive, (prod(lead) // streams, streams, 4 * outputs))
+    cont = _clips(step, drive.shape[0], streams) if len(step.inputs) > 1 else None
+    zero: Value = step.constant("state", np.zeros((1, 1, outputs)))
+    hidden, cell = (zero, zero) if cont is not None else (None, None)
+    made = []
+    for t in range(drive.shape[0]):
+        goes_on = None if cont is None else _at(step, cont, t)
+        gates = _at(step, drive, t)
+        if hidden is not None:
+            gates = _driven(step, gates, hidden, goes_on, step.params[1])
+        cell, hidden = _unit(step, gates, cell, goes_on)
+        made.append(hidden)
+    return [step.reshape(_joined(step, made), step.tops[0])]
+
+
+def _clips(step: Lowering, steps: int, streams: int) -> Value:
+    """(T, N, 1): the second bottom at place t + n."""
+    flat = step.reshape(step.inputs[1], (prod(step.inputs[1].shape),))
+    places = np.arange(steps)[:, None] + np.arange(streams)
+    if not places.size == flat.shape[0] == steps:
+        flat = step.add(Gather(0), flat, step.constant("places", places))
+    return step.reshape(flat, (steps, streams, 1))
 
 
 @lowers("LSTMUnit")
@@ -83,15 +116,19 @@ def _joined(step: Lowering, steps: list[Value]) -> Value:
     return steps[0] if len(steps) == 1 else step.add(Concat(0), *steps)
 
 
-def _driven(step: Lowering, drive: Value, hidden: Value, cont: Value, weight: Value) -> Value:
-    """W (cont * h') + drive, (1, N, gates)."""
-    kept = step.add(Flatten(2), step.add(Mul(), hidden, cont))
+def _driven(
+    step: Lowering, drive: Value, hidden: Value, cont: Value | None, weight: Value
+) -> Value:
+    """W (cont * h') + drive, (1, N, gates); without cont it is 1."""
+    kept = step.add(Flatten(2), hidden if cont is None else step.add(Mul(), hidden, cont))
     return step.add(Add(), step.add(Linear(), kept, weight), drive)
 
 
-def _unit(step: Lowering, gates: Value, cell: Value, cont: Value) -> tuple[Value, Value]:
+def _unit(
+    step: Lowering, gates: Value, cell: Value | None, cont: Value | None
+) -> tuple[Value, Value]:
     """The next cell and hidden state, (1, N, D); gates (1, N, 4 D) are input, forget, output and
-    candidate.
+    candidate.  Without a cell it is 0, without cont that is 1.
 
     Caffe takes cont * f for 0 where cont is 0, which is what the product gives.
     """
@@ -100,6 +137,10 @@ def _unit(step: Lowering, gates: Value, cell: Value, cont: Value) -> tuple[Value
     def gate(index: int, op: Op) -> Value:
         return step.add(op, step.add(Slice(2, index * size, (index + 1) * size), gates))
 
-    kept = step.add(Mul(), cont, gate(1, Sigmoid()), cell)
-    new = step.add(Add(), kept, step.add(Mul(), gate(0, Sigmoid()), gate(3, Tanh())))
+    kept = None
+    if cell is not None:
+        factors = [gate(1, Sigmoid()), cell]
+        kept = step.add(Mul(), *(factors if cont is None else [cont, *factors]))
+    new = step.add(Mul(), gate(0, Sigmoid()), gate(3, Tanh()))
+    new = new if kept is None else step.add(Add(), kept, new)
     return new, step.add(Mul(), gate(2, Sigmoid()), step.add(Tanh(), new))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from converters.layers.minifloat import minifloats, short_floats
 from converters.lowering import LOWERINGS, Lowering, lowers
 from ir import Value
-from ir.ops import Clamp, Round
+from ir.ops import Clamp, FixedPoint
 from prototxt import caffe_pb2 as pb
 from prototxt.ristretto import RISTRETTO
 
@@ -59,17 +59,11 @@ def _quantised(step: Lowering, x: Value, name: str) -> Value:
 
 
 def _fixed(step: Lowering, x: Value, name: str) -> Value:
-    """Ristretto: max(min(x, high), low) / 2^-fl, rounded half away from 0, * 2^-fl.
-
-    The factors are powers of 2, and no whole number exceeds the bounds: the clipping and the
-    rounding are all that changes a float.
-    """
+    """Ristretto: max(min(x, high), low) / 2^-fl, rounded half away from 0, * 2^-fl."""
     param = step.layer.message.quantization_param
-    fraction = getattr(param, f"fl_{name}")
-    low, high = _bounds(getattr(param, f"bw_{name}"), fraction)
-    clipped = step.add(Clamp(low, high), x)
-    whole = step.add(Round(), step.affine(clipped, 2.0**fraction))
-    return step.affine(whole, 2.0**-fraction)
+    bits, fraction = getattr(param, f"bw_{name}"), getattr(param, f"fl_{name}")
+    low, high = _bounds(bits, fraction)
+    return step.add(FixedPoint(bits, fraction), step.add(Clamp(low, high), x))
 
 
 def _bounds(bits: int, fraction: int) -> tuple[float, float]:
@@ -96,7 +90,8 @@ def _stored(step: Lowering, index: int, weights_alone: bool) -> Value:
         )
     low_value, high_value = _bounds(param.bw_params, param.fl_params)
     scaled = np.clip(source.data.astype(np.float64), low_value, high_value) * 2.0**param.fl_params
-    whole = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+    # Without a sign of 0, which whole numbers have not.
+    whole = np.sign(scaled) * np.floor(np.abs(scaled) + 0.5) + 0.0
     change = f"rounded to {param.bw_params} bits in steps of 2^{-param.fl_params}"
     return step.store(source, whole * 2.0**-param.fl_params, change)
 

@@ -18,6 +18,14 @@ def parameter(step: Lowering) -> Sequence[Value]:
     return [step.add(Identity(), step.params[0])]
 
 
+@lowers("ContinuationIndicator")
+def continuation_indicator(step: Lowering) -> Sequence[Value]:
+    """Forks with CTC: 0 in the first step, 1 in all others."""
+    marks = np.ones(step.tops[0], np.float32)
+    marks[0] = 0
+    return [step.add(Identity(), step.constant("marks", marks))]
+
+
 @lowers("DummyData")
 def dummy_data(step: Lowering) -> Sequence[Value]:
     """Caffe: constants; no filler is 0, one serves all tops."""

@@ -11,6 +11,7 @@ from ir.ops.elementwise import (
     Elu,
     Equal,
     Exp,
+    FixedPoint,
     GreaterEqual,
     Identity,
     LeadingBit,
@@ -26,7 +27,7 @@ from ir.ops.elementwise import (
     Sub,
     Tanh,
 )
-from ir.ops.flow import Correlation
+from ir.ops.flow import Correlation, Warp
 from ir.ops.linear import Linear
 from ir.ops.normalization import BatchNorm, LocalResponseNorm, Softmax
 from ir.ops.op import Op, Shape, ShapeError
@@ -61,11 +62,12 @@ from ir.ops.window import (
 
 PRIMITIVES: tuple[type[Op], ...] = (
     Abs, Add, Affine, AveragePool, BatchNorm, Clamp, Compress, Concat, Conv, ConvTranspose,
-    Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, Flatten, Gather, GlobalAveragePool,
-    GlobalMaxPool, GreaterEqual, Identity, LeadingBit, Linear, LocalResponseNorm, Log, MaxPool,
-    MaxPoolMask, Maximum, Mul, MulticlassNms, PRelu, Pad, Pick, Pow, ReduceMean, ReduceSum,
-    Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample, Round, Sigmoid, Slice, Softmax, Softplus,
-    Sub, Tanh, Tile, TopIndices, TopValues, Transpose, Unpool,
+    Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, FixedPoint, Flatten, Gather,
+    GlobalAveragePool, GlobalMaxPool, GreaterEqual, Identity, LeadingBit, Linear,
+    LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul, MulticlassNms, PRelu, Pad, Pick,
+    Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample, Round,
+    Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    Unpool, Warp,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
 
@@ -88,6 +90,7 @@ __all__ = [
     "Elu",
     "Equal",
     "Exp",
+    "FixedPoint",
     "Flatten",
     "Gather",
     "GlobalAveragePool",
@@ -130,4 +133,5 @@ __all__ = [
     "TopValues",
     "Transpose",
     "Unpool",
+    "Warp",
 ]  # fmt: skip

@@ -115,6 +115,15 @@ class Round(Unary):
     """The nearest whole number to a finite x, of two the one farther from 0, as C's round."""
 
 
+@dataclass(frozen=True)
+class FixedPoint(Unary):
+    """The nearest multiple of 2^-fraction, of two the one farther from 0; x is within what so many
+    bits of two's complement hold of these, or NaN."""
+
+    bits: int
+    fraction: int
+
+
 class LeadingBit(Unary):
     """The greatest power of 2 that is not above |x|, where that is from 2^-126 to 2^100."""
 

@@ -37,3 +37,22 @@ class Correlation(Op):
         self.need(all(size >= self.kernel for size in inner), shapes)
         count = (2 * self.reach + 1) ** 2
         return [(shapes[0][0], count, *((n - self.kernel) // self.stride + 1 for n in inner))]
+
+
+@dataclass(frozen=True)
+class Warp(Op):
+    """x (N, C, H, W) read where a flow (N, 2, H, W) points to: at (row + flow[1], column +
+    flow[0]), float32 arithmetic.
+
+    Between four pixels a value is interpolated linearly; behind the last one, by less than one, it
+    is that pixel's.  Outside, that is where row or column is below 0, or not below H or W, it is 0,
+    or NaN with `nan`.
+    """
+
+    nan: bool = False
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need(len(shapes) == 2 and len(shapes[0]) == 4, shapes)
+        x, flow = shapes
+        self.need(flow == (x[0], 2, *x[2:]), shapes)
+        return [x]

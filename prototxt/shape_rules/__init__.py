@@ -5,6 +5,7 @@ A family of layers a file; importing this registers them all.
 """
 
 from prototxt.shape_rules import (
+    blocks,
     detection,
     elementwise,
     flow,
@@ -30,6 +31,7 @@ __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", 
 
 # Importing a family registers its layers; naming them here keeps the imports from looking unused.
 FAMILIES = (
+    blocks,
     detection,
     elementwise,
     flow,

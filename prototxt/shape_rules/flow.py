@@ -97,3 +97,14 @@ def correlation(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     count = (2 * (param.max_displacement // param.stride_2) + 1) ** 2
     top = (shape[0], count, *(-(-size // param.stride_1) for size in inner))
     return LayerShapes((top,), macs=prod(top) * shape[1] * param.kernel_size**2)
+
+
+@shape_rule("FlowWarp", bottoms=(2, 2))
+def flow_warp(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the first bottom; the second is a flow of the same maps, x and y (FlowNet 2)."""
+    shape, flow = bottoms
+    need_rank(layer, shape, 4)
+    wanted = (shape[0], 2, *shape[2:])
+    if flow != wanted:
+        raise fail(layer, f"a flow of shape {shown(flow)} for {shown(shape)}", shown(wanted))
+    return LayerShapes((shape,), macs=4 * prod(shape))

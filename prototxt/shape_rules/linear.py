@@ -21,6 +21,7 @@ from prototxt.shape_rules.rule import (
     need_equal,
     need_rank,
     shape_rule,
+    shown,
 )
 
 
@@ -34,6 +35,32 @@ def convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     weight = (param.num_output, channels // param.group, *window.kernel)
     macs = prod(top) * prod(weight[1:]) * len(bottoms)
     return LayerShapes((top,) * len(bottoms), _weight_and_bias(layer, weight), macs)
+
+
+@shape_rule("Convolution3D")
+def convolution_3d(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As Convolution on (N, C, length, height, width); `group` is not read (C3D)."""
+    param = layer.message.convolution_param
+    need_rank(layer, bottoms[0], 5)
+    if param.group != 1 or axis_of(layer, param.axis, 5) != 1:
+        raise fail(layer, f"group {param.group} and axis {param.axis}, which C3D does not read",
+                   "group 1 and axis 1")  # fmt: skip
+    if not param.kernel_size or param.kernel_size[0] == 0:
+        raise fail(layer, "kernel_depth is missing or 0", "kernel_size and kernel_depth")
+    return convolution(layer, bottoms)
+
+
+@shape_rule("NdConvolution", bottoms=(1, None), tops=(1, None))
+def convolution_nd(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As Convolution (video-caffe), which leaves out an axis of which one place remains."""
+    param = layer.message.convolution_param
+    if axis_of(layer, param.axis, len(bottoms[0])) != 1:
+        raise fail(layer, f"axis {param.axis}, which NdConvolution does not read", "axis 1")
+    found = convolution(layer, bottoms)
+    if 1 in found.tops[0][2:]:
+        raise fail(layer, f"a top of shape {shown(found.tops[0])}: video-caffe drops axes of size "
+                   "1, and fails", "more than one place on each axis")  # fmt: skip
+    return found
 
 
 @shape_rule("ConvolutionDepthwise")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prototxt import caffe_pb2 as pb
 from prototxt.geometry import axis_of, counted, fail
 from prototxt.net import Layer
 from prototxt.shape_rules.rule import (
@@ -53,6 +54,24 @@ def crop_center(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((tuple(n - 2 * crop for n, crop in zip(shape, crops, strict=True)),))
 
 
+@shape_rule("Reverse")
+def reverse(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom."""
+    for axis in layer.message.reverse_param.axis or [0]:
+        axis_of(layer, axis, len(bottoms[0]))
+    return LayerShapes((bottoms[0],))
+
+
+@shape_rule("Transpose")
+def transpose(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """The bottom's sizes in the order of `dim` (CTPN)."""
+    dims, shape = list(layer.message.transpose_param.dim), bottoms[0]
+    if sorted(dims) != list(range(len(shape))) or not shape:
+        wanted = f"each of 0 to {len(shape) - 1} once" if shape else "a bottom with axes"
+        raise fail(layer, f"dim {shown(dims)} for a bottom of shape {shown(shape)}", wanted)
+    return LayerShapes((tuple(shape[dim] for dim in dims),))
+
+
 @shape_rule("Upsample", bottoms=(1, 2))
 def upsample(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """`scale` times as high and wide, by default once (eric612/MobileNet-YOLO); of two bottoms, the
@@ -91,6 +110,26 @@ def _unpooled(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
             raise fail(layer, f"{name} with a scale of {times}", "a scale of 2")
     sizes = zip(shape[2:], scale, cuts.values(), strict=True)
     return LayerShapes(((*shape[:2], *(n * times - cut for n, times, cut in sizes)),))
+
+
+@shape_rule("Unpooling", bottoms=(1, 2))
+def unpooling(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """`unpool_size`, or `unpool_h` by `unpool_w` (DeconvNet)."""
+    param, shape = layer.message.unpooling_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    need_equal(layer, bottoms)
+    if param.unpool != pb.UnpoolingParameter.MAX:
+        raise fail(layer, "unpool AVE or TILE, which adds to what the pass before left there",
+                   "unpool: MAX")  # fmt: skip
+    pair = (param.HasField("unpool_h"), param.HasField("unpool_w"))
+    if param.HasField("unpool_size") == any(pair) or any(pair) != all(pair):
+        raise fail(layer, "no size, or two", "unpool_size, or unpool_h and unpool_w")
+    if param.pad or param.pad_h or param.pad_w:
+        raise fail(layer, "padding, which DeconvNet refuses", "pad 0")
+    size = (param.unpool_h, param.unpool_w) if all(pair) else (param.unpool_size,) * 2
+    if min(size) < 1:
+        raise fail(layer, f"a size of {shown(size)}", "at least 1 each")
+    return LayerShapes(((*shape[:2], *size),))
 
 
 @shape_rule("UpsampleDarknet")

@@ -6,7 +6,7 @@ from math import prod
 
 from prototxt.geometry import counted, fail
 from prototxt.net import Layer
-from prototxt.shape_rules.rule import LayerShapes, ParamShape, Shape, shape_rule, shown
+from prototxt.shape_rules.rule import LayerShapes, ParamShape, Shape, need_axes, shape_rule, shown
 
 
 @shape_rule("RNN", bottoms=(2, 4), tops=(1, 2))
@@ -88,6 +88,42 @@ def _check_inputs(layer: Layer, bottoms: list[Shape], states: int) -> tuple[Shap
         raise fail(layer, f"a static input of shape {shown(static)}",
                    f"at least 2 axes, the first of size {x[1]}")  # fmt: skip
     return x, static
+
+
+@shape_rule("Lstm", bottoms=(1, 2))
+def lstm_of_streams(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """(T N, D) of steps of `batch_size` streams (T N, ...) (junhyukoh/caffe-lstm); of a bottom
+    (T, N, ...) without `batch_size`, (T, N, D) (CTPN).
+
+    Parameters: W_i (4 D, I), W_h (4 D, D), b (4 D,).  The second bottom, of one axis, tells where
+    sequences go on.
+    """
+    param, x = layer.message.lstm_param, bottoms[0]
+    need_axes(layer, x, 1)
+    outputs, streams = param.num_output, param.batch_size
+    if not 0 < 4 * outputs < 2**31:
+        raise fail(layer, "num_output is missing or 0" if not outputs else f"num_output {outputs}",
+                   "at least 1")  # fmt: skip
+    lead: Shape = x[:1]
+    if len(x) > 2 and not param.HasField("batch_size"):
+        lead, streams = x[:2], x[1]
+    if streams < 1 or prod(lead) % streams:
+        raise fail(layer, f"batch_size {streams} for a bottom of shape {shown(x)}",
+                   f"a divisor of {x[0]}")  # fmt: skip
+    steps, inputs = prod(lead) // streams, prod(x[len(lead) :])
+    if len(bottoms) > 1:
+        need_axes(layer, bottoms[1], 1)
+        count = prod(bottoms[1])
+        if bottoms[1][0] != count or count < steps + streams - 1:
+            raise fail(layer, f"the second bottom has shape {shown(bottoms[1])}",
+                       f"{shown((steps * streams,))}, one value a step and stream")  # fmt: skip
+    params = (
+        ParamShape("W_i", (4 * outputs, inputs), param.weight_filler),
+        ParamShape("W_h", (4 * outputs, outputs), param.weight_filler),
+        ParamShape("b", (4 * outputs,), param.bias_filler),
+    )
+    macs = steps * streams * 4 * outputs * (inputs + outputs)
+    return LayerShapes(((*lead, outputs),), params, macs)
 
 
 @shape_rule("LSTMUnit", bottoms=(3, 3), tops=(2, 2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from prototxt import caffe_pb2 as pb
 from prototxt.geometry import counted, fail
 from prototxt.net import Layer
@@ -63,6 +61,8 @@ def _resized(
             what, size = f"output_{name}", float(getattr(param, f"output_{name}"))
         else:
             what, scale = f"scale_{name}", getattr(param, f"scale_{name}")
+            import numpy as np  # 100 ms, which no other shape needs
+
             size = float(np.floor(np.float32(shape[axis]) * np.float32(scale)))
         if not 1 <= size < 2**31:
             raise fail(layer, f"{what} {getattr(param, what):g} for {shape[axis]} values",

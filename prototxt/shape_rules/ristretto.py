@@ -58,9 +58,10 @@ def _check_fixed(layer: Layer, name: str) -> None:
     if bits < 1:
         raise fail(layer, f"bw_{name} is 0: no value is left", "at least 1 bit")
     low, high = _EXPONENTS
-    if not (low <= -fraction <= high and low <= fraction <= high and bits - 1 - fraction < high):
+    inside = bits <= high and bits - 1 - fraction < high
+    if not (inside and low <= -fraction <= high and low <= fraction <= high):
         raise fail(
             layer,
             f"{bits} bits in steps of 2^{-fraction} (bw_{name}, fl_{name}) are beyond float32",
-            f"steps of 2^{low} to 2^{-low}, and values below 2^{high}",
+            f"steps of 2^{low} to 2^{-low}, values below 2^{high}, and no more than {high} bits",
         )

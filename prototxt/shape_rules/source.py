@@ -48,6 +48,16 @@ def parameter(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((shape,), (ParamShape("value", shape, constant_filler()),))
 
 
+@shape_rule("ContinuationIndicator", bottoms=(0, 0))
+def continuation_indicator(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """(time_step, batch_size)."""
+    param = layer.message.continuation_indicator_param
+    for name in ("time_step", "batch_size"):
+        if getattr(param, name) < 1:
+            raise fail(layer, f"{name} is missing or 0", "at least 1")
+    return LayerShapes(((param.time_step, param.batch_size),))
+
+
 @shape_rule("DummyData", bottoms=(0, 0), tops=(1, None))
 def dummy_data(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """As declared, by `shape` or by num, channels, height and width; one for all tops or one

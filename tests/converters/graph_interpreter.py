@@ -111,7 +111,7 @@ def _max_pool_mask(op: o.MaxPoolMask, x: Array) -> Array:
 
 def _average_pool(op: o.AveragePool, x: Array) -> Array:
     inside = np.ones((1, 1, *(n + 2 * p for n, p in zip(x.shape[2:], op.pad, strict=True))))
-    whole = o.AveragePool(op.kernel, op.stride, (0, 0), op.ceil)
+    whole = o.AveragePool(op.kernel, op.stride, (0,) * len(op.kernel), op.ceil)
     out = op.pooled(x.shape)
     counts = sum(seen for _, seen in _taps(inside, whole, op.kernel, out, 0))
     return np.asarray(_windows(op, x, 0).sum(-1) / counts)
@@ -238,6 +238,11 @@ def _pick(op: o.Pick, x: Array, indices: Array) -> Array:
     return np.asarray(np.take_along_axis(x, places, op.axis).squeeze(op.axis))
 
 
+def _fixed_point(op: o.FixedPoint, x: Array) -> Array:
+    scaled = x * 2.0**op.fraction
+    return np.copysign(np.floor(np.abs(scaled) + 0.5), scaled) * 2.0**-op.fraction
+
+
 def _shared(a: Array, b: Array) -> float:
     """Intersection over union of two boxes."""
     sizes = [np.clip(box[2:] - box[:2], 0, None).prod() for box in (a, b)]
@@ -297,6 +302,21 @@ def _correlation(op: o.Correlation, first: Array, second: Array) -> Array:
     return made
 
 
+def _warp(op: o.Warp, x: Array, flow: Array) -> Array:
+    made = np.full(x.shape, np.nan if op.nan else 0.0)
+    height, width = x.shape[2:]
+    for n, y, left in product(range(len(x)), range(height), range(width)):
+        row = np.float32(y) + np.float32(flow[n, 1, y, left])
+        column = np.float32(left) + np.float32(flow[n, 0, y, left])
+        if 0 <= row < height and 0 <= column < width:
+            rows = int(row), min(int(row) + 1, height - 1)
+            columns = int(column), min(int(column) + 1, width - 1)
+            down, right = float(row) - rows[0], float(column) - columns[0]
+            corners = x[n][:, rows][:, :, columns]
+            made[n, :, y, left] = [1 - down, down] @ corners @ [1 - right, right]
+    return made
+
+
 def _agnostic_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
     """The classes in one, whose number is a fifth number of each box."""
     rows: list[list[float]] = []
@@ -330,6 +350,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Pow: lambda op, x: np.power(x, op.exponent),
     o.Clamp: _clamp,
     o.Round: lambda op, x: np.copysign(np.floor(np.abs(x) + 0.5), x),
+    o.FixedPoint: _fixed_point,
     o.LeadingBit: lambda op, x: np.ldexp(1.0, np.frexp(np.abs(x))[1] - 1),
     o.Add: lambda op, *xs: reduce(np.add, xs),
     o.Mul: lambda op, *xs: reduce(np.multiply, xs),
@@ -358,6 +379,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Slice: _slice,
     o.CropLike: _crop_like,
     o.Correlation: _correlation,
+    o.Warp: _warp,
     o.Tile: lambda op, x: np.concatenate([x] * op.count, op.axis),
     o.Pad: lambda op, x: np.pad(
         x, list(zip(op.before, op.after, strict=True)), constant_values=op.value

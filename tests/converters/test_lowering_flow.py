@@ -56,3 +56,43 @@ def test_a_shift_that_the_layer_does_not_serve_is_refused() -> None:
         reference.run(net, parameters, {"a": MAP[None, None]})
     with pytest.raises(UnsupportedError, match="a shift of 32768 or more"):
         lower(net, infer_shapes(net), parameters)
+
+
+WARPING = """
+layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 1 dim: 1 dim: 3 dim: 4 } } }
+layer { name: "b" type: "Input" top: "b" input_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } }
+layer { name: "l" type: "FlowWarp" bottom: "a" bottom: "b" top: "y" %s }
+"""
+BELOW = float(np.nextafter(np.float32(2), np.float32(0)))
+
+
+@pytest.mark.parametrize(
+    ("right", "down", "value"),
+    [
+        (0, 0, 64),  # place (1, 2)
+        (0.5, -1, 6),
+        (-0.25, 0.5, (56 + 896) / 2),
+        (1.75, 0, 128),  # behind the last column, by less than 1
+        (BELOW, 0, None),  # 2 + 1.9999999 is 4 as a float32 number, outside
+        (1, 1.5, 2048),
+        (-2, -1, 1),
+        (-2.0000002, 0, None),
+        (0, 2, None),
+        (np.nan, 0, None),
+        (np.inf, 0, None),
+    ],
+)
+@pytest.mark.parametrize("fill", ["ZERO", "NOT_A_NUMBER"])
+def test_warps(right: float, down: float, value: float | None, fill: str) -> None:
+    """Worked out by hand from the layer's formula."""
+    net = parse_net(WARPING % f"flow_warp_param {{ fill_value: {fill} }}", "net.prototxt")
+    flow = np.zeros((1, 2, 3, 4), np.float32)
+    flow[0, :, 1, 2] = right, down
+    inputs = {"a": MAP[None, None], "b": flow}
+    parameters = bind_parameters(net, infer_shapes(net))
+    found = reference.run(net, parameters, inputs)[net.finals["y"]]
+    outside = 0.0 if fill == "ZERO" else np.nan
+    np.testing.assert_allclose(found[0, 0, 1, 2], outside if value is None else value, rtol=1e-12)
+    with np.errstate(invalid="ignore"):
+        made = blobs(lower(net, infer_shapes(net), parameters), inputs)["y"]
+    np.testing.assert_allclose(made, found, rtol=1e-12)

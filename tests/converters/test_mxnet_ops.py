@@ -12,6 +12,7 @@ import pytest
 from ir import Op, Value, constant
 from ir import ops as o
 from tests.converters.mxnet_conversion import apply, graph_of, random, result
+from tests.converters.rounding_cases import ROUNDS, rounding_case
 from tests.frameworks import require
 
 WIDE = np.array(
@@ -56,6 +57,12 @@ def test_unary(op: Op, function: Any, tmp_path: Path) -> None:
     with np.errstate(over="ignore"):
         want = function(WIDE)
     np.testing.assert_allclose(apply(op, tmp_path, WIDE), want, rtol=2e-6, atol=3e-7)
+
+
+@pytest.mark.parametrize("op", ROUNDS, ids=str)
+def test_rounding(op: Op, tmp_path: Path) -> None:
+    x, want = rounding_case(op)
+    np.testing.assert_array_equal(apply(op, tmp_path, x), want)
 
 
 def test_softplus_is_never_negative(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ import pytest
 
 from ir import Graph, Node, Op, Value, constant
 from ir import ops as o
+from tests.converters.rounding_cases import ROUNDS, rounding_case
 from tests.frameworks import require
 
 onnx = require("onnx")
+onnxruntime = require("onnxruntime")
 
 from tests.converters.onnx_conversion import (  # noqa: E402
     OPSETS,
@@ -45,6 +47,40 @@ EDGES = np.array([NAN, -INF, -2, -1, 0, 0.5, 1, 3, INF], np.float32)
 )
 def test_elementwise(op: Op, want: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(apply(op, tmp_path, EDGES), want, rtol=3e-7)
+
+
+@pytest.mark.parametrize("opset", [13, 20, 21, 26])
+@pytest.mark.parametrize("op", ROUNDS, ids=str)
+def test_rounding(op: Op, opset: int, tmp_path: Path) -> None:
+    x, want = rounding_case(op)
+    path = write(graph_of(op, [Value("x0", x.shape)]), tmp_path, opset=opset)
+    if opset >= 19:  # the first whose DequantizeLinear ONNX's own evaluator has
+        np.testing.assert_array_equal(Runs(path)(x), want)
+    (got,) = onnxruntime.InferenceSession(str(path)).run(None, {"x0": x})
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("bits", "opset", "type_"),
+    [(8, 13, 3), (3, 26, 3), (9, 26, 5), (16, 21, 5), (16, 20, None), (17, 26, None)],
+)
+def test_fixed_point_is_marked_where_onnx_has_the_type(
+    bits: int, opset: int, type_: int | None, tmp_path: Path
+) -> None:
+    graph = graph_of(o.FixedPoint(bits, 3), [Value("x0", (2, 3))])
+    model = onnx.load(str(write(graph, tmp_path, opset=opset)))
+    onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    found = {node.op_type: node for node in model.graph.node}
+    if type_ is None:
+        assert "QuantizeLinear" not in found
+        return
+    types = {v.name: v.type.tensor_type.elem_type for v in inferred.graph.value_info}
+    assert types[found["QuantizeLinear"].output[0]] == type_
+    steps = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    for kind in ("QuantizeLinear", "DequantizeLinear"):
+        assert steps[found[kind].input[1]] == 0.125
+    assert found["DequantizeLinear"].output[0] == model.graph.output[0].name
 
 
 @pytest.mark.parametrize("rank", [2, 3, 4, 5])
@@ -244,6 +280,7 @@ EVERY: list[tuple[Op, list[Any]]] = [
     (o.ConvTranspose((2, 1), (1, 0), (1, 2)), [MAPS, constant("w", random(4, 3, 3, 2))]),
     (o.Correlation(1, 2, 1, 1, 3, False), [MAPS, MAPS[::-1]]),
     (o.Correlation(3, 2, 2, 2, 3, True), [MAPS, MAPS[::-1]]),
+    (o.Warp(), [MAPS, random(2, 2, 6, 5)]),
     (o.Slice(1, 1, 3), [MAPS]),
     (o.CropLike(2, (1, 2)), [MAPS, random(2, 4, 3, 2)]),
     (o.Tile(1, 2), [MAPS]),
@@ -291,6 +328,8 @@ def test_every_opset(opened: bool, opset: int, tmp_path: Path) -> None:
             dims = {"x0": ANY_MAPS, "y": OPEN.get(type(op), ANY_MAPS)}
             if isinstance(op, o.Correlation):
                 dims["x1"] = ANY_MAPS
+            if isinstance(op, o.Warp):
+                dims["x1"] = ("batch", 2, "height", "width")
             if isinstance(op, o.CropLike):
                 dims["x1"] = ("batch", 4, "like_height", "like_width")
         elif isinstance(op, o.Compress):

@@ -6,6 +6,7 @@ import pytest
 from ir import Parameter, Value, constant
 from ir import ops as o
 from tests.converters.pytorch_conversion import graph_of, imported, learned, run_op, source, write
+from tests.converters.rounding_cases import ROUNDS, rounding_case
 from tests.frameworks import require
 from tests.verify.passes import every_blob
 from verify.runners.pytorch import PyTorchRunner
@@ -155,6 +156,13 @@ def test_dropout_scales_what_it_keeps_in_training(tmp_path):
     dropped = model.train()(x)
     assert dropped.unique().tolist() == [0.0, 12.0]
     assert 0.2 < (dropped > 0).float().mean() < 0.3
+
+
+@pytest.mark.parametrize("op", ROUNDS, ids=str)
+def test_rounding(op, tmp_path):
+    x, want = rounding_case(op)
+    got, _ = run_op(op, tmp_path, x)
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("op", [o.Exp(), o.Clamp(-1, 1), o.Tile(1, 2), o.Slice(1, 1, 2)], ids=str)

@@ -109,6 +109,14 @@ def test_weights_alone_are_nets(folder: Path) -> None:
     assert places([Path("a/v.caffemodel")]) == [(Path(), "v")]
 
 
+def test_a_folder_of_weights_alone_says_to_name_them(folder: Path) -> None:
+    Path("models").mkdir()
+    small_weights(Path("models/w.caffemodel"))
+    with pytest.raises(UsageError) as caught:
+        pairs("models")
+    assert caught.value.hint == "name a .caffemodel itself for the net that Caffe stored in it"
+
+
 def test_a_net_counts_once_and_as_it_is_named(folder: Path) -> None:
     for name in ("models/a.prototxt", "models/sub/b.prototxt"):
         write(name, small())

@@ -15,6 +15,7 @@ from ir.ops import (
     Conv,
     Correlation,
     Equal,
+    FixedPoint,
     Flatten,
     GlobalAveragePool,
     LeadingBit,
@@ -35,6 +36,7 @@ from ir.ops import (
     ShapeError,
     Transpose,
     Unpool,
+    Warp,
 )
 
 MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
@@ -67,8 +69,10 @@ MAKES: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
     (Pad((1, 0, 2), (0, 4, 3)), [(2, 3, 5)], (3, 7, 10)),
     (Pad((), ()), [()], ()),
     (Transpose((2, 0, 3, 1)), [(2, 3, 4, 5)], (4, 2, 5, 3)),
+    (Warp(), [(2, 3, 4, 5), (2, 2, 4, 5)], (2, 3, 4, 5)),
     (Maximum(), [(2, 3, 1), (3, 4), ()], (2, 3, 4)),
     (Round(), [(2, 3, 5)], (2, 3, 5)),
+    (FixedPoint(8, 5), [(3, 1, 2)], (3, 1, 2)),
     (LeadingBit(), [(7, 2)], (7, 2)),
     (Equal(), [(5, 1, 4), (7, 1)], (5, 7, 4)),
     (Pick(1), [(2, 7, 3), (2, 3)], (2, 3)),
@@ -85,6 +89,7 @@ REFUSES: list[tuple[Op, list[tuple[int, ...]]]] = [
     (Conv((1, 1), (0, 0), (1, 1), group=2), [(1, 4, 5, 5), (3, 2, 3, 3)]),
     (Conv((1, 1), (0, 0), (1, 1)), [(1, 3, 2, 5), (4, 3, 3, 3)]),
     (Conv((1, 1), (0, 0), (1, 1)), [(1, 3, 5, 5), (4, 3, 3, 3), (5,)]),
+    (Warp(), [(2, 3, 4, 5), (2, 3, 4, 5)]),
     (MaxPool((3, 3), (2, 2), (0, 0)), [(1, 8, 11)]),
     (Unpool((2, 2)), [(2, 5, 4, 3), (2, 5, 3, 4)]),
     (Unpool((1, 2), (4, 0)), [(2, 5, 4, 3), (2, 5, 4, 3)]),

@@ -20,7 +20,8 @@ from prototxt.net import Blob, Layer
 from tests.converters.graph_interpreter import MEANINGS
 from tests.mutation.faults import Mutant
 from tests.mutation.judge import Judgement, judged
-from verify.detection_choice import compare_rows, is_detector
+from verify.detection_candidates import is_detector
+from verify.detection_choice import compare_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.inputs import seeded_inputs
 from verify.rounding import bounded, ratios

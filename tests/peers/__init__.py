@@ -2,5 +2,6 @@
 
 peers.tsv      the readers: version, its date, the files of theirs in which it was read, when
 support.tsv    a row a reader and type: how it is taken, and what is to be said of that
-types.tsv      how many public nets have each type; public nets to deploy by what types they have
+types.tsv      how many public nets have each type
+nets.tsv       how many public nets to deploy have each set of types
 """

@@ -17,10 +17,10 @@ HEAD = """\
 `python -m tests.peers update` writes this page and README's summary from `tests/peers/*.tsv` and,
 for this project, from its registries.
 
-Facts of the other readers are from their own sources, at the version and day given; where a run is
-named, each was also given nets of one feature that the original Caffe was recorded on, and remarks
-of the form "comes out otherwise" are what was seen then. Where none is, a setting that its source
-does not read is all that could be noted, so that a "yes" there is worth less. This project's own is
+Facts of the other readers are from their own sources, at the version and day given. Each was also
+given nets of one feature that the original Caffe was recorded on, in the programs named; "comes out
+otherwise" is what was seen then. Types and forms that no recorded net has are as the sources say:
+what a source does not read is noted, and a "yes" is worth less there. This project's own is
 [proved](../CONTRIBUTING.md#three-readings-kept-apart-on-purpose) for each type in its table.
 
 """

@@ -54,6 +54,17 @@ CASES: dict[str, tuple[str, Shapes]] = {
     "images resized, then cropped": (
         data("ImageData", "data label", CROP + "image_data_param { new_height: 9 new_width: 8 }"),
         {"data": (1, 3, 7, 7), "label": (1,)}),
+    "images and their labels": (
+        data("DenseImageData", "data label", "dense_image_data_param { new_height: 5 new_width: 6 "
+             "batch_size: 2 }"), {"data": (2, 3, 5, 6), "label": (2, 1, 5, 6)}),
+    "images and their labels, cropped": (
+        data("DenseImageData", "data label", "dense_image_data_param { new_height: 5 new_width: 6 "
+             "batch_size: 2 crop_width: 4 crop_height: 3 is_color: false }"),
+        {"data": (2, 1, 3, 4), "label": (2, 1, 3, 4)}),
+    "images and their labels, cropped to a square": (
+        data("DenseImageData", "data label", CROP + "dense_image_data_param { crop_width: 4 "
+             "crop_height: 3 batch_size: 2 }"),
+        {"data": (2, 3, 7, 7), "label": (2, 1, 7, 7)}),
     "gray images": (data("ImageData", "data label", CROP + "image_data_param { is_color: false }"),
                     {"data": (1, 1, 7, 7), "label": (1,)}),
     "windows": (data("WindowData", "data label", CROP + "window_data_param { batch_size: 2 }"),
@@ -128,6 +139,8 @@ def test_the_shape_of_data_suffices_for_that_of_the_label(kind: str) -> None:
          "N the batch size, C the number of channels")),
         (data("ImageData", "data label weight", CROP),
          "give --input-shape weight=..., with ... the sizes of a sample"),
+        (data("DenseImageData", "data label", "dense_image_data_param { batch_size: 3 }"),
+         "give --input-shape data=3,3,H,W, with H the height, W the width"),
         (data("ImageData", "data label", "image_data_param { new_width: 7 }"),
          "give --input-shape data=1,3,H,W, with H the height, W the width"),
     ],
@@ -335,6 +348,12 @@ def test_data_layers_can_be_refused() -> None:
             'scale: 2 crop_size: 7 mean_file: "m" new_height: 8 new_width: 9 is_color: false } }'),
             Preprocessing("x", ("y",), "d", "ImageData", scale=2.0, resize=(8, 9), crop=(7, 7),
                           mean_file="m", force_gray=True),
+        ),
+        (
+            data("DenseImageData", "x y", "dense_image_data_param { batch_size: 2 new_height: 8 "
+                 "new_width: 9 crop_height: 3 crop_width: 4 is_color: false mirror: true }"),
+            Preprocessing("x", ("y",), "d", "DenseImageData", mirror=True, resize=(8, 9),
+                          crop=(3, 4), force_gray=True),
         ),
         (
             data("WindowData", "x y", "transform_param { scale: 2 crop_size: 7 } "

@@ -15,7 +15,8 @@ from tests.golden_cases import CASES
 from tests.random_layers import random_net
 from tests.verify.test_random_layers import random_inputs
 from verify.compare import BlobComparison
-from verify.detection_choice import choices, compare_rows, is_detector
+from verify.detection_candidates import is_detector
+from verify.detection_choice import choices, compare_rows
 from verify.reference.detection import detection_output
 from verify.rounding_array import Bounded
 from verify.tolerance import DERIVED, Tolerance

@@ -108,6 +108,13 @@ NETS = {
         correlation("wide", "max_displacement: 1 kernel_size: 3 pad: 3 stride_1: 3"),
         correlation("apart", "max_displacement: 2 kernel_size: 1 correlation_type: SUBTRACT"),
     ),
+    "warps": net_of(
+        "2 3 9 11",
+        conv("a", "data", "num_output: 4 kernel_size: 3 pad: 1"),
+        conv("b", "data", "num_output: 2 kernel_size: 3 pad: 1"),
+        layer("wide", "FlowWarp", "a b"),
+        layer("same", "FlowWarp", "data b"),
+    ),
     "normalisation": net_of(
         "2 4 9 11",
         layer("lrn", "LRN", "data", "lrn_param { local_size: 3 alpha: 0.5 }"),

@@ -119,12 +119,13 @@ def test_hdf5_weights_of_a_training_net_convert_and_verify() -> None:
 HALF = MODELS / "mtcnn_variants" / "det1_half.caffemodel"
 
 
-def test_half_precision_weights_arrive_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["mtcnn", "mtcnn_variants"])
+def test_half_precision_weights_arrive_exactly(folder: str, tmp_path: Path) -> None:
     """NVCaffe's raw blobs.  The file is det1's net trained anew, so that no values of det1 are its
     own: what was stored is found by google.protobuf, and what arrives by ONNX."""
     for package in PACKAGES.values():
         require(package)
-    net, _ = paths("mtcnn_det1")
+    net = existing(MODELS / folder / "det1.prototxt")
     done = decaffeinate.convert(net, existing(HALF), to=list(BACKENDS), output=tmp_path)
     report = decaffeinate.verify(done.loaded, backends=list(BACKENDS), manifest=done.manifest)
     assert report.passed

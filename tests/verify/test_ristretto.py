@@ -23,7 +23,7 @@ from tests.frameworks import require
 from tests.verify.passes import every_blob
 from tests.verify.test_backends import PACKAGES
 from verify import reference
-from verify.harness import BACKENDS
+from verify.forward import BACKENDS
 from verify.reference.ristretto import minifloats
 from verify.rounding import bounded, propagate
 from verify.rounding_array import Bounded
@@ -217,7 +217,9 @@ def test_overwritten_bottoms_are_no_outputs() -> None:
     assert [blob.name for blob in net.outputs] == ["y"]
 
 
-def converted(text: str, folder: Path, backend: str, data: str = DATA) -> decaffeinate.Conversion:
+def converted(
+    text: str, folder: Path, backend: str, data: str = DATA, **options: bool
+) -> decaffeinate.Conversion:
     require(PACKAGES[backend])
     path = folder / "net.prototxt"
     path.write_text(data + text)
@@ -232,7 +234,7 @@ def converted(text: str, folder: Path, backend: str, data: str = DATA) -> decaff
     ]  # fmt: skip
     write_caffemodel(path.with_suffix(".caffemodel"), "n", layers)
     loaded = decaffeinate.load(path, path.with_suffix(".caffemodel"))
-    return decaffeinate.convert(loaded, to=[backend], output=folder)
+    return decaffeinate.convert(loaded, to=[backend], output=folder, **options)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -249,6 +251,56 @@ def test_backends_overwrite_too(backend: str, order: str, tmp_path: Path) -> Non
     want = reference.run(net, done.loaded.parameters, feed)
     for name, blob in net.finals.items():
         np.testing.assert_allclose(got[name], want[blob], rtol=1e-6, atol=1e-6)
+
+
+NETS = {
+    "fixed": STEPS,
+    "of 16 bits": "bw_layer_in: 16 bw_layer_out: 16 bw_params: 9 fl_layer_in: 9 fl_layer_out: 9",
+    "of 32 bits": "fl_layer_in: 12",
+    "minifloats": "precision: MINIFLOAT mant_bits: 5 exp_bits: 6",
+    "powers": "precision: INTEGER_POWER_OF_2_WEIGHTS",
+}
+IMAGE = DATA.replace("dim: 1 dim: 3", "dim: 2 dim: 3 dim: 9 dim: 11")
+MIDDLE = """
+layer { name: "relu" type: "ReLU" bottom: "a" top: "a" }
+layer { name: "pool" type: "Pooling" bottom: "a" top: "pool"
+        pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+"""
+BEHIND_THEM = """
+layer { name: "other" type: "Power" bottom: "pool" top: "other" power_param { scale: 3 shift: 1 } }
+layer { name: "both" type: "Concat" bottom: "up" bottom: "other" top: "both" }
+"""
+
+
+def windowed(kind: str, bottom: str, top: str, settings: str, stride: int) -> str:
+    return (
+        f'layer {{ name: "{top}" type: "{kind}Ristretto" bottom: "{bottom}" top: "{top}" '
+        f"convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 stride: {stride} }} "
+        f"quantization_param {{ {settings} }} }}\n"
+    )
+
+
+@pytest.mark.parametrize("optimize", [False, True], ids=["plain", "optimised"])
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_whole_nets(backend: str, net: str, optimize: bool, tmp_path: Path) -> None:
+    """Layers between which other layers stand, each within its bound, and the untouched file."""
+    settings = NETS[net]
+    first = windowed("Convolution", "data", "a", settings, 2)
+    up = windowed("Deconvolution", "pool", "up", settings, 1)
+    text = first + MIDDLE + up + BEHIND_THEM + fc("both", settings=settings)
+    done = converted(text, tmp_path, backend, data=IMAGE, optimize=optimize)
+    draw = np.random.default_rng(0)
+    feeds = {
+        str(scale): {"data": scale * draw.standard_normal((2, 3, 9, 11)).astype(np.float32)}
+        for scale in (0.01, 1, 20)
+    }
+    report = decaffeinate.verify(
+        done.loaded, backends=[backend], manifest=done.manifest, feeds=feeds
+    )
+    assert report.passed, [result.first_fault or result.problem for result in report.results]
+    notes = [note for result in report.results for note in result.notes]
+    assert not [note for note in notes if "judged by 1e-4" in note]
 
 
 # --- bounds ---------------------------------------------------------------------------------------
@@ -323,3 +375,11 @@ def test_parity_works_the_rounded_parameters_out_anew(backend: str, tmp_path: Pa
     assert result.parity is not None
     (layer,) = result.parity.layers
     assert layer.problems == ("weight is not said to be rounded to",)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_small_weights_become_a_0_without_sign(backend: str, tmp_path: Path) -> None:
+    done = converted(fc(settings="bw_params: 3 fl_params: -2"), tmp_path, backend)
+    assert (done.loaded.parameters[1][0] < 0).any()
+    (result,) = decaffeinate.verify(done.loaded, backends=[backend], manifest=done.manifest).results
+    assert result.passed, result.parity

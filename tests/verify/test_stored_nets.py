@@ -102,6 +102,8 @@ COMPLETE = {
     "lenet_v1binary": {"data": (1, 1, 28, 28)},
     "mtcnn_variant_bn": {},
     "retinaface_mnet": {},
+    "ultralight_slim_320": {},
+    "wechat_qr_detect": {},
     "wechat_qr_sr": {},
     "yoloface_50k": {},
 }

@@ -71,6 +71,31 @@ def test_a_conversion_passes(backend: str, kind: str, seed: int, tmp_path: Path)
     assert not any("1e-4" in note for note in report.notes)
 
 
+def test_boxes_that_float32_cannot_hold_are_told_apart_from_others(tmp_path: Path) -> None:
+    """Of four equally confident boxes two overflow, and one is as large as can be."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 6 dim: 1 '
+        'dim: 4 } } } layer { name: "y" type: "Yolov3DetectionOutput" bottom: "x" top: "y" '
+        "yolov3_detection_output_param { num_classes: 1 num_box: 1 biases: 8 biases: 8 mask: 0 "
+        "anchors_scale: 8 mask_group_num: 1 nms_threshold: 0.9 } }"
+    )
+    loaded = decaffeinate.load(path)
+    layer = loaded.net.layers[-1]
+    x = np.zeros((1, 6, 1, 4))
+    x[0, 2, 0] = [124, -3, 50, 100]
+    bottoms = [Bounded(x, np.full(x.shape, 1e-4))]
+    with np.errstate(over="ignore"):
+        rows = rows_of(loaded, {"x": x.astype(np.float32)})
+    assert np.isinf(rows).sum() == 4
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2]):
+        found = choices(layer, bottoms, rows[:, :, order])
+        assert not found.faults
+        with np.errstate(over="ignore"):
+            exact = found.exact.astype(np.float32)
+        np.testing.assert_allclose(exact[..., 3:], rows[:, :, order, 3:], rtol=1e-3)
+
+
 def test_equal_classes_leave_either_label_open(tmp_path: Path) -> None:
     """Of YOLOv2 the box has the greater class: where two are within rounding, either."""
     path = tmp_path / "net.prototxt"

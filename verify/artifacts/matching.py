@@ -23,6 +23,8 @@ from verify.artifacts.layouts import Layout, declared
 from verify.artifacts.names import likeness
 from verify.artifacts.values import Found, Values, Wanted
 from verify.compare import BlobComparison, compare
+from verify.detection_candidates import is_detector
+from verify.detection_choice import compare_rows
 from verify.local import FAILURES
 from verify.reference import ByLayer, with_phase
 from verify.reference.registry import FUNCTIONS
@@ -34,6 +36,8 @@ from verify.tolerance import Tolerance
 __all__ = ["Matcher", "Outcome", "State", "Task"]
 
 Array = NDArray[Any]
+_OF_SIZES = frozenset({"PriorBox", "PriorBoxClustered"})
+"""Layers that read no value of their bottoms: a file may hold what they make as a constant."""
 SLACK = 2.0
 """What bounds are multiplied by: they hold for one order of the operations, and other tools' files
 may take a rounding or two more of each term, as a convolution does whose weights were rounded once
@@ -173,11 +177,12 @@ class Matcher:
             if blob != own else state.base[blob]
             for blob, own in zip(reads, layer.bottoms, strict=True)
         ]  # fmt: skip
+        values = [] if layer.type in _OF_SIZES else reads
         mask = 0
-        for blob in reads:
+        for blob in values:
             mask |= state.sources[blob]
-        inner = frozenset[Blob]().union(*(state.inner[blob] for blob in reads))
-        loose = any(blob in state.loose for blob in reads)
+        inner = frozenset[Blob]().union(*(state.inner[blob] for blob in values))
+        loose = any(blob in state.loose for blob in values)
         key = (layer.index, tuple(map(id, given)), mask, loose, bool(inner))
         if key not in self._memo:
             self._memo[key] = self._outcomes(layer, given, mask, bool(inner), loose), given
@@ -233,6 +238,9 @@ class Matcher:
         made, bounded = self._computed(layer, list(given))
         if made is None:
             return None
+        if is_detector(layer):
+            kind = "composed" if composed else "local"
+            return [self._rows(layer, given, made[0], mask, kind)]
         kind = "fixed" if loose or not bounded else "composed" if composed else "local"
         return [self._look(top, one, mask, kind, layer)
                 for top, one in zip(layer.tops, made, strict=True)]  # fmt: skip
@@ -265,6 +273,25 @@ class Matcher:
         bound = np.where(np.isposinf(bound), fixed, SLACK * bound)
         # A bound that grew over several layers may let anything pass.
         return Wanted(exact, np.minimum(bound, fixed) if kind == "composed" else bound)
+
+    def _rows(
+        self, layer: Layer, given: Sequence[Bounded], made: Bounded, mask: int, kind: str
+    ) -> Outcome:
+        """A detector's rows, of which rounding may choose others; wherever the file has some."""
+        task, (top,) = self.task, layer.tops
+        places = [places[top] for places in (task.told, task.outputs) if top in places]
+        named = [task.values[place] for place in places]
+        others = task.values.from_any(mask, task.values.all) if top not in task.told else ()
+        for candidate in (*named, *others):
+            if candidate.array.ndim == 4 and candidate.array.shape[:2] == (1, 1):
+                row = compare_rows(task.names[top], layer, given, candidate.array, task.exact[top],
+                                   task.tolerance, kind, SLACK)  # fmt: skip
+                if row.passed:
+                    found = Found(candidate.index, Layout(), candidate.array)
+                    bounded = self._bounded((top, found.index, found.layout), found.array)
+                    elsewhere = top in task.outputs and candidate.index != task.outputs[top]
+                    return Outcome(bounded, found, kind, row, elsewhere)
+        return Outcome(made, None, kind)
 
     def _look(self, top: Blob, made: Bounded, mask: int, kind: str, layer: Layer) -> Outcome:
         task, wanted = self.task, self.wanted(made, kind)

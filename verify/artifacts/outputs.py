@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.net import Blob
+from prototxt.net import Blob, Layer
 from verify.artifacts.layouts import Layout, declared
 from verify.artifacts.matching import Task
 from verify.compare import BlobComparison, compare
+from verify.detection_candidates import detectors, read_by
+from verify.detection_choice import compare_end
+from verify.detections import matched_rows
 from verify.discrete import discrete_blobs
 from verify.drift import measure
 from verify.tolerance import FIXED_PART, FLT_MAX
@@ -39,19 +42,23 @@ def output_rows(
     # The drift of a pass with a fault in it is no rounding's, and excuses nothing.
     right = all(row.passed for row in rows)
     drifts = {row.blob: row.drift for row in rows if right}
-    made, notes = [], []
+    made, notes, boxes = [], [], detectors(task.net)
     for blob, array in given.items():
         name, want = task.names[blob], np.asarray(task.exact[blob], np.float64)
         drift = drifts.get(name, 0.0)
-        layout = best_layout(array, want, task.permuted)
+        layout = None if blob in boxes else best_layout(array, want, task.permuted)
         if layout is not None:
             array = layout.to_blob(array, want.shape)
             if not layout.is_caffes:
                 notes.append(f'the output "{name}" is given out as {layout.text}')
         if blob in discrete_blobs(task.net):
             want = _as_kept(task, blob, want)
-        row = compare(name, array, want, _bound(task, want, drift), "optimised")
-        drifted = measure(array, task.exact[blob])
+        if blob in boxes:
+            row = _boxes(task, boxes[blob], array, drifts)
+            drifted = measure(*matched_rows(array, want))
+        else:
+            row = compare(name, array, want, _bound(task, want, drift), "optimised")
+            drifted = measure(array, task.exact[blob])
         made.append(replace(row, blob=f"{name} (output)", drift=drifted.share,
                             cosine=drifted.cosine, snr_db=drifted.snr_db,
                             layout=None if layout is None else layout.text or None))  # fmt: skip
@@ -59,6 +66,16 @@ def output_rows(
             notes.append(f'rounding alone moves the output "{name}" by {drift:.2g} of its scale, '
                          "so that as the untouched file gives it, it is hardly judged")  # fmt: skip
     return made, notes
+
+
+def _boxes(task: Task, layer: Layer, got: Array, drifts: Mapping[str, float]) -> BlobComparison:
+    """A detector's rows, which rounding may choose otherwise."""
+    ends = []
+    for blob in layer.bottoms[: read_by(layer)]:
+        want, drift = np.asarray(task.exact[blob], np.float64), drifts.get(task.names[blob], np.nan)
+        ends.append((want, _bound(task, want, drift), drift))
+    (top,) = layer.tops
+    return compare_end(task.names[top], layer, ends, got, task.exact[top], task.tolerance)
 
 
 def best_layout(array: Array, want: Array, permuted: bool) -> Layout | None:

@@ -15,6 +15,8 @@ from verify.artifacts.locating import Located, locate
 from verify.artifacts.matching import Matcher, State, Task
 from verify.artifacts.values import Found
 from verify.compare import BlobComparison, compare, impossible
+from verify.detection_candidates import detectors
+from verify.detections import matched_rows
 from verify.drift import measure
 from verify.report import Fault
 from verify.rounding import finished
@@ -198,7 +200,8 @@ class _Writer:
         found = self.matcher.adopted.get(blob) or (outcome.found if outcome else None)
         if found is None:
             return row
-        drift = measure(found.array, np.asarray(self.task.exact[blob], np.float64))
+        pair = found.array, np.asarray(self.task.exact[blob], np.float64)
+        drift = measure(*(matched_rows(*pair) if blob in detectors(self.task.net) else pair))
         return replace(row, drift=drift.share, cosine=drift.cosine, snr_db=drift.snr_db)
 
     def _fault(self, located: Located, rows: list[BlobComparison]) -> Fault:

@@ -21,6 +21,7 @@ from prototxt.net import Blob, Layer, Net
 from verify.reference import (
     activation,
     arithmetic,
+    blocks,
     convolution,
     detection,
     flow,
@@ -52,6 +53,7 @@ __all__ = ["ByLayer", "layer_types", "run"]
 FAMILIES = (
     activation,
     arithmetic,
+    blocks,
     convolution,
     detection,
     flow,

@@ -73,7 +73,9 @@ def columns(sample: Array, where: Geometry) -> Array:
     return np.moveaxis(windows, range(1, spatial + 1), range(-spatial, 0))
 
 
+@caffe_layer("NdConvolution")
 @caffe_layer("DepthwiseConvolution")
+@caffe_layer("Convolution3D")
 @caffe_layer("Convolution")
 def convolution(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """y[m, p] = b[m] + sum over c, k of w[m, c, k] * x[c, p * stride - pad + k * dilation], in each
@@ -81,7 +83,8 @@ def convolution(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
     (base_conv_layer.cpp).
 
     weight (M, C / group, *kernel), bias (M).  So does DepthwiseConvolution (yonghenglh6): `group`
-    counts, be it the number of channels or not (depthwise_conv_layer.cpp).
+    counts, be it the number of channels or not (depthwise_conv_layer.cpp).  Convolution3D (C3D,
+    convolution3d_layer.cpp) and NdConvolution (video-caffe) are the same of three axes and of any.
     """
     return convolved(layer, bottoms, params, layer.message.convolution_param.group)
 

@@ -91,3 +91,27 @@ def correlation(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
                     total = total + alike.sum(1)
             maps.append(total)
     return [np.stack(maps, 1) / (kernel * kernel * first.shape[1])]
+
+
+@caffe_layer("FlowWarp")
+def flow_warp(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """The first bottom at where the flow points to from each place, interpolated between four
+    pixels, whose last row and column go on for less than one; 0 or NaN outside (FlowNet 2,
+    flow_warp_layer.cpp).  Places are float32 numbers, whatever the blobs are."""
+    x, flow = bottoms
+    height, width = x.shape[2:]
+    column = np.arange(width, dtype=np.float32) + flow[:, 0].astype(np.float32)
+    row = np.arange(height, dtype=np.float32)[:, None] + flow[:, 1].astype(np.float32)
+    inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    column, row = (np.where(inside, place, 0).astype(np.float64) for place in (column, row))
+    left, top = column.astype(np.int64), row.astype(np.int64)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    alpha, beta = (column - left)[..., None], (row - top)[..., None]
+    image = np.arange(x.shape[0])[:, None, None]
+    made: Array = np.zeros(())
+    for y, down in ((top, 1 - beta), (bottom, beta)):
+        for at, across in ((left, 1 - alpha), (right, alpha)):
+            made = made + x[image, :, y, at] * across * down
+    fill = layer.message.flow_warp_param.fill_value
+    outside = 0.0 if fill == pb.FlowWarpParameter.ZERO else np.nan
+    return [np.where(inside[:, None], np.moveaxis(made, 3, 1), outside)]

@@ -14,6 +14,7 @@ from prototxt.errors import UnsupportedError
 from prototxt.net import Layer
 from verify.reference.registry import Array, caffe_layer
 
+Sizes = tuple[int, ...]
 FLT_MAX = float(np.finfo(np.float32).max)
 
 
@@ -150,6 +151,52 @@ def pooling(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
             hint="load the net in phase TEST",
         )
     return [stochastic_pool(x, windows)]
+
+
+@caffe_layer("Pooling3D")
+def pooling_3d(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """MAX or AVE over windows of (length, height, width), whose number is rounded up (C3D,
+    pool3d_layer.cpp)."""
+    param = layer.message.pooling_param
+    kernel = (param.kernel_depth, param.kernel_size, param.kernel_size)
+    stride = (param.temporal_stride, param.stride, param.stride)
+    return [_of_volume(layer, bottoms[0], kernel, stride, (0, param.pad, param.pad))]
+
+
+@caffe_layer("NdPooling")
+def pooling_nd(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """MAX or AVE over windows of as many axes as there are (video-caffe,
+    cudnn_ndpooling_layer.cpp); on an axis with padding a last one that starts at or after in + pad
+    is dropped."""
+    param, rank = layer.message.pooling_param, bottoms[0].ndim - 2
+    kernel = bottoms[0].shape[2:] if param.global_pooling else tuple(param.kernel_shape.dim)
+    stride = tuple(param.stride_shape.dim) or (1,) * rank
+    pad = tuple(param.pad_shape.dim) or (0,) * rank
+    return [_of_volume(layer, bottoms[0], kernel, stride, pad)]
+
+
+def _of_volume(layer: Layer, x: Array, kernel: Sizes, stride: Sizes, pad: Sizes) -> Array:
+    """Each window's greatest value, at least -FLT_MAX, or its sum over the part of it within in +
+    pad."""
+    average = layer.message.pooling_param.pool == pb.PoolingParameter.AVE
+    sides, picks, parts = [(0, 0), (0, 0)], [slice(None)] * 2, 1
+    for axis, (n, k, s, p) in enumerate(zip(x.shape[2:], kernel, stride, pad, strict=True)):
+        starts = np.arange(math.ceil((n + 2 * p - k) / s) + 1) * s
+        if layer.type == "NdPooling" and p:
+            starts = starts[starts < n + p]
+        sides.append((p, max(0, int(starts[-1]) + k - n - p)))
+        picks.append(slice(0, int(starts[-1]) + 1, s))
+        sizes = np.minimum(starts + k, n + 2 * p) - starts
+        parts = parts * sizes.reshape(-1, *[1] * (len(kernel) - 1 - axis))
+    padded = np.pad(x, sides, constant_values=0.0 if average else -FLT_MAX)
+    axes: Any = tuple(range(2, x.ndim))
+    windows = sliding_window_view(padded, kernel, axes)[tuple(picks)]
+    windows = windows.reshape(*windows.shape[: x.ndim], -1)
+    if average:
+        mean: Array = windows.sum(-1) / parts
+        return mean
+    greatest: Array = np.max(np.where(windows > -FLT_MAX, windows, -FLT_MAX), -1)
+    return greatest
 
 
 @caffe_layer("SPP")

@@ -35,6 +35,23 @@ def crop_center(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
     return [x[tuple(slice(crop, size - crop) for crop, size in crops)]]
 
 
+@caffe_layer("Reverse")
+def reverse(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """From the last entry of an axis, the first if none is named, to the first (CTPN,
+    reverse_layer.cpp)."""
+    (x,) = bottoms
+    named = list(layer.message.reverse_param.axis) or [0]
+    axes = sorted({canonical_axis(axis, x.ndim, layer) for axis in named})
+    return [np.flip(x, tuple(axes))]
+
+
+@caffe_layer("Transpose")
+def transpose(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Axis i of the top is axis dim[i] of the bottom (CTPN, transpose_layer.cpp)."""
+    (x,) = bottoms
+    return [np.transpose(x, list(layer.message.transpose_param.dim))]
+
+
 @caffe_layer("Upsample")
 def upsample(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """Each value `scale` times over in height and width, by default once (eric612/MobileNet-YOLO,
@@ -46,9 +63,28 @@ def upsample(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> l
     return [np.repeat(np.repeat(bottoms[0], times, 2), times, 3)]
 
 
+@caffe_layer("Unpooling")
+def unpooling(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Each value where the mask says; without one at the first place of its window, cut off at the
+    edge (HyeonwooNoh/caffe, unpooling_layer.cpp: MAX)."""
+    param, x = layer.message.unpooling_param, bottoms[0]
+    sized = param.HasField("unpool_size")
+    height = param.unpool_size if sized else param.unpool_h
+    width = param.unpool_size if sized else param.unpool_w
+    if len(bottoms) == 2:
+        return [_put_at(layer, x, bottoms[1], height, width)]
+    by_axis = param.HasField("stride_h") and param.HasField("stride_w")
+    down = param.stride_h if by_axis else param.stride
+    across = param.stride_w if by_axis else param.stride
+    rows = np.minimum(np.arange(x.shape[2]) * down, height - 1)
+    columns = np.minimum(np.arange(x.shape[3]) * across, width - 1)
+    mask = np.broadcast_to(rows[:, None] * width + columns, x.shape)
+    return [_put_at(layer, x, mask, height, width)]
+
+
 def _at_places(layer: Layer, x: Array, mask: Array) -> Array:
-    """Maps of zeros that hold each value of x where the mask says, h * width + w; of several at one
-    place, the last (alexgkendall/caffe-segnet, upsample_layer.cpp)."""
+    """Maps of zeros that hold each value of x where the mask says (alexgkendall/caffe-segnet,
+    upsample_layer.cpp)."""
     param = layer.message.upsample_param
     if param.HasField("upsample_h") and param.HasField("upsample_w"):
         height, width = param.upsample_h, param.upsample_w
@@ -56,6 +92,11 @@ def _at_places(layer: Layer, x: Array, mask: Array) -> Array:
         by_axis = param.HasField("scale_h")
         height = x.shape[2] * (param.scale_h if by_axis else param.scale) - param.pad_out_h
         width = x.shape[3] * (param.scale_w if by_axis else param.scale) - param.pad_out_w
+    return _put_at(layer, x, mask, height, width)
+
+
+def _put_at(layer: Layer, x: Array, mask: Array, height: int, width: int) -> Array:
+    """Each value of x at its place, h * width + w; of several at one place, the last."""
     flat = (*x.shape[:2], -1)
     places = integers(mask, height * width, layer, "place").reshape(flat)
     count = places.shape[2]

@@ -78,6 +78,38 @@ def lstm(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[
     return unrolled(layer, bottoms, params, 2, step)
 
 
+@caffe_layer("Lstm")
+def lstm_of_streams(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """gates = W_i x + b + W_h (cont * h'), then `lstm_step` (junhyukoh/caffe-lstm, lstm_layer.cu;
+    CTPN's, where time and streams are two axes of the bottom).
+
+    cont is 0 in the first step, or what the second bottom holds at place t + n for step t and
+    stream n, whatever the number of streams.  (On the CPU both forks add to each stream what the
+    first one's state gives: a variable is forgotten there.)
+
+    Parameters: W_i (4 D, I), W_h (4 D, D), b (4 D).
+    """
+    param, x = layer.message.lstm_param, bottoms[0]
+    two_axes = x.ndim > 2 and not param.HasField("batch_size")
+    lead = x.shape[:2] if two_axes else x.shape[:1]
+    streams = x.shape[1] if two_axes else param.batch_size
+    drive = x.reshape(int(np.prod(lead)), -1) @ params[0].T + params[2]
+    drive = drive.reshape(-1, streams, 4 * param.num_output)
+    steps = drive.shape[0]
+    cont = np.ones((steps, streams))
+    cont[0] = 0
+    if len(bottoms) > 1:
+        places = np.arange(steps)[:, None] + np.arange(streams)
+        cont = bottoms[1].reshape(-1)[places]
+    cell = hidden = np.zeros((streams, param.num_output), x.dtype)
+    outputs = []
+    for t in range(steps):
+        gates = drive[t] + (cont[t][:, None] * hidden) @ params[1].T
+        cell, hidden = lstm_step(cell, gates, cont[t])
+        outputs.append(hidden)
+    return [np.stack(outputs).reshape(*lead, param.num_output)]
+
+
 @caffe_layer("RNN")
 def rnn(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """h = tanh(W_hh (cont * h') + W_xh x + b_h (+ W_xh_static x_static)), o = tanh(W_ho h + b_o)

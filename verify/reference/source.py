@@ -1,4 +1,4 @@
-"""Layers without bottoms that are no inputs: Parameter, DummyData."""
+"""Layers without bottoms that are no inputs: Parameter, ContinuationIndicator, DummyData."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from verify.reference.registry import Array, caffe_layer
 def parameter(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """The parameter itself (parameter_layer.hpp)."""
     return [params[0]]
+
+
+@caffe_layer("ContinuationIndicator")
+def continuation_indicator(
+    layer: Layer, bottoms: list[Array], params: tuple[Array, ...]
+) -> list[Array]:
+    """(T, N): 0 in the first step, 1 in all others (continuation_indicator_layer.cpp)."""
+    param = layer.message.continuation_indicator_param
+    top = np.ones((param.time_step, param.batch_size))
+    top[0] = 0
+    return [top]
 
 
 @caffe_layer("DummyData")

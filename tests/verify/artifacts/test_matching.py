@@ -39,6 +39,9 @@ RIGHT = (
     "nets/senet_narrow",
     "nets/siamese",
     "nets/squeezenet_simple_bypass",
+    "nets/ssd_narrow",
+    "detectionoutput/low_threshold",
+    "priorbox/multi",
     "split/explicit",
     "lstm/plain",
     "argmax/axis1",
@@ -339,3 +342,25 @@ layer { name: "s" type: "Sigmoid" bottom: "up" top: "s" }
     report = verify_artifact(loaded, artifact=path)
     assert report.exit_code == 1
     assert not report.results[1].passed
+
+
+# --- detectors ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.2, 0.45])
+def test_a_detector_with_another_threshold_is_flagged(share: float, tmp_path: Path) -> None:
+    """0.45 is the net's own."""
+    loaded = golden("detectionoutput/low_threshold")
+    path = converted(loaded, tmp_path)
+
+    def other(graph: Any) -> None:
+        (node,) = (node for node in graph.node if node.op_type == "NonMaxSuppression")
+        (array,) = (one for one in graph.initializer if one.name == node.input[3])
+        array.CopyFrom(onnx().numpy_helper.from_array(np.float32([share]), array.name))
+
+    report = verify_artifact(loaded, artifact=edited(path, other))
+    assert report.passed == (share == 0.45)
+    if not report.passed:
+        fault = first(report).first_fault
+        assert fault is not None
+        assert fault.layer == "out"
