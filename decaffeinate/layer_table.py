@@ -45,6 +45,7 @@ NOTES = {
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
+    "Deconvolution3D": "of a fork, C3D; DECONVOLUTION3D of V1",
     "DepthToSpace": "of a fork, synopsys-caffe",
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
     "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
@@ -87,6 +88,7 @@ NOTES = {
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
     "Reorg": "of forks, from Darknet; `reverse`",
+    "Resample": "of FlowNet 2; NEAREST, LINEAR, CUBIC; `antialias`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
     "ResizeBilinear": "of a fork, synopsys-caffe; the sizes of maps cannot be open",
     "ResizeNearestNeighbor": "of a fork, synopsys-caffe; the sizes of maps may be open where each "
@@ -101,6 +103,7 @@ NOTES = {
     "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
     "ShuffleChannel": "of a fork, ShuffleNet",
+    "SigmoidCrossEntropyBalanceLoss": "of a fork, OSVOS",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
     "Silence": "a sink",
     "Slice": "`slice_point`, or equal parts",

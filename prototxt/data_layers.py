@@ -325,20 +325,22 @@ _CHANNELS: dict[str, Callable[[pb.LayerParameter, tuple[int, int, int] | None], 
 def _hdf5_tops(reader: _Reader, given: Mapping[str, Sequence[int]]) -> list[Shape]:
     """A batch of the datasets that are named after the tops, as the first listed file has them.
 
-    Without the file, a label has one number a sample.
+    Without the file, a label has one number a sample: the top of this name, or where none says so
+    the second of two.
     """
     param, tops = reader.message.hdf5_data_param, list(reader.message.top)
     if all(top in given for top in tops):
         return [tuple(given[top]) for top in tops]
     stored = hdf5_shapes(param.source, tops, reader.path)
     batch: Size = given[tops[0]][0] if tops[0] in given else reader.batch(param.batch_size)
+    labels = [top for top in tops if "label" in top.lower()]
     shapes: list[Shape] = []
     for position, top in enumerate(tops):
         if top in given:
             shapes.append(tuple(given[top]))
         elif top in stored:
             shapes.append((batch, *stored[top][1:]))
-        elif position and (len(tops) == 2 or "label" in top.lower()):
+        elif position and (top in labels or (len(tops) == 2 and not labels)):
             shapes.append((batch,))
             reader.assumed.append(
                 f'"{top}" is assumed to have one number a sample; '

@@ -17,8 +17,12 @@ from prototxt.upgrade import Upgraded, upgrade
 __all__ = ["Parsed", "parse_definition", "upgraded"]
 
 
-V1_TYPES = {"CONVOLUTION3D": "Convolution3D", "POOLING3D": "Pooling3D",
-            "UNPOOLING": "Unpooling"}  # fmt: skip
+V1_TYPES = {
+    "CONVOLUTION3D": "Convolution3D",
+    "DECONVOLUTION3D": "Deconvolution3D",
+    "POOLING3D": "Pooling3D",
+    "UNPOOLING": "Unpooling",
+}
 """Types of forks that are as old, C3D's and DeconvNet's, and what V2 calls them."""
 
 

@@ -55,7 +55,7 @@ def translate(
 
 _MESSAGES_3D = {"convolution3d_param": "convolution_param", "pooling3d_param": "pooling_param"}
 """C3D 1.1: messages of their own, with the fields that C3D 1.0 put into these."""
-_VOLUMES = ("CONVOLUTION3D", "Convolution3D")
+_VOLUMES = ("CONVOLUTION3D", "Convolution3D", "DECONVOLUTION3D", "Deconvolution3D")
 _DEPTHS = {"kernel_depth": ("kernel_size", 0), "temporal_stride": ("stride", 1),
            "temporal_pad": ("pad", 0)}  # fmt: skip
 """C3D's sizes of the first of three axes: BVLC's field for all of them, and the default."""

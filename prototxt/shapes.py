@@ -13,6 +13,7 @@ from prototxt.errors import NetError, UnsupportedError
 from prototxt.fields import nearest
 from prototxt.geometry import counted, fail
 from prototxt.net import DATA_LAYERS, Blob, Layer, Net
+from prototxt.refused_types import WHY
 from prototxt.shape_rules import RULES, LayerShapes, ParamShape, Shape, shown
 from prototxt.shape_rules.rule import counted_axis, rule_of
 
@@ -140,6 +141,8 @@ def _check_sizes(layer: Layer, found: LayerShapes) -> None:
 def _unknown_type(name: str, layers: list[Layer]) -> str:
     more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
     found = f'"{name}", layer "{layers[0].name}" ({layers[0].where}){more}: '
+    if name in WHY:
+        return found + WHY[name]
     meant = nearest(name, [*RULES, *DATA_LAYERS, "Python"])
     return found + "unknown" + (f'; the nearest known is "{meant}"' if meant else "")
 
@@ -173,7 +176,7 @@ def _refuse_unknown(net: Net) -> None:
 
 
 def _what_to_do(unknown: dict[str, list[Layer]]) -> list[str]:
-    hints = ["correct the names"] if unknown.keys() - {"Python"} else []
+    hints = ["correct the names"] if unknown.keys() - {"Python", *WHY} else []
     hints.append("give a plugin that lowers them (--plugin)")
     sources = [layer for layers in unknown.values() for layer in layers if not layer.bottoms]
     if sources:

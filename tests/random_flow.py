@@ -43,8 +43,24 @@ def _flow_warp(chance: random.Random) -> tuple[list[Shape], str]:
     return shapes, layer_text("FlowWarp", "flow_warp", fill_value=fill)
 
 
+def _resample(chance: random.Random) -> tuple[list[Shape], str]:
+    kind = chance.choice(["NEAREST", "LINEAR", "LINEAR", "CUBIC"])
+    shape, size = (*sizes(chance, 2, 1, 4), *sizes(chance, 2, 1, 9)), sizes(chance, 2, 1, 12)
+    if kind == "NEAREST":  # factors that differ much are refused
+        factor = chance.choice([0.5, 1, 2, 3])
+        shape = (*shape[:2], *(6 * n for n in shape[2:]))
+        size = tuple(int(n * factor) for n in shape[2:])
+    if chance.random() < 0.3:
+        return [shape, (1, 1, *size)], layer_text("Resample", "resample", type=kind)
+    antialias = chance.choice([None, "false"])
+    return [shape], layer_text(
+        "Resample", "resample", type=kind, height=size[0], width=size[1], antialias=antialias
+    )
+
+
 MAKERS: dict[str, Maker] = {
     "ActiveShift": _active_shift,
     "Correlation": _correlation,
     "FlowWarp": _flow_warp,
+    "Resample": _resample,
 }

@@ -221,6 +221,22 @@ def _convolution_3d(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _deconvolution_3d(chance: random.Random) -> tuple[list[Shape], str]:
+    (depth, width), (temporal, stride) = _volume(chance)
+    return [sizes(chance, 5, 1, 4)], layer_text(
+        "Deconvolution3D",
+        chance.choice(["convolution", "convolution3d"]),
+        num_output=chance.randint(1, 4),
+        kernel_size=width,
+        kernel_depth=depth,
+        stride=stride,
+        temporal_stride=temporal,
+        pad=1 if width > 2 else None,
+        temporal_pad=1 if depth > 2 else None,
+        weight_filler=filler(chance),
+    )
+
+
 def _pooling_3d(chance: random.Random) -> tuple[list[Shape], str]:
     (depth, width), (temporal, stride) = _volume(chance)
     average = chance.random() < 0.5
@@ -405,6 +421,7 @@ MAKERS: dict[str, Maker] = {
     "Upsample": _upsample,
     "Unpool": _unpool,
     "Convolution3D": _convolution_3d,
+    "Deconvolution3D": _deconvolution_3d,
     "Pooling3D": _pooling_3d,
     "NdPooling": _pooling_nd,
     "SpaceToBatchND": _space_to_batch,

@@ -23,6 +23,9 @@ __all__ = [
     "detectors", "follows_from_sizes", "is_detector", "limits_of", "read_by",
 ]  # fmt: skip
 
+# Importing the rules registers them; naming them keeps the import from looking unused.
+RULES = (rounding_rules, rounding_moves)
+
 Array = NDArray[Any]
 EVERY = -1
 """In place of a label: the classes compete with one another."""

@@ -49,7 +49,7 @@ _CONVOLUTIONS = frozenset(
         "NdConvolution",
     )
 )
-_PRODUCTS = _CONVOLUTIONS | {"Deconvolution", "InnerProduct"}
+_PRODUCTS = _CONVOLUTIONS | {"Deconvolution", "Deconvolution3D", "InnerProduct"}
 _AFFINE = frozenset({"BatchNorm", "BN", "Scale", "Bias", "Power"})
 _FLOAT64 = 2.0**-45
 """What float64 leaves of the terms' magnitudes, whatever the order of the steps."""

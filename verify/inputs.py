@@ -43,6 +43,7 @@ _WHOLE: Mapping[str, tuple[int, _Count]] = {
     "LSTMUnit": (2, lambda layer, cell: 2),
     "MultinomialLogisticLoss": (1, lambda layer, scores: prod(scores[1:])),
     "RNN": (1, lambda layer, sequence: 2),
+    "SigmoidCrossEntropyBalanceLoss": (1, lambda layer, scores: 2),
     "SigmoidCrossEntropyLoss": (1, lambda layer, scores: 2),
     "SoftmaxWithLoss": (1, lambda layer, scores: scores[layer.message.softmax_param.axis]),
     "Unpooling": (1, lambda layer, maps: prod(_upsampled(layer, maps))),

@@ -133,6 +133,7 @@ def flow_warp(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -
     return list(function(layer, [bottoms[0], bottoms[1].exact("places")], params))
 
 
+@bound_form("Deconvolution3D")
 @bound_form("Deconvolution")
 def deconvolution(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """gamma(n) times the same layer of magnitudes: an output sums, an axis, no more than

@@ -25,7 +25,7 @@ def convolution_depthwise(step: Lowering) -> Sequence[Value]:
     return _windowed(step, Conv, step.inputs[0].shape[1])
 
 
-@lowers("Deconvolution")
+@lowers("Deconvolution", "Deconvolution3D")
 def deconvolution(step: Lowering) -> Sequence[Value]:
     """Caffe: the transpose of Convolution, with the same settings and a weight (C, O / group,
     ...)."""

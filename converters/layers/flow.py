@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Conv, Correlation, Warp
+from ir.ops import Conv, Correlation, Gather, Linear, Transpose, Warp
 from prototxt import caffe_pb2 as pb
 
 
@@ -85,3 +85,59 @@ def flow_warp(step: Lowering) -> Sequence[Value]:
     """FlowNet 2: the first bottom where the second points to."""
     fill = step.layer.message.flow_warp_param.fill_value
     return [step.add(Warp(fill == pb.FlowWarpParameter.NOT_A_NUMBER), *step.inputs)]
+
+
+@lowers("Resample")
+def resample(step: Lowering) -> Sequence[Value]:
+    """FlowNet 2: place i of an axis is at i * f + g / 2 - 1/2, where g is the other axis's factor.
+
+    Weights of rows and of columns multiply, so that they are two products with matrices.
+    """
+    param, x = step.layer.message.resample_param, step.inputs[0]
+    maps = x.shape[2:], step.tops[0][2:]
+    single = [np.array(size, np.float32) for size in maps]
+    factors = single[0] / single[1]
+    widened = bool(param.antialias and (factors > 1).any())
+    named = ((3, "columns"), (2, "rows"))
+    matrices = {}
+    for axis, name in named:
+        own, other = factors[axis - 2], factors[3 - axis]
+        places = np.arange(maps[1][axis - 2], dtype=np.float32) * own
+        places = places + other / np.float32(2) - np.float32(0.5)
+        if param.type == pb.ResampleParameter.NEAREST:
+            # Halves go away from 0; a place is above -1/2.
+            nearest = np.floor(places.astype(np.float64) + 0.5)
+            x = step.add(Gather(axis), x, step.constant(name, nearest))
+            continue
+        ax = np.float32(1) / (own if widened else np.float32(1))
+        reached = ax * (places[:, None] - np.arange(maps[0][axis - 2], dtype=np.float32))
+        cubic = param.type == pb.ResampleParameter.CUBIC
+        weights = (ax * (_cubic if cubic else _linear)(np.abs(reached))).astype(np.float64)
+        sums = weights.sum(1, keepdims=True)
+        matrices[axis] = np.divide(weights, sums, out=np.zeros_like(weights), where=sums != 0)
+    for axis, name in named:
+        if axis in matrices:
+            x = _multiplied(step, x, matrices[axis], name)
+    return [x]
+
+
+def _multiplied(step: Lowering, x: Value, matrix: NDArray[np.float64], name: str) -> Value:
+    """The columns of maps, or their rows, multiplied by a matrix."""
+    turn, weight = Transpose((0, 1, 3, 2)), step.constant(name, matrix)
+    if name == "rows":
+        x = step.add(turn, x)
+    size, behind = x.shape, (*x.shape[:3], len(matrix))
+    x = step.reshape(x, (size[0] * size[1] * size[2], size[3]))
+    x = step.reshape(step.add(Linear(), x, weight), behind)
+    return step.add(turn, x) if name == "rows" else x
+
+
+def _linear(distance: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.maximum(np.float32(1) - distance, np.float32(0))
+
+
+def _cubic(d: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Catmull-Rom's curve, rounded in the layer's order."""
+    within = d * d * (np.float32(1.5) * d - np.float32(2.5)) + np.float32(1)
+    beyond = d * (d * (np.float32(-0.5) * d + np.float32(2.5)) - np.float32(4)) + np.float32(2)
+    return np.select([d <= 1, d < 2], [within, beyond], np.float32(0))

@@ -18,6 +18,7 @@ from ir.ops import (
     Clamp,
     Conv,
     Div,
+    Equal,
     Flatten,
     Gather,
     GreaterEqual,
@@ -285,6 +286,25 @@ def sigmoid_cross_entropy_loss(step: Lowering) -> Sequence[Value]:
     bend = step.add(Softplus(), step.affine(step.add(Abs(), x), -1.0))
     terms = step.add(Add(), linear, bend)
     return [_normalized(step, terms, counts, 1, pb.LossParameter.BATCH_SIZE)]
+
+
+@_loss("SigmoidCrossEntropyBalanceLoss")
+def sigmoid_cross_entropy_balance_loss(step: Lowering) -> Sequence[Value]:
+    """OSVOS: by sample, of those with target 1 the sum P of log(1 + exp(-x)), of those with 0 the
+    sum Q of log(1 + exp(x)); the mean of (P q + Q p) / (p + q), p and q being how many they are."""
+    x = step.reshape(step.inputs[0], (step.inputs[0].shape[0], prod(step.inputs[0].shape[1:])))
+    target = step.reshape(step.inputs[1], x.shape)
+    sums, counts = [], []
+    for name, sign in (("one", -1.0), ("zero", 1.0)):
+        chosen = step.add(Equal(), target, step.constant(name, float(name == "one")))
+        terms = step.add(Mul(), step.add(Softplus(), step.affine(x, sign)), chosen)
+        sums.append(_total(step, terms, 1))
+        counts.append(_total(step, chosen, 1))
+    crossed = [
+        step.add(Mul(), total, count) for total, count in zip(sums, counts[::-1], strict=True)
+    ]
+    loss = step.add(Div(), step.add(Add(), *crossed), step.add(Add(), *counts))
+    return [step.add(ReduceMean((0,)), loss)]
 
 
 @_loss("EuclideanLoss")

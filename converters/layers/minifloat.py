@@ -37,10 +37,13 @@ def minifloats(step: Lowering, x: Value, mantissa: int, exponent: int) -> Value:
         raise step.unsupported(
             f"{counted} values: where minifloats stop is counted in float32, up to {_COUNTED - 1}"
         )
-    shape = (1, 1, prod(x.shape[:-2]), prod(x.shape[-2:]))
+    rows, columns = prod(x.shape[:-2]), prod(x.shape[-2:])
+    shape = (1, 1, rows, columns)
     enough = step.add(GreaterEqual(), size, step.constant("least", least))
     # From the end on: the first position has the greatest number.
-    places = step.constant("places", np.arange(counted, 0, -1).reshape(shape))
+    behind_row = step.constant("rows", columns * np.arange(rows - 1, -1, -1).reshape(1, 1, -1, 1))
+    in_row = step.constant("columns", np.arange(columns, 0, -1).reshape(1, 1, 1, -1))
+    places = step.add(Add(), behind_row, in_row)
     stops = step.add(Mul(), step.reshape(step.affine(enough, -1.0, 1.0), shape), places)
     first = step.add(GlobalMaxPool(), stops)
     stopped = step.add(GreaterEqual(), first, places)

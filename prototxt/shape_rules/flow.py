@@ -108,3 +108,35 @@ def flow_warp(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     if flow != wanted:
         raise fail(layer, f"a flow of shape {shown(flow)} for {shown(shape)}", shown(wanted))
     return LayerShapes((shape,), macs=4 * prod(shape))
+
+
+@shape_rule("Resample", bottoms=(1, 2))
+def resample(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """`height` and `width`, or those of the second bottom (FlowNet 2)."""
+    param, shape = layer.message.resample_param, bottoms[0]
+    for bottom in bottoms:
+        need_rank(layer, bottom, 4)
+    if param.type == pb.ResampleParameter.AREA:
+        raise fail(layer, "type AREA", "NEAREST, LINEAR or CUBIC")
+    size = bottoms[1][2:] if len(bottoms) == 2 else (param.height, param.width)
+    if min(size) < 1:
+        raise fail(layer, f"a size of {shown(size)}", "height and width, at least 1 each")
+    if param.type == pb.ResampleParameter.NEAREST:
+        _check_nearest(layer, shape[2:], size)
+    return LayerShapes(((*shape[:2], *size),))
+
+
+def _check_nearest(layer: Layer, before: Shape, size: Shape) -> None:
+    """Refuse sizes at which the layer reads what is no part of the map: to each place on one axis
+    it adds half the other's factor."""
+    steps = [old / new for old, new in zip(before, size, strict=True)]
+    for axis, other in ((0, 1), (1, 0)):
+        last = (size[axis] - 1) * steps[axis] + steps[other] / 2 - 0.5
+        # What is within float32's rounding of the edge is refused too.
+        if last > before[axis] - 0.5 - 2.0**-20 * before[axis]:
+            name = ("height", "width")[axis]
+            raise fail(
+                layer,
+                f"NEAREST from {shown(before)} to {shown(size)}, which reads beyond the {name}",
+                "factors that are more alike on the two axes",
+            )

@@ -39,15 +39,26 @@ def convolution(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
 
 @shape_rule("Convolution3D")
 def convolution_3d(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
-    """As Convolution on (N, C, length, height, width); `group` is not read (C3D)."""
+    """As Convolution on (N, C, length, height, width) (C3D)."""
+    _check_volume(layer, bottoms[0])
+    return convolution(layer, bottoms)
+
+
+@shape_rule("Deconvolution3D")
+def deconvolution_3d(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As Deconvolution on (N, C, length, height, width) (C3D)."""
+    _check_volume(layer, bottoms[0])
+    return deconvolution(layer, bottoms)
+
+
+def _check_volume(layer: Layer, shape: Shape) -> None:
     param = layer.message.convolution_param
-    need_rank(layer, bottoms[0], 5)
+    need_rank(layer, shape, 5)
     if param.group != 1 or axis_of(layer, param.axis, 5) != 1:
         raise fail(layer, f"group {param.group} and axis {param.axis}, which C3D does not read",
                    "group 1 and axis 1")  # fmt: skip
     if not param.kernel_size or param.kernel_size[0] == 0:
         raise fail(layer, "kernel_depth is missing or 0", "kernel_size and kernel_depth")
-    return convolution(layer, bottoms)
 
 
 @shape_rule("NdConvolution", bottoms=(1, None), tops=(1, None))

@@ -95,7 +95,9 @@ def multinomial_logistic_loss(layer: Layer, bottoms: list[Shape]) -> LayerShapes
     return _scalar(layer)
 
 
-@shape_rule("SigmoidCrossEntropyLoss", bottoms=(2, 2), tops=(0, 1))
+@shape_rule(
+    "SigmoidCrossEntropyBalanceLoss", "SigmoidCrossEntropyLoss", bottoms=(2, 2), tops=(0, 1)
+)
 def sigmoid_cross_entropy_loss(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """A scalar."""
     _check_items(layer, bottoms)

@@ -81,6 +81,8 @@ NETS: dict[str, tuple[Shapes, str, str, str, str]] = {
     "hinge l2": (_SCORES, "HingeLoss", "x label", "y", "hinge_loss_param { norm: L2 }"),
     "accuracy": (_MAPS, "Accuracy", "x label", "y z", "accuracy_param { top_k: 2 }"),
     "accuracy ignore": (_MAPS, "Accuracy", "x label", "y z", "accuracy_param { ignore_label: 3 }"),
+    "sigmoid balance": ({"x": (3, 2, 5), "keep": (3, 5, 2)}, "SigmoidCrossEntropyBalanceLoss",
+                        "x keep", "y", ""),
     "sigmoid loss": (_TARGETS, "SigmoidCrossEntropyLoss", "x target", "y", ""),
     "sigmoid valid": (_TARGETS, "SigmoidCrossEntropyLoss", "x target", "y",
                       _loss("normalization: VALID ignore_label: 0")),

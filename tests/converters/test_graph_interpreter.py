@@ -26,6 +26,7 @@ FOLDING = {
     "Interp",
     "Log",
     "PriorBox",
+    "Resample",
     "Yolov3DetectionOutput",
 }
 

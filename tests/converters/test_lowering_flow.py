@@ -96,3 +96,36 @@ def test_warps(right: float, down: float, value: float | None, fill: str) -> Non
     with np.errstate(invalid="ignore"):
         made = blobs(lower(net, infer_shapes(net), parameters), inputs)["y"]
     np.testing.assert_allclose(made, found, rtol=1e-12)
+
+
+RESAMPLING = """
+layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 1 dim: 1 dim: 4 dim: 2 } } }
+layer { name: "l" type: "Resample" bottom: "a" top: "y"
+        resample_param { height: 2 width: 4 %s } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        # Columns at 0.5, 1, 1.5 and 2, whose triangle is half a column wide, and meets nothing but
+        # at 1; rows at -0.25 and 1.75, whose triangle is 2 rows wide.
+        ("", [[0, 0.7 * 3 + 0.3 * 5, 0, 0],
+              [0, (0.125 * 3 + 0.625 * 5 + 0.875 * 7 + 0.375 * 9) / 2, 0, 0]]),
+        # All triangles are 1 wide: column 2 is that wide off the last one, and meets nothing.
+        ("antialias: false", [[2.5, 3, 3, 0], [(0.25 * 4 + 0.75 * 6 + 0.25 * 5 + 0.75 * 7) / 2,
+                                               0.25 * 5 + 0.75 * 7, 0.25 * 5 + 0.75 * 7, 0]]),
+    ],
+)  # fmt: skip
+def test_resampling_with_another_factor_on_each_axis(
+    settings: str, rows: list[list[float]]
+) -> None:
+    """Worked out by hand from the layer's formula, in which each axis has the other's offset."""
+    net = parse_net(RESAMPLING % settings, "net.prototxt")
+    inputs = {"a": np.array([[[[2, 3], [4, 5], [6, 7], [8, 9]]]], np.float32)}
+    shapes = infer_shapes(net)
+    parameters = bind_parameters(net, shapes)
+    found = reference.run(net, parameters, inputs)[net.finals["y"]]
+    np.testing.assert_allclose(found[0, 0], rows, rtol=1e-12)
+    made = blobs(lower(net, shapes, parameters), inputs)["y"]
+    np.testing.assert_allclose(made, found, rtol=1e-6)

@@ -129,5 +129,5 @@ def types() -> dict[str, list[str]]:
     used = uses()
     known = {*BVLC, *SSD, *used, *(name for table in support().values() for name in table)}
     none = Use(0, 0)
-    order = sorted(known, key=lambda name: (-used.get(name, none).nets, name.lower()))
+    order = sorted(known, key=lambda name: (-used.get(name, none).nets, name.lower(), name))
     return {kind: [name for name in order if family(name) == kind] for kind in FAMILIES}

@@ -141,6 +141,11 @@ def test_the_shape_of_data_suffices_for_that_of_the_label(kind: str) -> None:
          "give --input-shape weight=..., with ... the sizes of a sample"),
         (data("DenseImageData", "data label", "dense_image_data_param { batch_size: 3 }"),
          "give --input-shape data=3,3,H,W, with H the height, W the width"),
+        (data("HDF5Data", "label image", UNKNOWN["HDF5Data"]),
+         ("give --input-shape label=4,... --input-shape image=4,..., with ... the sizes of a "
+         "sample")),
+        (data("HDF5Data", "one other", UNKNOWN["HDF5Data"]),
+         "give --input-shape one=4,..., with ... the sizes of a sample"),
         (data("ImageData", "data label", "image_data_param { new_width: 7 }"),
          "give --input-shape data=1,3,H,W, with H the height, W the width"),
     ],

@@ -43,6 +43,8 @@ def test_the_weights_of_c3d(tmp_path: Path) -> None:
         + """
         layers { name: "conv" type: CONVOLUTION3D bottom: "data" top: "conv" convolution_param {
                  num_output: 3 kernel_size: 2 kernel_depth: 4 stride: 2 temporal_pad: 1 } }
+        layers { name: "up" type: DECONVOLUTION3D bottom: "conv" top: "up" convolution_param {
+                 num_output: 2 kernel_size: 3 kernel_depth: 2 temporal_stride: 2 pad: 1 } }
         layers { name: "pool" type: POOLING3D bottom: "conv" top: "pool" pooling_param {
                  kernel_size: 2 kernel_depth: 1 } }
         layers { name: "fc" type: INNER_PRODUCT bottom: "pool" top: "fc" inner_product_param {
@@ -50,15 +52,16 @@ def test_the_weights_of_c3d(tmp_path: Path) -> None:
         """
     )
     shapes = infer_shapes(net)
-    assert [shapes.blobs[net.finals[name]] for name in ("conv", "pool", "fc")] == [
-        (1, 3, 4, 3, 3), (1, 3, 4, 2, 2), (1, 4)
+    assert [shapes.blobs[net.finals[name]] for name in ("conv", "up", "pool", "fc")] == [
+        (1, 3, 4, 3, 3), (1, 2, 8, 3, 3), (1, 3, 4, 2, 2), (1, 4)
     ]  # fmt: skip
     generator = np.random.default_rng(0)
     stored = {
         "conv": [generator.random(shape) for shape in ((3, 2, 4, 2, 2), (3,))],
+        "up": [generator.random(shape) for shape in ((3, 2, 2, 3, 3), (2,))],
         "fc": [generator.random(shape) for shape in ((4, 48), (4,))],
     }
-    types = {"conv": 30, "fc": 14}  # 30 is CONVOLUTION3D to C3D, ARGMAX to others
+    types = {"conv": 30, "up": 34, "fc": 14}  # C3D's numbers: to others, 30 is ARGMAX
     layers = b"".join(
         field(2, field(4, name.encode()) + varint(5 << 3) + varint(types[name])
               + b"".join(field(6, blob_of_c3d(array)) for array in arrays))

@@ -63,6 +63,7 @@ SIZE_FIXED = {
     "ROIAlign",
     "ROIPooling",
     "Reorg",
+    "Resample",
     "ResizeBilinear",
     "ResizeNearestNeighbor",
     "Reverse",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.verify.test_reference_layers import y
+from tests.verify.test_reference_layers import finals, layer, y
 
 # Boxes
 
@@ -148,3 +148,13 @@ def test_places_between(fields: str, want: list[float]) -> None:
     fields = fields.replace("width", "depth")
     text = f'resize_bilinear_param {{ {fields} data_format: "NCHWD" }}'
     np.testing.assert_allclose(y("ResizeBilinear", text, x.reshape(1, 1, 1, 1, 2)).ravel(), want)
+
+
+# Sums
+
+
+def test_add_broadcasts_each_to_the_other() -> None:
+    text = layer("Add", "").replace('bottom: "x"', 'bottom: "x" bottom: "z"')
+    bottoms = {"x": np.array([[[1.0], [2.0]]]), "z": np.array([10.0, 20.0, 30.0])}
+    got = finals(text, bottoms, {})["y"]
+    np.testing.assert_array_equal(got, [[[11, 21, 31], [12, 22, 32]]])

@@ -132,6 +132,7 @@ def plus_bias(top: Array, where: Geometry, params: tuple[Array, ...]) -> Array:
     return total
 
 
+@caffe_layer("Deconvolution3D")
 @caffe_layer("Deconvolution")
 def deconvolution(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """The transpose of Convolution: each input element adds its value times the kernel to the

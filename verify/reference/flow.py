@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -115,3 +117,63 @@ def flow_warp(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> 
     fill = layer.message.flow_warp_param.fill_value
     outside = 0.0 if fill == pb.FlowWarpParameter.ZERO else np.nan
     return [np.where(inside[:, None], np.moveaxis(made, 3, 1), outside)]
+
+
+@caffe_layer("Resample")
+def resample(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Place i of an axis is at i * f + g / 2 - 1/2 of the bottom's, f the axis's own factor and g
+    the other's.  NEAREST takes the value there, LINEAR and CUBIC a mean of those around, weighted
+    by a triangle or a cubic curve; with `antialias` it is as wide as the step on either axis, if
+    one of the two is more than 1 (FlowNet 2, resample_layer.cpp).  Places and weights are float32
+    numbers."""
+    x, param = bottoms[0], layer.message.resample_param
+    size = bottoms[1].shape[2:] if len(bottoms) == 2 else (param.height, param.width)
+    steps = [np.float32(old) / np.float32(new) for old, new in zip(x.shape[2:], size, strict=True)]
+    wide = param.antialias and max(steps) > 1
+    for axis, step, other in ((2, steps[0], steps[1]), (3, steps[1], steps[0])):
+        count = np.arange(size[axis - 2], dtype=np.float32)
+        places = count * step + other / np.float32(2) - np.float32(0.5)
+        near = (np.sign(places) * np.floor(np.abs(places.astype(np.float64)) + 0.5)).astype(int)
+        if param.type == pb.ResampleParameter.NEAREST:
+            x = np.take(x, near, axis)
+        else:
+            scale = np.float32(1) / (step if wide else np.float32(1))
+            cubic = param.type == pb.ResampleParameter.CUBIC
+            reach = 2 if step < 1 else int(np.ceil(np.float32(4 if cubic else 2) / scale))
+            x = _weighted(x, axis, places, near, scale, reach, _cubic if cubic else _triangle)
+    return [x]
+
+
+def _weighted(
+    x: Array,
+    axis: int,
+    places: Array,
+    near: Whole,
+    scale: np.float32,
+    reach: int,
+    curve: Callable[[Array], Array],
+) -> Array:
+    """The mean of what is within reach of each place, weighted by a curve; 0 without any weight."""
+    size = x.shape[axis]
+    taps = near[:, None] + np.arange(-reach, reach + 1)
+    distance: Array = places[:, None] - taps.astype(np.float32)
+    weights: Array = scale * curve(np.multiply(scale, distance))
+    weights = np.where((taps >= 0) & (taps < size), weights, 0).astype(np.float64)
+    sums = weights.sum(1, keepdims=True)
+    weights = np.where(sums == 0, 0, weights / np.where(sums == 0, 1, sums))
+    total: Array = np.zeros(())
+    for seen, weight in zip(np.clip(taps, 0, size - 1).T, weights.T, strict=True):
+        if weight.any():
+            total = total + np.take(x, seen, axis) * weight.reshape(-1, *[1] * (3 - axis))
+    return total if total.shape else np.take(x, near * 0, axis) * 0
+
+
+def _triangle(x: Array) -> Array:
+    return np.where(np.abs(x) <= 1, 1 - np.abs(x), np.float32(0))
+
+
+def _cubic(x: Array) -> Array:
+    half, x = np.float32(0.5), np.abs(x)
+    inner = x * x * (3 * half * x - 5 * half) + 1
+    outer = x * (x * (-half * x + 5 * half) - 4) + 2
+    return np.where(x <= 1, inner, np.where(x < 2, outer, np.float32(0)))

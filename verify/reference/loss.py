@@ -92,6 +92,23 @@ def sigmoid_cross_entropy_loss(
     return scalar(layer, (np.logaddexp(0, x) - target * x).sum() / count)
 
 
+@caffe_layer("SigmoidCrossEntropyBalanceLoss")
+def sigmoid_cross_entropy_balance_loss(
+    layer: Layer, bottoms: list[Array], params: tuple[Array, ...]
+) -> list[Array]:
+    """-log of the sigmoid where the target is 1, and of 1 - sigmoid where it is 0, summed up by
+    sample; each of the two sums times the share of the other's targets, / N
+    (kmaninis/OSVOS-caffe, sigmoid_cross_entropy_balance_loss_layer.cpp)."""
+    x, target = samples(bottoms[0]), bottoms[1].reshape(bottoms[0].shape[0], -1)
+    losses = []
+    for sign, wanted, other in ((-1, 1, 0), (1, 0, 1)):
+        chosen = np.where(target == wanted, np.logaddexp(0, sign * x), 0.0).sum(1)
+        rest = np.where(target == other, 1.0, 0.0).sum(1)
+        counted = rest + np.where(target == wanted, 1.0, 0.0).sum(1)
+        losses.append((chosen * rest / counted).sum())
+    return scalar(layer, (losses[0] + losses[1]) / len(x))
+
+
 @caffe_layer("MultinomialLogisticLoss")
 def multinomial_logistic_loss(
     layer: Layer, bottoms: list[Array], params: tuple[Array, ...]

@@ -186,6 +186,29 @@ def _only_bias(
     return [(made, np.abs(made) * 2.0**-24)]
 
 
+def _from_the_corner(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """Place i is at i times the axis's own factor; NEAREST takes the value before it, LINEAR lies
+    between that and the next."""
+    param, x = layer.message.resample_param, np.asarray(bottoms[0], np.float64)
+    size = bottoms[1].shape[2:] if len(bottoms) == 2 else (param.height, param.width)
+    nearest = param.type == pb.ResampleParameter.NEAREST
+    mass = np.abs(x)
+    for axis in (2, 3):
+        last, count = x.shape[axis] - 1, size[axis - 2]
+        places = np.arange(count, dtype=np.float32) * (np.float32(last + 1) / np.float32(count))
+        before = np.minimum(np.floor(places).astype(int), last)
+        share = np.zeros(count) if nearest else places.astype(np.float64) - before
+        share = share.reshape(-1, *(1,) * (3 - axis))
+        behind = np.minimum(before + 1, last)
+        x = np.take(x, before, axis) * (1 - share) + np.take(x, behind, axis) * share
+        mass = np.take(mass, before, axis) + np.take(mass, behind, axis)
+    # Places are float32 numbers, so that shares are off by as much as these are rounded.
+    doubt = 0.0 if nearest else 2.0**-22 * (2 + max(bottoms[0].shape[2:]))
+    return [(x, mass * doubt)]
+
+
 def _coarse_tanh(
     layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
 ) -> list[Exact]:
@@ -288,6 +311,11 @@ FAULTS: tuple[KnownFault, ...] = (
         "ROIPooling", "pad_ratio is ignored",
         lambda layer: layer.message.roi_pooling_param.pad_ratio != 0,
         _as(_clear_pad_ratio), "roipooling_mscnn/pad_quarter",
+    ),
+    KnownFault(
+        "Resample", "places are counted from the corner, and antialias is ignored",
+        lambda layer: True,
+        _from_the_corner, "resample/linear_down",
     ),
     KnownFault(
         "Scale", "of two bottoms with bias_term the second is ignored: the bias alone is added",

@@ -1,0 +1,16 @@
+"""Layer types of forks that are known, and why they are not converted."""
+
+from __future__ import annotations
+
+__all__ = ["WHY"]
+
+WHY = {
+    "CROP": "of Caffe before its Crop layer: where it cuts follows from the strides and paddings "
+    'of all layers between its bottoms; write `type: "Crop"` with the offset in its place',
+    "LRNRistretto": "Ristretto's CPU code stops at it, so that there is nothing to hold it to",
+    "Region": "forks have several layers of this name, each with another output, and a net does "
+    "not tell which it means",
+    "UnPooling": "Cambricon's, whose settings (unpooling_param) are not read; DeconvNet's is "
+    "Unpooling",
+}
+"""By type, what a message says beside its name and place."""
