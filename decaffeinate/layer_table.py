@@ -95,6 +95,9 @@ NOTES = {
     "value is repeated, in NCHW",
     "Reverse": "of a fork, CTPN",
     "RNN": "as LSTM",
+    "Proposal": "of a fork, PVANet; one image, and the sizes of its map cannot be open",
+    "Python": "py-faster-rcnn's `rpn.proposal_layer`, `ProposalLayer`, with config.py's settings "
+    "for TEST, as Proposal; any other is refused by name, unless a plugin lowers it",
     "PSROIPooling": "of a fork, R-FCN",
     "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
     "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
@@ -104,6 +107,7 @@ NOTES = {
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
     "Silence": "a sink",
     "Slice": "`slice_point`, or equal parts",
+    "SmoothL1Loss": "of a fork, Fast R-CNN; weights as third and fourth bottom, `sigma`",
     "SoftmaxWithLoss": "all normalisations, `ignore_label`, probabilities as second top",
     "SpaceToBatchND": "of a fork, synopsys-caffe",
     "Squeeze": "of a fork, synopsys-caffe",
@@ -120,7 +124,6 @@ NOTES = {
 """What a user may want to know of a layer's conversion."""
 
 _AS_INPUT = "becomes an input, of the shape that the net tells or `--input-shape` gives"
-_PYTHON = "refused by name, unless a plugin lowers it"
 
 _HEADINGS = {"onnx": "ONNX", "pytorch": "PyTorch", "mxnet": "MXNet"}
 
@@ -147,7 +150,6 @@ def layer_rows() -> list[TableRow]:
     ]
     inputs = dict.fromkeys(TARGETS, "input")
     rows += [TableRow(name, "input", inputs, _AS_INPUT) for name in DATA_LAYERS - converted]
-    rows.append(TableRow("Python", "no", dict.fromkeys(TARGETS, "no"), _PYTHON))
     return sorted(rows, key=lambda row: (row.type.lower(), row.type))
 
 

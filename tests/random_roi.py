@@ -49,7 +49,58 @@ def _psroi_pooling(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _map(chance: random.Random, anchors: int, described: int) -> list[Shape]:
+    height, width = chance.randint(2, 7), chance.randint(2, 7)
+    return [(1, 2 * anchors, height, width), (1, 4 * anchors, height, width), (1, described)]
+
+
+def _second_top(chance: random.Random) -> str:
+    return chance.choice(["", ' top: "scores"'])
+
+
+def _proposal(chance: random.Random) -> tuple[list[Shape], str]:
+    ratios = chance.sample([0.5, 1, 2, 1.5], chance.randint(1, 3))
+    scales = chance.sample([1, 2, 4, 8], chance.randint(1, 2))
+    text = layer_text(
+        "Proposal",
+        "proposal",
+        feat_stride=chance.choice([None, 8, 4]),
+        base_size=chance.choice([None, 8]),
+        min_size=chance.choice([None, 0, 4, 30]),
+        ratio=ratios,
+        scale=scales,
+        pre_nms_topn=chance.choice([None, 20, 7]),
+        post_nms_topn=chance.choice([None, 5, 12]),
+        nms_thresh=chance.choice([None, 0.3, 0.5]),
+    )
+    return _map(chance, len(ratios) * len(scales), 4), _second_top(chance) + " " + text
+
+
+def _python_proposal(chance: random.Random) -> tuple[list[Shape], str]:
+    settings, anchors = chance.choice(
+        [
+            ("'feat_stride': 16", 9),
+            ("{'feat_stride': 8, 'scales': [2, 4]}", 6),
+            ("{'feat_stride': 16, 'ratios': [0.5, 2], 'scales': [1, 2, 4]}", 6),
+        ]
+    )
+    text = (
+        f'{_second_top(chance)} type: "Python" python_param {{ module: "rpn.proposal_layer" '
+        f'layer: "ProposalLayer" param_str: "{settings}" }}'
+    )
+    return _map(chance, anchors, chance.choice([3, 6])), text
+
+
+def _smooth_l1(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = (chance.randint(1, 4), *(chance.randint(1, 5) for _ in range(chance.randint(0, 3))))
+    shapes = [shape] * chance.choice([2, 4])
+    return shapes, layer_text("SmoothL1Loss", "smooth_l1_loss", sigma=chance.choice([None, 3, 0.5]))
+
+
 MAKERS: dict[str, Maker] = {
+    "SmoothL1Loss": _smooth_l1,
+    "Proposal": _proposal,
+    "Proposal in Python": _python_proposal,
     "PSROIPooling": _psroi_pooling,
     "ROIAlign": _roi_align,
     "ROIPooling": _roi_pooling,

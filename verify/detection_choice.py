@@ -33,7 +33,10 @@ from verify.detection_candidates import (
 from verify.rounding_array import Bounded
 from verify.tolerance import FIXED_PART, FLT_MAX, Tolerance, scale_of
 
-__all__ = ["ROW", "Chosen", "choices", "compare_end", "compare_rows"]
+__all__ = [
+    "ROW", "Chosen", "choices", "compare_end", "compare_rows", "fault_text", "judged_rows",
+    "of_ends",
+]  # fmt: skip
 
 Array = NDArray[Any]
 ROW = 7
@@ -74,14 +77,19 @@ def compare_rows(
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
     chosen = choices(layer, bottoms, got, slack)
     if chosen.faults:
-        count = len(chosen.faults)
-        told = "; ".join(chosen.faults[:_TOLD]) + ("; ..." if count > _TOLD else "")
-        what = f"{count} {'boxes' if count > 1 else 'box'} that no rounding explains: {told}"
+        what = fault_text(chosen.faults)
         return impossible(blob, tuple(want.shape), what, kind, layer.index)
     if not tolerance.derived:
         numbers = chosen.exact[..., 2:]
         chosen.bound[..., 2:] = np.maximum(chosen.bound[..., 2:], tolerance.fixed_bound(numbers))
     return compare(blob, got, chosen.exact, chosen.bound, kind, layer.index)
+
+
+def fault_text(faults: Sequence[str]) -> str:
+    """What is wrong with rows, the first of it in detail."""
+    count = len(faults)
+    told = "; ".join(faults[:_TOLD]) + ("; ..." if count > _TOLD else "")
+    return f"{count} {'boxes' if count > 1 else 'box'} that no rounding explains: {told}"
 
 
 def compare_end(
@@ -104,15 +112,20 @@ def compare_end(
         want: see there.
         tolerance: see there.
     """
+    try:
+        return compare_rows(blob, layer, of_ends(layer, ends), got, want, tolerance, "optimised")
+    except DecaffeinateError as error:
+        return impossible(blob, tuple(want.shape), error.what, "optimised", layer.index)
+
+
+def of_ends(layer: Layer, ends: Sequence[tuple[Array, Array, float]]) -> list[Bounded]:
+    """The bottoms of a layer at its end, see `compare_end`."""
     bottoms = []
     for place, (exact, bound, drift) in enumerate(ends):
         if follows_from_sizes(layer, place) and drift == drift:
             bound = np.full(exact.shape, max(_DRIFTS * drift, ROUNDING) * scale_of(exact))
         bottoms.append(Bounded(exact, bound))
-    try:
-        return compare_rows(blob, layer, bottoms, got, want, tolerance, "optimised")
-    except DecaffeinateError as error:
-        return impossible(blob, tuple(want.shape), error.what, "optimised", layer.index)
+    return bottoms
 
 
 @dataclass
@@ -138,11 +151,23 @@ def choices(layer: Layer, bottoms: Sequence[Bounded], got: Array, slack: float =
         NetError, UnsupportedError: the bottoms are of no use to the layer.
     """
     with np.errstate(all="ignore"):
-        images = [
-            _Image(number, classes, limits_of(layer))
-            for number, classes in enumerate(candidates_of(layer, bottoms, slack))
-        ]
-        return _judged(images, blank_rows(layer, bottoms), got.reshape(-1, ROW).astype(np.float64))
+        rows, blanks = got.reshape(-1, ROW).astype(np.float64), blank_rows(layer, bottoms)
+        return judged_rows(candidates_of(layer, bottoms, slack), limits_of(layer), blanks, rows)
+
+
+def judged_rows(
+    images: Sequence[dict[int, Candidates]], limits: Limits, blanks: int, rows: Array
+) -> Chosen:
+    """What rows (N, 7) should be.
+
+    Args:
+        images: of each image, the candidates by label.
+        limits: what decides which are kept.
+        blanks: how many rows say that there is no box.
+        rows: the backend's.
+    """
+    made = [_Image(number, classes, limits) for number, classes in enumerate(images)]
+    return _judged(made, blanks, rows)
 
 
 def _judged(images: Sequence[_Image], blanks: int, rows: Array) -> Chosen:

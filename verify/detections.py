@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prototxt.net import Blob, Net
+from prototxt.net import Blob, Layer, Net
+from prototxt.proposal import is_python_proposal
 
 __all__ = [
     "DETECTORS",
@@ -67,11 +68,15 @@ def detection_outputs(net: Net) -> frozenset[Blob]:
     return frozenset(blob for blob in net.outputs if blob in made)
 
 
+def _chooses(layer: Layer) -> bool:
+    return layer.type in {*DETECTORS, "Proposal"} or is_python_proposal(layer)
+
+
 def behind_detectors(net: Net) -> frozenset[Blob]:
-    """The blobs that a detector makes, and those that follow from them."""
+    """The blobs that are choices of boxes, and those that follow from them."""
     found: set[Blob] = set()
     for layer in net:
-        if layer.type in DETECTORS or not found.isdisjoint(layer.bottoms):
+        if _chooses(layer) or not found.isdisjoint(layer.bottoms):
             found.update(layer.tops)
     return frozenset(found)
 

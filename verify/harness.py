@@ -19,10 +19,10 @@ from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes
 from verify import judges, reference
 from verify.across import across
+from verify.box_choices import choices_of, compare_choice_ends
 from verify.compare import ROUNDING, BlobComparison, compare
-from verify.detection_candidates import detectors, read_by
-from verify.detection_choice import compare_end
-from verify.detections import detection_outputs, match_detections, matched_rows
+from verify.detection_candidates import read_by
+from verify.detections import behind_detectors, detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
 from verify.form import PLAIN, Form, form_of, rounded_inputs
@@ -181,7 +181,7 @@ class _Task:
         local = self.form.judge(self.net, self.parameters, self.names, got, self.exact,
                                 self.tolerance)  # fmt: skip
         notes += [note for note in local.notes if note not in notes]
-        boxes = detectors(self.net)
+        boxes = choices_of(self.net)
 
         def row(blob: Blob) -> BlobComparison:
             name = self.names[blob]
@@ -195,7 +195,8 @@ class _Task:
     ) -> list[BlobComparison]:
         """The outputs that a file gives to a user against the reference of the whole net."""
         drifts = {row.blob: row.drift for row in rows}
-        discrete, boxes = discrete_blobs(self.net), detectors(self.net)
+        discrete, boxes = discrete_blobs(self.net), choices_of(self.net)
+        behind = behind_detectors(self.net)
         values = {**got, **outputs}
         rewritten = rewrites(self.net, {b: len(w) if w.ndim else 1 for b, w in self.exact.items()})
         judged = []
@@ -204,10 +205,13 @@ class _Task:
             if name not in outputs:
                 continue
             if blob in boxes:
-                row = self._judged_boxes(boxes[blob], outputs[name], drifts)
+                row = self._judged_boxes(boxes[blob], blob, values, drifts)
                 row = _with_drift(row, outputs[name], want, boxes=True)
                 judged.append(replace(row, blob=f"{name} ({form})"))
                 continue
+            if blob in behind and got[name].shape != want.shape:
+                # With all blobs visible, too, rounding chose another number of boxes.
+                want = got[name].astype(np.float64)
             bound = self._whole_bound(want, drifts[name])
             if blob in discrete and blob in rewritten:
                 # What its own layer made is no more; what is there was judged with all visible.
@@ -226,15 +230,18 @@ class _Task:
         return judged
 
     def _judged_boxes(
-        self, layer: Layer, rows: NDArray[np.float32], drifts: Mapping[str, float]
+        self, layer: Layer, top: Blob, values: Blobs, drifts: Mapping[str, float]
     ) -> BlobComparison:
-        """A detector's rows, of bottoms that may be as far off as outputs of their own."""
+        """Rows that are a choice of boxes, of bottoms that may be as far off as outputs of their
+        own."""
         ends = []
         for blob in layer.bottoms[: read_by(layer)]:
             want, drift = self.exact[blob], drifts.get(self.names[blob], np.nan)
             ends.append((want, self._whole_bound(want, drift), drift))
-        (top,) = layer.tops
-        return compare_end(self.names[top], layer, ends, rows, self.exact[top], self.tolerance)
+        names = [self.names[blob] for blob in layer.tops]
+        made, exact = [values[name] for name in names], [self.exact[b] for b in layer.tops]
+        rows = compare_choice_ends(names, layer, ends, made, exact, self.tolerance)
+        return rows[layer.tops.index(top)]
 
     def hardly_judged(
         self, backend: str, rows: Sequence[BlobComparison], outputs: Blobs

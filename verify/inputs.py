@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from prototxt.errors import FileError, UnsupportedError, UsageError
 from prototxt.files import read_start
 from prototxt.net import Blob, Layer, Net
+from prototxt.proposal import is_python_proposal, proposal_settings
 from prototxt.shape_rules import RULES
 from prototxt.shapes import NetShapes
 
@@ -82,7 +83,6 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
         if _wants_positive(layer)
         for source in sources.get(layer.bottoms[0], ())
     }
-    boxes = _boxes(net, shapes, sources)
     priors = {
         source
         for layer in net
@@ -90,11 +90,15 @@ def seeded_inputs(net: Net, shapes: NetShapes, seed: int) -> dict[str, Array]:
         for bottom in layer.bottoms[2:3]
         for source in sources.get(bottom, ())
     }
+    boxes, images = _boxes(net, shapes, sources), _images(net, shapes, sources)
     inputs = {}
     for blob in net.inputs:
         shape = shapes.blobs[blob]
         if blob in boxes:
             drawn = _drawn_boxes(generator, shape, *boxes[blob])
+        elif blob in images:
+            drawn = np.ones(shape)
+            drawn.flat[:2] = images[blob]
         elif blob in priors and len(shape) > 2 and shape[1] == 2:
             # Of several images the same: Caffe reads the first's.
             drawn = np.resize(_priors(generator, prod(shape[2:]) // 4), shape)
@@ -165,6 +169,21 @@ def _boxes(
             scale = _BOXES[layer.type](layer) or 1.0
             for source in sources.get(layer.bottoms[1], ()):
                 found.setdefault(source, (images, width / scale, height / scale))
+    return found
+
+
+def _images(
+    net: Net, shapes: NetShapes, sources: Mapping[Blob, set[Blob]]
+) -> dict[Blob, tuple[int, int]]:
+    """By input that describes an image, as Proposal reads it: its height and width; the scales are
+    1."""
+    found: dict[Blob, tuple[int, int]] = {}
+    for layer in net:
+        if layer.type == "Proposal" or is_python_proposal(layer):
+            stride = proposal_settings(layer).stride
+            height, width = shapes.blobs[layer.bottoms[0]][2:]
+            for source in sources.get(layer.bottoms[2], ()):
+                found[source] = height * stride, width * stride
     return found
 
 

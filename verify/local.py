@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from prototxt.errors import DecaffeinateError
 from prototxt.net import Blob, Layer, Net
+from verify.box_choices import chooses, compare_choices
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
-from verify.detection_candidates import is_detector
-from verify.detection_choice import compare_rows
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.fused import ALONE, Fusion, fused_bound
 from verify.reference import ByLayer, with_phase
@@ -118,8 +117,8 @@ class _Task:
         group = self.fusion.groups.get(layer.index, (layer,))
         inputs = [self.values.read(bottom, group[0]) for bottom in group[0].bottoms]
         try:
-            if is_detector(layer):
-                self._rows(layer, inputs)
+            if chooses(layer):
+                self._choices(layer, inputs)
                 return
             made, note = (
                 expected_of(layer, self.net.phase, inputs, self.parameters[layer.index],
@@ -142,12 +141,14 @@ class _Task:
                 self._compared(top, self.values.written(top, layer), judged, layer)
                 self._rewritten(top, judged, layer)
 
-    def _rows(self, layer: Layer, inputs: Sequence[Array]) -> None:
+    def _choices(self, layer: Layer, inputs: Sequence[Array]) -> None:
         """Boxes, of which rounding may choose others."""
-        (top,) = layer.tops
-        bottoms, got = [wide(array) for array in inputs], self.values.written(top, layer)
-        self.found.add(top, compare_rows(self.names[top], layer, bottoms, got, self.want[top],
-                                         self.tolerance))  # fmt: skip
+        got = [self.values.written(top, layer) for top in layer.tops]
+        want, names = [self.want[top] for top in layer.tops], [self.names[t] for t in layer.tops]
+        bottoms = [wide(array) for array in inputs]
+        rows = compare_choices(names, layer, bottoms, got, want, self.tolerance)
+        for top, row in zip(layer.tops, rows, strict=True):
+            self.found.add(top, row)
 
     def _compared(self, blob: Blob, got: Array, judged: Judged, layer: Layer) -> None:
         exact, bound, kind = judged

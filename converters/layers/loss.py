@@ -315,6 +315,27 @@ def euclidean_loss(step: Lowering) -> Sequence[Value]:
     return [step.affine(_mean(step, step.add(Mul(), difference, difference)), 0.5)]
 
 
+@_loss("SmoothL1Loss")
+def smooth_l1_loss(step: Lowering) -> Sequence[Value]:
+    """Fast R-CNN: the sum over the number of items of s d^2 / 2 where |d| < 1 / s, else of
+    |d| - 1 / (2 s), s being sigma^2 and d the difference.
+
+    Both are s m^2 / 2 + |d| - m for m = min(|d|, 1 / s).
+    """
+    a, b, *weights = (step.reshape(x, step.inputs[0].shape) for x in step.inputs)
+    square = step.layer.message.smooth_l1_loss_param.sigma**2
+    difference = step.add(Sub(), a, b)
+    if weights:
+        difference = step.add(Mul(), weights[0], difference)
+    size = step.add(Abs(), difference)
+    near = step.add(Clamp(None, 1 / square), size)
+    curve = step.affine(step.add(Mul(), near, near), 0.5 * square)
+    terms = step.add(Add(), curve, step.add(Sub(), size, near))
+    if weights:
+        terms = step.add(Mul(), weights[1], terms)
+    return [_mean(step, terms)]
+
+
 @_loss("ContrastiveLoss")
 def contrastive_loss(step: Lowering) -> Sequence[Value]:
     """Caffe: the sum over twice the number of pairs; of d^2 where the label is not 0, else of

@@ -118,6 +118,20 @@ def euclidean_loss(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return _scalar(layer)
 
 
+@shape_rule("SmoothL1Loss", bottoms=(2, 4), tops=(0, 1))
+def smooth_l1_loss(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """A scalar (Fast R-CNN); after two blobs of one shape, weights of the difference and of the
+    loss of each value, both or neither."""
+    _check_items(layer, bottoms)
+    if len(bottoms) == 3:
+        raise fail(layer, "weights of the difference alone", "those of the loss too, or neither")
+    if len({_four(layer, bottom) for bottom in bottoms}) > 1:
+        raise fail(layer, "bottoms of shapes " + ", ".join(map(shown, bottoms)), "one shape")
+    if layer.message.smooth_l1_loss_param.sigma == 0:
+        raise fail(layer, "sigma is 0", "a number other than 0")
+    return _scalar(layer)
+
+
 @shape_rule("HingeLoss", bottoms=(2, 2), tops=(0, 1))
 def hinge_loss(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """A scalar."""

@@ -6,7 +6,12 @@ from math import prod
 
 from prototxt.geometry import fail
 from prototxt.net import Layer
+from prototxt.proposal import is_python_proposal, proposal_settings
 from prototxt.shape_rules.rule import LayerShapes, Shape, need_rank, shape_rule, shown
+
+
+def _is_proposal(layer: Layer) -> bool:
+    return layer.type == "Proposal" or is_python_proposal(layer)
 
 
 @shape_rule("ROIPooling", bottoms=(2, 2))
@@ -61,3 +66,31 @@ def _pooled(layer: Layer) -> tuple[int, int]:
         if not 0 < getattr(param, name) < 2**31:
             raise fail(layer, f"{name} is missing or {getattr(param, name)}", "at least 1")
     return param.pooled_h, param.pooled_w
+
+
+@shape_rule("Proposal", "Python", bottoms=(3, 3), tops=(1, 2), counted=0, takes=_is_proposal)
+def proposal(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """A row of 5 for each box, the image's index first, and the scores; planned with the most there
+    may be.
+
+    The bottoms are scores (1, 2 * anchors, H, W), offsets (1, 4 * anchors, H, W), and (1, 3) or
+    more of the image: height, width, scale, of PVANet's two scales.
+    """
+    settings = proposal_settings(layer)
+    scores, offsets, image = bottoms
+    for shape in (scores, offsets):
+        need_rank(layer, shape, 4)
+    if scores[0] != 1:
+        raise fail(layer, f"{scores[0]} images", "1, as the layer proposes boxes of one")
+    maps, count = scores[2:], settings.anchors
+    for what, shape, each in (("scores", scores, 2), ("offsets", offsets, 4)):
+        if shape != (1, each * count, *maps):
+            expected = f"{shown((1, each * count, *maps))}: {each} for each of {count} anchors"
+            raise fail(layer, f"{what} of shape {shown(shape)}", expected)
+    least = 3 if layer.type == "Python" else 4
+    if prod(image) < least or image[0] != 1:
+        expected = f"(1, {least}): height, width, {'scale' if least == 3 else 'the two scales'}"
+        raise fail(layer, f"an image's description of shape {shown(image)}", expected)
+    rows = min(settings.after, count * prod(maps))
+    scored = (rows, 1) if layer.type == "Python" else (rows,)
+    return LayerShapes(((rows, 5), scored)[: len(layer.tops)])

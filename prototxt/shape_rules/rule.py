@@ -84,13 +84,17 @@ def counted_axis(layer: Layer) -> int | None:
 
 
 def shape_rule(
-    *types: str, bottoms: Count = (1, 1), tops: Count = (1, 1), counted: int | None = None
+    *types: str,
+    bottoms: Count = (1, 1),
+    tops: Count = (1, 1),
+    counted: int | None = None,
+    takes: Callable[[Layer], bool] = lambda layer: True,
 ) -> Callable[[Function], Function]:
     """Register a function as the rule of layer types; None is "any number from the least on"."""
 
     def register(function: Function) -> Function:
         for name in types:
-            RULES[name] = Rule(function, bottoms, tops, counted=counted)
+            RULES[name] = Rule(function, bottoms, tops, takes, counted)
         return function
 
     return register

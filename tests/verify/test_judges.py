@@ -53,6 +53,7 @@ MORE_OF_THESE = {
     "nets/ssd_narrow",
     "priorbox/multi",
     "priorbox/noflip_step",
+    "proposal_pvanet/loose",
     "resample/linear_down_plain",
     "resample/linear_mixed",
     "resample/linear_up",

@@ -58,6 +58,8 @@ SIZE_FIXED = {
     "PSROIPooling",
     "PriorBox",
     "PriorBoxClustered",
+    "Proposal",
+    "Proposal in Python",
     "ROIAlign",
     "ROIPooling",
     "Reorg",
@@ -164,8 +166,9 @@ def test_random_layers(backend: str, kind: str, seed: int, tmp_path: Path) -> No
 
 
 OPEN = (("batch",), ("spatial",), ("batch", "spatial"))
-ALL_FIXED = {"YoloDetectionOutput", "Yolov3DetectionOutput"}
-"""Whose images compete with one another, so that not even the batch is open."""
+ALL_FIXED = {"Proposal", "Proposal in Python", "YoloDetectionOutput", "Yolov3DetectionOutput"}
+"""Whose images compete with one another, or which take one image, so that not even the batch is
+open."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind not in ALL_FIXED])

@@ -127,6 +127,20 @@ def euclidean_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]
     return scalar(layer, difference @ difference / (2 * bottoms[0].shape[0]))
 
 
+@caffe_layer("SmoothL1Loss")
+def smooth_l1_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """sum of f(w_in (a - b)) w_out / N, where f(d) = s d^2 / 2 for |d| < 1 / s, else
+    |d| - 1 / (2 s), and s = sigma^2 (Fast R-CNN, smooth_L1_loss_layer.cu)."""
+    a, b, *weights = (bottom.reshape(-1) for bottom in bottoms)
+    square = layer.message.smooth_l1_loss_param.sigma**2
+    difference = weights[0] * (a - b) if weights else a - b
+    size = np.abs(difference)
+    terms = np.where(size < 1 / square, 0.5 * square * size * size, size - 0.5 / square)
+    if weights:
+        terms = weights[1] * terms
+    return scalar(layer, terms.sum() / bottoms[0].shape[0])
+
+
 @caffe_layer("HingeLoss")
 def hinge_loss(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """sum of m or, with norm L2, of m^2 / N, where m = max(0, 1 - x) for the label and max(0, 1 +

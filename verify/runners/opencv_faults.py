@@ -157,6 +157,24 @@ def _zero_in_empty_windows(
     return [(np.where(exact == -FLT_MAX, 0.0, exact), bound), *made[1:]]
 
 
+def _unfiltered(
+    layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
+) -> list[Exact]:
+    """Boxes of any size, and rows of 0 up to post_nms_topn; corners are off by some roundings of
+    the image's size."""
+    message = pb.LayerParameter()
+    message.CopyFrom(layer.message)
+    message.proposal_param.min_size = 0
+    wide = [np.asarray(bottom, np.float64) for bottom in bottoms]
+    made = []
+    for top in FUNCTIONS[layer.type](replace(layer, message=message), wide, ()):
+        column = top.reshape(len(top), -1)  # as which it gives the scores
+        rows = np.zeros((layer.message.proposal_param.post_nms_topn, column.shape[1]))
+        rows[: len(top)] = column
+        made.append((rows, np.full(rows.shape, 2.0**-20 * np.abs(wide[2]).max())))
+    return made
+
+
 def _only_bias(
     layer: Layer, phase: str, bottoms: Sequence[Array], params: Sequence[Array]
 ) -> list[Exact]:
@@ -278,6 +296,11 @@ FAULTS: tuple[KnownFault, ...] = (
         lambda layer: layer.message.prior_box_param.HasField("img_size")
         or layer.message.prior_box_param.HasField("img_h"),
         _as(_clip_without_image), "priorbox/img_size",
+    ),
+    KnownFault(
+        "Proposal", "min_size is ignored, rows of 0 fill up post_nms_topn, scores are a column",
+        lambda layer: True,
+        _unfiltered, "proposal_pvanet/pva_one_top",
     ),
     KnownFault(
         "ReLU6", "negative_slope is ignored",
