@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from prototxt.net import Layer
 from prototxt.proposal import proposal_settings
 from verify.compare import BlobComparison, compare, impossible
-from verify.detection_candidates import Candidates, Limits
+from verify.detection_candidates import Candidates, Limits, is_rough, known
 from verify.detection_choice import Chosen, fault_text, judged_rows
 from verify.reference.proposal import LOWEST, candidates, proposal
 from verify.reference.registry import FUNCTIONS
@@ -66,16 +66,18 @@ def compare_proposals(
         return [impossible(blob, tuple(top.shape), problem, kind, layer.index)
                 for blob, top in zip(blobs, want, strict=True)]  # fmt: skip
     corners = [0, 3, 4, 5, 6]
-    parts = [(chosen.exact[0, 0][:, corners], chosen.bound[0, 0][:, corners])]
+    made = [part[0, 0] for part in (chosen.exact, chosen.bound, chosen.open)]
+    parts = [[part[:, corners] for part in made]]
     parts[0][0][:, 1:] -= _BEHIND
-    parts += [(chosen.exact[0, 0][:, 2], chosen.bound[0, 0][:, 2])] * (len(got) - 1)
+    parts += [[part[:, 2] for part in made]] * (len(got) - 1)
     rows = []
-    for blob, top, (exact, bound) in zip(blobs, got, parts, strict=True):
+    for blob, top, (exact, bound, open_) in zip(blobs, got, parts, strict=True):
         allowed = bound
         if not tolerance.derived:
             allowed = np.maximum(bound, tolerance.fixed_bound(exact))
         exact, allowed = exact.reshape(top.shape), allowed.reshape(top.shape)
-        rows.append(compare(blob, top, exact, allowed, kind, layer.index))
+        open_ = open_.reshape(top.shape)
+        rows.append(compare(blob, top, exact, allowed, kind, layer.index, open_))
     return rows
 
 
@@ -97,16 +99,18 @@ def _choices(layer: Layer, bottoms: Sequence[Bounded], got: Sequence[Array]) -> 
         found = candidates(layer, given)
         corners, scores = Bounded.of(found[0]), Bounded.of(found[1])
         behind: Any = corners + _BEHIND
-        boxes = behind.value, Bounded.of(behind - _BEHIND).errors()
+        boxes = behind.value, known(Bounded.of(behind - _BEHIND))
         rows = got[0].astype(np.float64)
         rows = np.concatenate([rows[:, :1], np.zeros((len(rows), 2)), rows[:, 1:] + _BEHIND], 1)
         if len(got) > 1:
             rows[:, 2] = got[1].reshape(-1)
         else:
             rows[:, 2] = [scores.value[_nearest(boxes, row[3:])] for row in rows]
-        usable = scores.value + scores.errors() > LOWEST
-        parts = (scores.value, scores.errors(), *boxes)
-        return judged_rows([{0: Candidates(*(part[usable] for part in parts))}], limits, 0, rows)
+        doubts = known(scores)
+        usable = scores.value + doubts > LOWEST
+        parts = (scores.value[usable], doubts[usable], boxes[0][usable], boxes[1][usable])
+        made = Candidates(*parts, rough=is_rough(bottoms))
+        return judged_rows([{0: made}], limits, 0, rows)
 
 
 def _nearest(boxes: tuple[Array, Array], corners: Array) -> int:
