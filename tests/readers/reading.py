@@ -49,6 +49,7 @@ UNREAD: dict[str, dict[str, str]] = {
         "roipooling_mscnn": "Can't create layer .*MaxRoiPool",
         # Its NonMaxSuppression lets others suppress boxes without area.
         "detectionoutput/corner": "247 of 350 elements mismatch",
+        "proposal_pvanet": "score_threshold >= 0",  # where theirs is below all scores
     },
     "onnx2torch": {
         "nets/densenet_narrow": _UNEVEN,
@@ -87,6 +88,8 @@ UNREAD: dict[str, dict[str, str]] = {
         "nets/ssd_narrow": _NO_SCATTER,
         "wechat_qr_detect": _BATCHED,
         "yolov3detectionoutput": _BATCHED,
+        "proposal_pvanet": f"{_BATCHED}|{_NO_SCATTER}",
+        "pooling3d/ave": _UNEVEN,
         "fork_nets/psp_narrow": _UNEVEN,
         "fork_nets/segnet_narrow": _NO_SCATTER,
         "roipooling": "Converter is not implemented .*MaxRoiPool",
