@@ -99,8 +99,9 @@ NOTES = {
     "Reverse": "of a fork, CTPN",
     "RNN": "as LSTM",
     "Proposal": "of a fork, PVANet; one image, and the sizes of its map cannot be open",
-    "Python": "py-faster-rcnn's `rpn.proposal_layer`, `ProposalLayer`, with config.py's settings "
-    "for TEST, as Proposal; any other is refused by name, unless a plugin lowers it",
+    "Python": "py-faster-rcnn's `rpn.proposal_layer` and MNC's `pylayer.proposal_layer`, both "
+    "`ProposalLayer`, with config.py's settings for TEST, as Proposal; any other "
+    "is refused by name, unless a plugin lowers it",
     "PSROIPooling": "of a fork, R-FCN",
     "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
     "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",

@@ -91,6 +91,15 @@ def _python_proposal(chance: random.Random) -> tuple[list[Shape], str]:
     return _map(chance, anchors, chance.choice([3, 6])), text
 
 
+def _mnc_proposal(chance: random.Random) -> tuple[list[Shape], str]:
+    settings = chance.choice(["'feat_stride': 16", "{'feat_stride': 8, 'gradient_scale': 1}"])
+    text = (
+        'type: "Python" python_param { module: "pylayer.proposal_layer" layer: "ProposalLayer" '
+        f'param_str: "{settings}" }}'
+    )
+    return _map(chance, 9, 3), text
+
+
 def _code(chance: random.Random) -> str:
     """Mean and deviation of codes of boxes, or neither."""
     mean = " ".join(f"bbox_mean: {chance.choice([0, 0.1, -0.2])}" for _ in range(4))
@@ -162,6 +171,7 @@ MAKERS: dict[str, Maker] = {
     "SmoothL1Loss": _smooth_l1,
     "Proposal": _proposal,
     "Proposal in Python": _python_proposal,
+    "Proposal of MNC": _mnc_proposal,
     "PSROIPooling": _psroi_pooling,
     "ROIAlign": _roi_align,
     "ROIPooling": _roi_pooling,

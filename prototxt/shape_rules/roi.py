@@ -25,6 +25,10 @@ def roi_pooling(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
 @shape_rule("ROIAlign", bottoms=(2, 2))
 def roi_align(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """(boxes, channels, pooled_h + 1, pooled_w + 1), of corners of parts (Cascade R-CNN)."""
+    if not layer.message.HasField("roi_pooling_param"):
+        expected = "those of Cascade R-CNN's ROIAlign; Synopsys's, of roi_align_param, which reads "
+        expected += "what lies in memory behind its maps, is not converted"
+        raise fail(layer, "roi_pooling_param is missing", expected)
     boxes, channels = _boxes_and_channels(layer, bottoms)
     rows, columns = _pooled(layer)
     return LayerShapes(((boxes, channels, rows + 1, columns + 1),))

@@ -63,6 +63,7 @@ SIZE_FIXED = {
     "PriorBoxClustered",
     "Proposal",
     "Proposal in Python",
+    "Proposal of MNC",
     "ROIAlign",
     "ROIPooling",
     "Reorg",
@@ -173,6 +174,7 @@ ALL_FIXED = {
     "BoxGroupOutput",
     "Proposal",
     "Proposal in Python",
+    "Proposal of MNC",
     "YoloDetectionOutput",
     "Yolov3DetectionOutput",
 }
