@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.emitter import Artifact, Provenance
 from converters.image_input import ImageInput
 from converters.manifest import INPUT_CONTRACT
+from converters.onnx_chains import without_chains
 from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_flow import FlowEmitter
@@ -249,6 +250,9 @@ class OnnxEmitter(FlowEmitter, WarpEmitter, ShapeEmitter, DetectionEmitter, Roun
 
     def finish(self) -> list[Artifact]:
         """The model, and its weights apart where they exceed one message."""
+        blobs = [*self.graph.versions.values(), *self.graph.blobs.values(), *self.graph.outputs]
+        kept = {self.values[value] for value in blobs if value in self.values}
+        self.nodes = without_chains(self.nodes, self.constants, kept)
         stored: dict[str, NDArray[Any]] = {
             self.parameters[p]: p.data.reshape(self.shapes.get(p, p.shape))
             for p in self.graph.parameters()
@@ -351,9 +355,10 @@ class OnnxEmitter(FlowEmitter, WarpEmitter, ShapeEmitter, DetectionEmitter, Roun
         return serialized
 
     def _named(self) -> list[Value]:
-        """What nodes make, but for another name of the same."""
+        """What nodes make, but for another name of the same, and what chains leave out."""
         made = [value for node in self.graph.nodes for value in node.outputs]
-        return [value for value in made if self.values[value] == value.name]
+        there = {name for node in self.nodes for name in node.output}
+        return [v for v in made if self.values[v] == v.name and v.name in there]
 
 
 def _info(value: Value, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:

@@ -41,7 +41,7 @@ class DetectionEmitter(NodeBuilder):
         else:
             kept = self._suppressed_in_a_loop(node, op, proper, scores, k)
         if 0 <= op.keep_top_k < len(labels) * k:
-            kept = self._best(node, op, kept, scores, len(labels) * k)
+            kept = self._best(node, op, kept, scores, len(labels), k)
         names = [label + op.first_label for label in labels]
         self._rows(node, op, names, k, (kept, scores, boxes, classes))
 
@@ -188,12 +188,15 @@ class DetectionEmitter(NodeBuilder):
         ]
         return helper.make_graph(self.nodes, f"{node.layer}/box", inputs, outputs)
 
-    def _best(self, node: Node, op: o.MulticlassNms, kept: str, scores: str, count: int) -> str:
+    def _best(
+        self, node: Node, op: o.MulticlassNms, kept: str, scores: str, classes: int, k: int
+    ) -> str:
         """Of the boxes of an image that are kept, those with the greatest scores: TopK takes the
         first of equal ones."""
         lowest = self.store(node, "lowest", _MINUS_INFINITY)
         left = self._step(node, "kept_scores", "Where", kept, scores, lowest)
-        left = self._reshaped(node, "of_image", left, [-1, count])
+        if classes > 1:
+            left = self._reshaped(node, "of_image", left, [-1, classes * k])
         best = self.part(node, "best")
         limit = self.store(node, "keep_top_k", [op.keep_top_k], np.int64)
         self.node("TopK", [left, limit], [self.part(node, "best_scores"), best],
@@ -202,8 +205,9 @@ class DetectionEmitter(NodeBuilder):
         shape = self._step(node, "best_shape", "Shape", best)
         marks = self._filled(node, "best_marks", shape, True)
         among = self._step(node, "is_best", "ScatterElements", none, best, marks, axis=1)
-        flat = self._reshaped(node, "kept_of_image", kept, [-1, count])
-        return self._step(node, "kept_best", "And", flat, among)
+        if classes > 1:
+            kept = self._reshaped(node, "kept_of_image", kept, [-1, classes * k])
+        return self._step(node, "kept_best", "And", kept, among)
 
     # --- the rows ---------------------------------------------------------------------------------
 

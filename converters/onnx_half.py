@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ir import Graph, Node
+from ir import Graph, Node, Parameter
 from ir import ops as o
 from prototxt.errors import UnsupportedError
 
@@ -23,6 +23,8 @@ _EXACT = (
     o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms, o.Unpool, o.Warp,
 )  # fmt: skip
 """Ops that read or make positions, as floats, or that tell which of two numbers is the greater."""
+_WHOLE = 2048
+"""Halves hold all whole numbers up to here."""
 _FLT_MAX = float(np.finfo(np.float32).max)
 
 
@@ -54,7 +56,7 @@ def refuse_in_half(graph: Graph) -> None:
 
 def _why(node: Node) -> str | None:
     """What of a node does not fit into halves."""
-    if isinstance(node.op, _EXACT):
+    if isinstance(node.op, _EXACT) and not _fixed_places(node):
         return "it compares numbers or counts positions, for which halves are too coarse"
     if isinstance(node.op, (o.FixedPoint, o.LeadingBit, o.Round)):
         return "it rounds to steps that are not those of halves"
@@ -73,6 +75,14 @@ def _why(node: Node) -> str | None:
         if number and not 0 < abs(float(np.float16(min(max(number, -1e6), 1e6)))) <= GREATEST:
             return f"the number {number:g} is 0 or infinite as a half"
     return None
+
+
+def _fixed_places(node: Node) -> bool:
+    """Whether it picks at places that the file states, all of which halves hold."""
+    places = node.inputs[-1]
+    if not (isinstance(node.op, o.Gather) and isinstance(places, Parameter)):
+        return False
+    return bool(np.abs(places.data).max(initial=0) <= _WHOLE)
 
 
 def halved(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

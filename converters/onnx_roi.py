@@ -181,8 +181,9 @@ class RoiEmitter(NodeBuilder):
             at = self.step(node, f"{name}_{role}", kind, at)
             axes = self.store(node, f"{name}_{role}_axes", [2, 3, 4], np.int64)
             ends.append(self.step(node, f"{name}_{role}_line", "Unsqueeze", at, axes))
-        place = self._as(node, f"{name}_place", self._numbers(node, 3 - axis),
-                         [-1, 1] if axis else [-1])  # fmt: skip
+        place = self._numbers(node, 3 - axis)
+        if axis:
+            place = self._as(node, f"{name}_place", place, [-1, 1])
         low = self.step(node, f"{name}_from", "GreaterOrEqual", place, ends[0])
         high = self.step(node, f"{name}_to", "Less", place, ends[1])
         both = self.step(node, f"{name}_within", "And", low, high)

@@ -79,7 +79,7 @@ def number(value: float, special: str = "torch.{}") -> str:
     """
     single = np.float32(value)
     if np.isfinite(single):
-        return repr(float(str(single)))
+        return repr(float(str(single))).replace("e+", "e")  # as formatters write it
     if np.isnan(single):
         return special.format("nan")
     return "-" * bool(single < 0) + special.format("inf")

@@ -127,7 +127,8 @@ def multiclass_nms(
     label = (order[kept] % classes if agnostic else label) + first_label
     rows = [image[:, None], label[:, None], scores[kept][:, None], boxes[kept]]
     if len(image) == 0:
-        numbers = torch.arange(len(kept) if blanks < 0 else blanks, device=scores.device)
+        count = len(kept) if blanks < 0 else blanks
+        numbers = torch.arange(count, device=scores.device)
         rows = [numbers[:, None], scores.new_full((len(numbers), 6), -1.0)]
     return torch.cat(rows, 1)[None, None]
 '''

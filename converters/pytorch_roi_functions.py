@@ -16,14 +16,14 @@ def roi_max_pool(
     corners = boxes[:, 1:] * scale
     corners = corners.trunc() + corners.sign() * (corners.frac().abs() >= 0.5)
 
-    def edges(axis: int, count: int, limit: int) -> tuple[list[list[int]], list[list[int]]]:
+    def edges(axis: int, count: int, limit: int) -> list[list[list[int]]]:
         start = corners[:, axis, None]
         length = (corners[:, axis + 2, None] - start + 1).clamp(min=1)
         step = length / length.new_tensor(count)
         part = torch.arange(count, dtype=x.dtype, device=x.device)
         first = (part * step).floor() + start
         last = ((part + 1) * step).ceil() + start
-        return first.clamp(0, limit).int().tolist(), last.clamp(0, limit).int().tolist()
+        return [place.clamp(0, limit).int().tolist() for place in (first, last)]
 
     left, right = edges(0, size[1], x.shape[3])
     top, bottom = edges(1, size[0], x.shape[2])
@@ -47,7 +47,8 @@ def roi_mean_pool(
     Each part has as many channels as are made of its own.  A box is the index of its image and
     x1, y1, x2, y2, which are rounded, halves away from 0; it reaches, scaled, to behind the second.
     """
-    corners = boxes[:, 1:].trunc() + boxes[:, 1:].sign() * (boxes[:, 1:].frac().abs() >= 0.5)
+    corners = boxes[:, 1:]
+    corners = corners.trunc() + corners.sign() * (corners.frac().abs() >= 0.5)
     start, end = corners[:, :2] * scale, (corners[:, 2:] + 1) * scale
     step = (end - start).clamp(min=0.1) / start.new_tensor(parts)
     part = torch.arange(parts, dtype=x.dtype, device=x.device)
@@ -63,7 +64,8 @@ def roi_mean_pool(
     total = x.new_zeros(len(boxes), channels, parts, parts)
     for image, maps in enumerate(x.unflatten(1, (channels, parts, parts))):
         mine = boxes[:, 0].long() == image
-        total[mine] = torch.einsum("rih,rjw,cijhw->rcij", rows[mine], columns[mine], maps)
+        shares = rows[mine], columns[mine]
+        total[mine] = torch.einsum("rih,rjw,cijhw->rcij", *shares, maps)
     return total / area.clamp(min=1)[:, None]
 '''
 
@@ -85,7 +87,8 @@ def roi_sample(
         step = length[:, axis, None] / length.new_tensor(count - 1)
         place = corners[:, axis, None] + part * step
         inside = (place >= -0.5) & (place <= limit - 0.5)
-        first, second = (i.clamp(0, limit - 1) for i in (place.floor(), place.floor() + 1))
+        first = place.floor().clamp(0, limit - 1)
+        second = (place.floor() + 1).clamp(0, limit - 1)
         return inside, first.long(), second.long(), place.clamp(0, limit - 1) - first
 
     in_column, left, right, x_share = points(0, size[1], x.shape[3])

@@ -32,6 +32,8 @@ NOTES = {
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
     "BN": "of two forks: SegNet's, LEARN and INFERENCE; PSPNet's, with stored statistics",
     "BatchReindex": "the index as an input",
+    "BoxGroupOutput": "of a fork, Cascade R-CNN; `nms_type` IOU",
+    "BoxOutput": "of a fork, MS-CNN; `nms_type` IOU",
     "Bias": "the summand as a parameter or as second bottom",
     "ContinuationIndicator": "of forks with CTC",
     "ContrastiveLoss": "`legacy_version` too",
@@ -46,6 +48,7 @@ NOTES = {
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
     "Deconvolution3D": "of a fork, C3D; DECONVOLUTION3D of V1",
+    "DecodeBBox": "of forks, MS-CNN and Cascade R-CNN; at TEST",
     "DepthToSpace": "of a fork, synopsys-caffe",
     "DepthwiseConvolution": "of a fork, yonghenglh6/DepthwiseConvolution; as Convolution",
     "DetectionOutput": "of SSD; all codes, `eta`, limits; the number of boxes is open; writes and "
@@ -96,8 +99,9 @@ NOTES = {
     "Reverse": "of a fork, CTPN",
     "RNN": "as LSTM",
     "Proposal": "of a fork, PVANet; one image, and the sizes of its map cannot be open",
-    "Python": "py-faster-rcnn's `rpn.proposal_layer`, `ProposalLayer`, with config.py's settings "
-    "for TEST, as Proposal; any other is refused by name, unless a plugin lowers it",
+    "Python": "py-faster-rcnn's `rpn.proposal_layer` and MNC's `pylayer.proposal_layer`, both "
+    "`ProposalLayer`, with config.py's settings for TEST, as Proposal; any other "
+    "is refused by name, unless a plugin lowers it",
     "PSROIPooling": "of a fork, R-FCN",
     "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
     "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prototxt import caffe_pb2 as pb
 from prototxt.blobs import Origin, resolve_blobs
+from prototxt.crops import about_crops
 from prototxt.data_layers import DataInputs, inputs_for_data, refuse_data_layers
 from prototxt.definition import Parsed, parse_definition
 from prototxt.errors import NetError, UsageError
@@ -127,7 +128,7 @@ def _net(
 
         notes += about_outputs(layers, outputs)
     unknown = _unread(parsed.unknown, layers, left_out)
-    own = _of_this_net(unknown, layers)
+    own, crops = _of_this_net(unknown, layers), about_crops(layers)
     doubtful = [item for item in not_handled(own) if not item.again and noted(item) is None]
     return Net(
         name=parsed.message.name,
@@ -143,13 +144,14 @@ def _net(
             *notes,
             *_unknown_warnings(not_handled(unknown)),
             *measures,
+            *crops,
             *read.notes,
         ),
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),
         unread=_lost(parsed, layers, path) if parsed.stored else unread(own),
-        doubts=(*_unknown_warnings(doubtful), *read.assumed),
+        doubts=(*_unknown_warnings(doubtful), *crops, *read.assumed),
         stored=parsed.stored,
     )
 

@@ -1,5 +1,5 @@
 """Settings of the layers that propose boxes: PVANet's Proposal, and the Python layer that it comes
-from, which py-faster-rcnn and R-FCN have."""
+from, which py-faster-rcnn, R-FCN and MNC have."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ __all__ = ["ProposalSettings", "is_python_proposal", "proposal_settings"]
 
 PYTHON = ("rpn.proposal_layer", "ProposalLayer")
 """Module and class of the Python layer."""
+MNC = ("pylayer.proposal_layer", "ProposalLayer")
+"""The same of MNC's, which computes the same at TEST, with the anchors that are the default."""
+_READ = {PYTHON: {"feat_stride", "scales", "ratios"}, MNC: {"feat_stride"}}
+_OF_GRADIENTS = {"clip_base", "gradient_scale", "use_clip"}
+"""What MNC's also reads, for training."""
 _SCALES = (8.0, 16.0, 32.0)
 _RATIOS = (0.5, 1.0, 2.0)
 _SETTING = re.compile(
@@ -50,9 +55,12 @@ class ProposalSettings:
 
 
 def is_python_proposal(layer: Layer) -> bool:
-    """Whether a Python layer is py-faster-rcnn's, by module and class."""
-    param = layer.message.python_param
-    return layer.type == "Python" and (param.module, param.layer) == PYTHON
+    """Whether a Python layer is py-faster-rcnn's or MNC's, by module and class."""
+    return layer.type == "Python" and _class(layer) in _READ
+
+
+def _class(layer: Layer) -> tuple[str, str]:
+    return layer.message.python_param.module, layer.message.python_param.layer
 
 
 def proposal_settings(layer: Layer) -> ProposalSettings:
@@ -92,11 +100,18 @@ def _of_proposal(layer: Layer) -> ProposalSettings:
 
 def _of_python(layer: Layer) -> ProposalSettings:
     """What `param_str` tells; the rest is config.py's for TEST, which no net states."""
-    found = _read(layer)
-    unread = found.keys() - {"feat_stride", "scales", "ratios"}
+    found, reads, name = _read(layer), _READ[_class(layer)], "py-faster-rcnn"
+    if _class(layer) == MNC:
+        found, name = {key: found[key] for key in found.keys() - _OF_GRADIENTS}, "MNC"
+        if len(layer.named_tops) > 1:
+            raise fail(layer, "MNC's ProposalLayer has one top at TEST", "boxes alone")
+    unread = found.keys() - reads
     if unread:
-        raise fail(layer, f'param_str has "{min(unread)}", which py-faster-rcnn\'s ProposalLayer '
-                   "does not read", "feat_stride, scales and ratios")  # fmt: skip
+        raise fail(
+            layer,
+            f'param_str has "{min(unread)}", which {name}\'s ProposalLayer does not read',
+            "feat_stride, scales and ratios" if len(reads) > 1 else "feat_stride",
+        )
     stride = found.get("feat_stride", ())
     if len(stride) != 1 or stride[0] != int(stride[0]):
         raise fail(layer, "param_str has no feat_stride", "a whole number")

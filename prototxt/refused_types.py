@@ -4,12 +4,16 @@ from __future__ import annotations
 
 __all__ = ["WHY"]
 
+_OHEM = "mines hard examples of R-FCN, for training; convert the net to deploy"
 WHY = {
+    "BoxAnnotatorOHEM": _OHEM,
     "CROP": "of Caffe before its Crop layer: where it cuts follows from the strides and paddings "
     'of all layers between its bottoms; write `type: "Crop"` with the offset in its place',
     "LRNRistretto": "Ristretto's CPU code stops at it, so that there is nothing to hold it to",
     "Region": "forks have several layers of this name, each with another output, and a net does "
     "not tell which it means",
+    "SmoothL1LossOHEM": _OHEM,
+    "SoftmaxWithLossOHEM": _OHEM,
     "UnPooling": "Cambricon's, whose settings (unpooling_param) are not read; DeconvNet's is "
     "Unpooling",
 }

@@ -91,6 +91,73 @@ def _python_proposal(chance: random.Random) -> tuple[list[Shape], str]:
     return _map(chance, anchors, chance.choice([3, 6])), text
 
 
+def _mnc_proposal(chance: random.Random) -> tuple[list[Shape], str]:
+    settings = chance.choice(["'feat_stride': 16", "{'feat_stride': 8, 'gradient_scale': 1}"])
+    text = (
+        'type: "Python" python_param { module: "pylayer.proposal_layer" layer: "ProposalLayer" '
+        f'param_str: "{settings}" }}'
+    )
+    return _map(chance, 9, 3), text
+
+
+def _code(chance: random.Random) -> str:
+    """Mean and deviation of codes of boxes, or neither."""
+    mean = " ".join(f"bbox_mean: {chance.choice([0, 0.1, -0.2])}" for _ in range(4))
+    std = " ".join(f"bbox_std: {chance.choice([0.1, 0.2, 1])}" for _ in range(4))
+    return chance.choice(["", f" bbox_reg_param {{ {mean} {std} }}"])
+
+
+def _chosen(chance: random.Random) -> dict[str, object]:
+    """What BoxOutput and BoxGroupOutput choose boxes by."""
+    return {
+        "fg_thr": chance.choice([None, 0.5, -3, 9]),
+        "iou_thr": chance.choice([None, 0.3, 0.7]),
+        "field_whr": chance.choice([None, 1, 4]),
+        "field_xyr": chance.choice([None, 1, 4]),
+        "max_nms_num": chance.choice([None, 5, 20]),
+        "max_post_nms_num": chance.choice([None, 3, 8]),
+        "min_size": chance.choice([None, 5, 12.5]),
+    }
+
+
+def _box_output(chance: random.Random) -> tuple[list[Shape], str]:
+    images, channels, count = chance.randint(1, 3), chance.randint(6, 8), chance.randint(1, 3)
+    sizes = [(chance.randint(2, 5), chance.randint(2, 5)) for _ in range(count)]
+    text = layer_text(
+        "BoxOutput",
+        "box_output",
+        field_h=[chance.choice([12, 24, 40]) for _ in sizes],
+        field_w=[chance.choice([12, 24, 40]) for _ in sizes],
+        downsample_rate=[chance.choice([8, 16]) for _ in sizes],
+        **_chosen(chance),
+    )
+    return [(images, channels, *size) for size in sizes], _second_top(chance) + " " + text + _code(
+        chance
+    )
+
+
+def _box_group_output(chance: random.Random) -> tuple[list[Shape], str]:
+    images, classes, shapes, groups = chance.randint(1, 3), chance.randint(1, 3), [], []
+    for _ in range(chance.randint(1, 2)):
+        fields, size = chance.randint(1, 3), (chance.randint(2, 4), chance.randint(2, 4))
+        shapes += [(images * fields, classes, *size), (images * fields, 4, *size)]
+        sides = " ".join(
+            f"field_w: {chance.choice([12, 24, 40])} field_h: {chance.choice([12, 24, 40])}"
+            for _ in range(fields)
+        )
+        groups.append(f"{{ {sides} stride: {chance.choice([8, 16])} }}")
+    text = layer_text(
+        "BoxGroupOutput", "box_group_output", box_group_param=groups, **_chosen(chance)
+    )
+    return shapes, _second_top(chance) + " " + text + _code(chance)
+
+
+def _decode_bbox(chance: random.Random) -> tuple[list[Shape], str]:
+    rows = chance.randint(1, 7)
+    shapes: list[Shape] = [(rows, 8, *chance.choice([(), (1, 1)])), (rows, 5, 1, 1)]
+    return shapes, 'type: "DecodeBBox"' + _code(chance)
+
+
 def _smooth_l1(chance: random.Random) -> tuple[list[Shape], str]:
     shape = (chance.randint(1, 4), *(chance.randint(1, 5) for _ in range(chance.randint(0, 3))))
     shapes = [shape] * chance.choice([2, 4])
@@ -98,9 +165,13 @@ def _smooth_l1(chance: random.Random) -> tuple[list[Shape], str]:
 
 
 MAKERS: dict[str, Maker] = {
+    "BoxGroupOutput": _box_group_output,
+    "BoxOutput": _box_output,
+    "DecodeBBox": _decode_bbox,
     "SmoothL1Loss": _smooth_l1,
     "Proposal": _proposal,
     "Proposal in Python": _python_proposal,
+    "Proposal of MNC": _mnc_proposal,
     "PSROIPooling": _psroi_pooling,
     "ROIAlign": _roi_align,
     "ROIPooling": _roi_pooling,

@@ -39,6 +39,7 @@ THEIRS = {
         f"converters/onnx{part}.py": {"numpy", "google", "onnx"}
         for part in (
             "",
+            "_chains",
             "_detection",
             "_file",
             "_half",

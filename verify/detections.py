@@ -30,6 +30,8 @@ __all__ = [
 
 DETECTORS = frozenset(("DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput"))
 """The layer types that end in rows of boxes."""
+PROPOSERS = frozenset(("BoxGroupOutput", "BoxOutput", "Proposal"))
+"""Those, beside Python layers, that end in rows of boxes to look at."""
 Array = NDArray[Any]
 Label = tuple[float, float]
 """Image and label."""
@@ -69,7 +71,7 @@ def detection_outputs(net: Net) -> frozenset[Blob]:
 
 
 def _chooses(layer: Layer) -> bool:
-    return layer.type in {*DETECTORS, "Proposal"} or is_python_proposal(layer)
+    return layer.type in {*DETECTORS, *PROPOSERS} or is_python_proposal(layer)
 
 
 def behind_detectors(net: Net) -> frozenset[Blob]:

@@ -129,7 +129,8 @@ def _stored(net: Net, parameters: Parameters, form: Form) -> ByLayer:
     Ristretto quantises quantised.
 
     Those of layers that are computed as one are the source's: what is rounded is what the passes
-    made of them, a rounding of the products that the bound of the group counts.
+    made of them, a rounding of the products that the bound of the group counts.  So are the shifts
+    of an ActiveShift, of which the files have what its four places count for.
     """
     if form.precision is FLOAT32:
         return parameters
@@ -137,7 +138,7 @@ def _stored(net: Net, parameters: Parameters, form: Form) -> ByLayer:
     found: dict[int, tuple[Array, ...]] = {}
     for layer in net:
         given = [np.asarray(array, np.float32) for array in parameters[layer.index]]
-        if layer.index in fused:
+        if layer.index in fused or layer.type == "ActiveShift":
             found[layer.index] = tuple(given)
             continue
         if layer.type == "BatchNorm" and not has_scale_bias(layer.message.batch_norm_param):

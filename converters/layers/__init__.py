@@ -3,6 +3,7 @@
 from converters.layers import (
     activation,
     blocks,
+    box_output,
     combination,
     convolution,
     detection,
@@ -28,6 +29,7 @@ from converters.layers import (
 __all__ = [
     "activation",
     "blocks",
+    "box_output",
     "combination",
     "convolution",
     "detection",

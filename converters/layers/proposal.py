@@ -60,13 +60,14 @@ def proposal(step: Lowering) -> Sequence[Value]:
                        settings.after, rows)  # fmt: skip
     found = step.add(op, step.add(Concat(_CORNERS), low, behind), score)
     found = step.add(Reshape((rows, 7), (-1, 7)), found)
-    index, scored, first, second = (
-        step.add(Slice(1, *part), found) for part in ((0, 1), (2, 3), (3, 5), (5, 7))
-    )
+    index, first, second = (step.add(Slice(1, *part), found) for part in ((0, 1), (3, 5), (5, 7)))
     boxes = step.add(Concat(1), index, first, step.affine(second, 1.0, -1.0))
-    if len(step.tops) > 1 and len(step.tops[1]) == 1:
+    if len(step.tops) == 1:
+        return [boxes]
+    scored = step.add(Slice(1, 2, 3), found)
+    if len(step.tops[1]) == 1:
         scored = step.add(Reshape((rows,), (-1,)), scored)
-    return [boxes, scored][: len(step.tops)]
+    return [boxes, scored]
 
 
 def _boxes(

@@ -53,7 +53,8 @@ def reverse(step: Lowering) -> Sequence[Value]:
 @lowers("Transpose")
 def transpose(step: Lowering) -> Sequence[Value]:
     """CTPN: axis i of the top is axis dim[i] of the bottom."""
-    return [step.add(Transpose(tuple(step.layer.message.transpose_param.dim)), step.inputs[0])]
+    (x,), order = step.inputs, tuple(step.layer.message.transpose_param.dim)
+    return [x if order == tuple(range(len(order))) else step.add(Transpose(order), x)]
 
 
 @lowers("Upsample")

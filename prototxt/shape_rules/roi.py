@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from prototxt.box_output import box_settings, code_statistics
 from prototxt.geometry import fail
 from prototxt.net import Layer
 from prototxt.proposal import is_python_proposal, proposal_settings
@@ -24,6 +25,10 @@ def roi_pooling(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
 @shape_rule("ROIAlign", bottoms=(2, 2))
 def roi_align(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """(boxes, channels, pooled_h + 1, pooled_w + 1), of corners of parts (Cascade R-CNN)."""
+    if not layer.message.HasField("roi_pooling_param"):
+        expected = "those of Cascade R-CNN's ROIAlign; Synopsys's, of roi_align_param, which reads "
+        expected += "what lies in memory behind its maps, is not converted"
+        raise fail(layer, "roi_pooling_param is missing", expected)
     boxes, channels = _boxes_and_channels(layer, bottoms)
     rows, columns = _pooled(layer)
     return LayerShapes(((boxes, channels, rows + 1, columns + 1),))
@@ -94,3 +99,67 @@ def proposal(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     rows = min(settings.after, count * prod(maps))
     scored = (rows, 1) if layer.type == "Python" else (rows,)
     return LayerShapes(((rows, 5), scored)[: len(layer.tops)])
+
+
+@shape_rule("BoxOutput", bottoms=(1, None), tops=(1, 2), counted=0)
+def box_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """A row of 5 for each box, the image's index first, and one of 6 with its score (MS-CNN);
+    planned with the most there may be.
+
+    Each bottom holds the scores of all classes, and a box's code, (N, classes + 4, H, W).
+    """
+    settings = box_settings(layer)
+    for shape in bottoms:
+        need_rank(layer, shape, 4)
+        if shape[:2] != bottoms[0][:2] or shape[1] < 6:
+            expected = f"({bottoms[0][0]}, {max(6, bottoms[0][1])}, H, W): two classes at least, 4"
+            raise fail(layer, f"maps of shape {shown(shape)}", f"{expected} numbers of a box")
+    images, count = bottoms[0][0], sum(prod(shape[2:]) for shape in bottoms)
+    return _box_rows(layer, images * settings.rows(count))
+
+
+@shape_rule("BoxGroupOutput", bottoms=(2, None), tops=(1, 2), counted=0)
+def box_group_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """The same of Cascade R-CNN.
+
+    The bottoms are, in twos, probabilities (N * fields, classes, H, W), of which the first is that
+    of no object, and codes of boxes (N * fields, 4, H, W).
+    """
+    settings = box_settings(layer)
+    images = bottoms[0][0] // len(settings.maps[0].fields)
+    count = 0
+    for place, box_map in enumerate(settings.maps):
+        scores, codes = bottoms[2 * place : 2 * place + 2]
+        for shape in (scores, codes):
+            need_rank(layer, shape, 4)
+        fields = len(box_map.fields)
+        expected = f"{images or 1} images of {fields} fields each, the same classes and maps"
+        if scores[0] != images * fields or not images or scores[1] != bottoms[0][1]:
+            raise fail(layer, f"scores of shape {shown(scores)}", expected)
+        if codes != (scores[0], 4, *scores[2:]):
+            expected = shown((scores[0], 4, *scores[2:]))
+            raise fail(layer, f"codes of boxes of shape {shown(codes)}", expected)
+        count += fields * prod(scores[2:])
+    return _box_rows(layer, images * settings.rows(count))
+
+
+def _box_rows(layer: Layer, rows: int) -> LayerShapes:
+    return LayerShapes(((rows, 5, 1, 1), (rows, 6, 1, 1))[: len(layer.tops)])
+
+
+@shape_rule("DecodeBBox", bottoms=(2, 3))
+def decode_bbox(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """(boxes, 5, 1, 1): each box as its code says (MS-CNN, Cascade R-CNN).
+
+    The bottoms are codes (boxes, 8), of which the second four count, and boxes (boxes, 5).
+    """
+    code_statistics(layer)
+    codes, boxes = bottoms[:2]
+    for what, shape, each in (("codes", codes, 8), ("boxes", boxes, 5)):
+        if not 2 <= len(shape) <= 4 or shape[1] != each or prod(shape[1:]) != each:
+            raise fail(layer, f"{what} of shape {shown(shape)}", f"{each} numbers a box")
+    if codes[0] != boxes[0]:
+        raise fail(layer, f"codes of {codes[0]} boxes, and {boxes[0]} boxes", "as many")
+    if len(bottoms) > 2:
+        raise fail(layer, "a third bottom, which Caffe reads at TRAIN alone", "two bottoms")
+    return LayerShapes(((boxes[0], 5, 1, 1),))

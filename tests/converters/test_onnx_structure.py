@@ -49,13 +49,23 @@ def redundant(model: Any, blobs: set[str]) -> list[str]:
             found.append(f"{what}, and its input could have had the name")
         if node.op_type in MOVERS - {"Identity"}:
             before = made.get(first)
-            if shapes[first] == shapes[node.output[0]]:
+            if shapes[first] == shapes[node.output[0]] and not _moves(node, shapes[first]):
                 found.append(f"{what} from {shapes[first]} to the same")
             if before is not None and before.op_type == node.op_type and first not in blobs:
                 found.append(f"{what} right after another")
         if node.op_type == "Cast" and made.get(first) and made[first].op_type == "Cast":
             found.append(f"{what} right after another")
     return found
+
+
+def _moves(node: Any, sizes: list[Any]) -> bool:
+    """Whether a Transpose puts axes of more than one element in another order: of equal sizes the
+    shape does not tell."""
+    if node.op_type != "Transpose":
+        return False
+    (order,) = (attribute.ints for attribute in node.attribute)
+    long = [axis for axis in order if sizes[axis] != 1]
+    return long != sorted(long)
 
 
 def blobs_of(done: decaffeinate.Conversion) -> set[str]:

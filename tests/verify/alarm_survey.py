@@ -67,11 +67,18 @@ class Tally:
 
 
 def scaled(inputs: Mapping[str, Any], scale: float) -> dict[str, Any]:
-    """Noise times `scale`; labels, indices and flags as they are."""
-    return {
-        name: array if np.array_equal(array, np.rint(array)) else (array * scale).astype(np.float32)
-        for name, array in inputs.items()
-    }
+    """Noise times `scale`; labels, indices and flags as they are, also of which image a box is."""
+    found = {}
+    for name, array in inputs.items():
+        factor = np.where(_whole(array), 1.0, scale)
+        if array.ndim == 2 and array.shape[1] == 5 and _whole(array[:, 0]):
+            factor = np.array([1.0, *[scale] * 4])
+        found[name] = (array * factor).astype(np.float32)
+    return found
+
+
+def _whole(array: Any) -> bool:
+    return np.array_equal(array, np.rint(array))
 
 
 def verified(

@@ -25,14 +25,18 @@ from prototxt.blob_keys import BlobKeys
 from prototxt.net import Blob, Layer, Net
 from tests.golden_cases import Case
 from tests.verify.alarm_survey import Tally, by_type, scaled, survey, table
+from verify.box_choices import chooses, compare_choices
 from verify.discrete import discrete_blobs
 from verify.forward import BACKENDS
 from verify.inputs import seeded_inputs
+from verify.reference.registry import FUNCTIONS
 from verify.reference.storage import Storage
 from verify.rounding import bounded, ratios
+from verify.rounding_array import Bounded
 from verify.runners.mxnet import MXNetRunner, _scalars, environment
 from verify.runners.onnxruntime import OnnxRuntimeRunner
 from verify.runners.runner import Conversion, read_conversion
+from verify.tolerance import DERIVED
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "rounding.md"
 BEGIN, END = "<!-- survey -->\n", "<!-- end of survey -->\n"
@@ -64,10 +68,29 @@ def layer_shares(net: Net, parameters: Any, blobs: Blobs, where: str) -> Iterato
         if late or not all(bottom in blobs for bottom in layer.bottoms):
             continue
         inputs = [blobs[bottom] for bottom in layer.bottoms]
+        if chooses(layer):
+            yield from choice_shares(layer, inputs, [blobs.get(top) for top in layer.tops], where)
+            continue
         made = bounded(layer, net.phase, inputs, parameters[layer.index])
         for top, (exact, bound) in zip(layer.tops, made, strict=True):
             if top in blobs and top not in discrete and top not in rewritten:
                 yield share_of(layer, blobs[top], exact, bound, f"{where} {top.name}")
+
+
+def choice_shares(
+    layer: Layer, inputs: Sequence[np.ndarray], got: Sequence[np.ndarray | None], where: str
+) -> Iterator[Share]:
+    """Rows of boxes, where all tops are at hand: of no error, or of one without end where rounding
+    does not explain them."""
+    made = [top for top in got if top is not None]
+    if len(made) < len(got):
+        return
+    bottoms = [Bounded(np.asarray(array, np.float64)) for array in inputs]
+    exact = FUNCTIONS[layer.type](layer, [bottom.value for bottom in bottoms], ())
+    names = [top.name for top in layer.tops]
+    for row in compare_choices(names, layer, bottoms, made, exact, DERIVED):
+        greatest = 0.0 if row.passed else np.inf
+        yield Share(layer.type, f"{where} {row.blob}", greatest, 0.0, 0, row.size)
 
 
 def rewritten_blobs(net: Net) -> dict[Blob, int]:

@@ -76,8 +76,19 @@ def test_optimised_goldens_pass(case: Case, tmp_path: Path) -> None:
     assert result.passed, result.problem
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("name", sorted(real_models.FILES))
+NOT_IN_HALVES = {"wechat_qr_detect"}
+"""Which boxes are kept halves are too coarse to tell: refused by name."""
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (name, dtype)
+        for name in sorted(real_models.FILES)
+        for dtype in ("float32", "float16")
+        if dtype == "float32" or name not in NOT_IN_HALVES
+    ],
+)
 def test_optimised_models_pass(name: str, dtype: str, tmp_path: Path) -> None:
     done = decaffeinate.convert(*real_models.paths(name), to="onnx", output=tmp_path, optimize=True,
                                 dtype=dtype)  # fmt: skip

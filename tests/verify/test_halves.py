@@ -27,16 +27,50 @@ onnx = require("onnx")
 require("onnxruntime")
 
 REFUSED = (
-    "accuracy", "argmax", "batchreindex",
-    "contrastiveloss", "convolutionristretto", "deconvolutionristretto", "embed", "fcristretto",
-    "hingeloss", "infogainloss", "multinomiallogisticloss", "mvn/across", "mvn/default",
-    "nets/ristretto_shared_input", "normalize", "pooling/max_k1s2_even", "pooling/max_mask",
-    "sigmoidcrossentropyloss", "softmaxwithloss", "threshold",
-)  # fmt: skip
+    "accuracy",
+    "argmax",
+    "batchreindex",
+    "bn_segnet",
+    "contrastiveloss",
+    "convolutionristretto",
+    "deconvolutionristretto",
+    "detectionoutput",
+    "embed",
+    "fcristretto",
+    "flowwarp",
+    "fork_nets/fast_rcnn_narrow",
+    "fork_nets/segnet_narrow",
+    "hingeloss",
+    "infogainloss",
+    "multinomiallogisticloss",
+    "mvn/across",
+    "mvn/default",
+    "nets/ristretto_shared_input",
+    "nets/ssd_narrow",
+    "normalize",
+    "pooling/max_k1s2_even",
+    "pooling/max_mask",
+    "pooling3d/outside",
+    "proposal_pvanet",
+    "psroipooling",
+    "roialign_cascade",
+    "roipooling",
+    "sigmoidcrossentropybalanceloss",
+    "sigmoidcrossentropyloss",
+    "softmaxwithloss",
+    "threshold",
+    "unpooling",
+    "upsample_segnet",
+    "yolov3detectionoutput",
+)
 FITTING = (
-    "mvn/across_mean", "convolutionristretto/pow2", "deconvolutionristretto/pow2",
+    "bn_segnet/inference",
+    "bn_segnet/inplace_inference",
+    "convolutionristretto/pow2",
+    "deconvolutionristretto/pow2",
     "fcristretto/pow2",
-)  # fmt: skip
+    "mvn/across_mean",
+)
 CONVERTIBLE = [c for c in CASES if {layer.type for layer in c.net()} <= LOWERED]
 REFUSALS = [c for c in CONVERTIBLE if c.id.startswith(REFUSED) and c.id not in FITTING]
 HALVED = [c for c in CONVERTIBLE if c not in REFUSALS and c.id != "eltwise/prod"]

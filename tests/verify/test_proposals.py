@@ -26,9 +26,9 @@ PUBLISHED = [
 """py-faster-rcnn's nine anchors, as several forks' sources have them as numbers."""
 
 
-def python_layer(param_str: str) -> Layer:
+def python_layer(param_str: str, module: str = "rpn.proposal_layer") -> Layer:
     text = 'layer { name: "p" type: "Python" bottom: "s" bottom: "d" bottom: "i" top: "r" '
-    text += 'python_param { module: "rpn.proposal_layer" layer: "ProposalLayer" '
+    text += f'python_param {{ module: "{module}" layer: "ProposalLayer" '
     inputs = "".join(f'input: "{name}" input_shape {{ dim: 1 }} ' for name in "sdi")
     return parse_net(f'{inputs} {text} param_str: "{param_str}" }} }}').layers[-1]
 
@@ -64,6 +64,12 @@ def test_settings_as_nets_state_them(
     assert (settings.stride, settings.ratios, settings.scales) == (stride, ratios, scales)
     assert (settings.before, settings.after, settings.threshold) == (6000, 300, 0.7)
     assert (settings.min_size, settings.keeps_small) == (16, False)
+
+
+def test_settings_of_mnc_are_those_of_py_faster_rcnn() -> None:
+    text = "{'feat_stride': 16, 'gradient_scale': 1, 'use_clip': 1, 'clip_base': 64}"
+    settings = proposal_settings(python_layer(text, "pylayer.proposal_layer"))
+    assert settings == proposal_settings(python_layer("'feat_stride': 16"))
 
 
 def _picked(rois: np.ndarray, scores: np.ndarray, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -43,9 +43,12 @@ SIZE_FIXED = {
     "Axpy",
     "BatchToSpaceND",
     "Bias",
+    "BoxGroupOutput",
+    "BoxOutput",
     "Convolution",
     "ConvolutionRistretto",
     "CropCenter",
+    "DecodeBBox",
     "Deconvolution",
     "DeconvolutionRistretto",
     "DetectionOutput",
@@ -60,6 +63,7 @@ SIZE_FIXED = {
     "PriorBoxClustered",
     "Proposal",
     "Proposal in Python",
+    "Proposal of MNC",
     "ROIAlign",
     "ROIPooling",
     "Reorg",
@@ -166,9 +170,16 @@ def test_random_layers(backend: str, kind: str, seed: int, tmp_path: Path) -> No
 
 
 OPEN = (("batch",), ("spatial",), ("batch", "spatial"))
-ALL_FIXED = {"Proposal", "Proposal in Python", "YoloDetectionOutput", "Yolov3DetectionOutput"}
-"""Whose images compete with one another, or which take one image, so that not even the batch is
-open."""
+ALL_FIXED = {
+    "BoxGroupOutput",
+    "Proposal",
+    "Proposal in Python",
+    "Proposal of MNC",
+    "YoloDetectionOutput",
+    "Yolov3DetectionOutput",
+}
+"""Whose images compete with one another, or which take one image, or as many samples for each as
+there are sizes of boxes, so that not even the batch is open on its own."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind not in ALL_FIXED])

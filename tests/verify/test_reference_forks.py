@@ -84,6 +84,138 @@ def test_clustered_prior_boxes_keep_widths_and_heights_as_they_are() -> None:
     np.testing.assert_allclose(got[0, 1], [0.1, 0.2, 0.3, 0.4] * 4, rtol=1e-7)
 
 
+# Boxes to look at
+
+SCORES = np.array([[1.0, 3.0]])
+"""Of a map of two places, over that of no object, which is 0."""
+
+
+def proposed(x: np.ndarray, fields: str, code: str = "") -> tuple[list[list[float]], np.ndarray]:
+    fields = f"field_w: 8 field_h: 8 downsample_rate: 8 min_size: 5 {fields}"
+    text = layer("BoxOutput", f"box_output_param {{ {fields} }} {code}", tops="y s")
+    tops = finals(text, {"x": x})
+    return tops["y"][:, :, 0, 0].tolist(), tops["s"][:, :, 0, 0]
+
+
+def offered(images: int = 1) -> np.ndarray:
+    """Scores of no object and of two classes, and codes, of a map of two places."""
+    x = np.zeros((images, 7, 1, 2))
+    x[:, 0], x[:, 1], x[:, 2] = -1, SCORES - 1, -4
+    return x
+
+
+def test_box_output_proposes_the_best_first() -> None:
+    # Squares of 8 around (4, 4) and (12, 4), of an image of 16 * 8.
+    x = offered(2)
+    x[1, 0], x[1, 1], x[1, 2] = 0, -SCORES, SCORES
+    rows, scored = proposed(x, "")
+    squares = [[8, 0, 16, 8], [0, 0, 8, 8]]
+    assert rows == [[image, *square] for image in (0, 1) for square in squares]
+    assert scored[:, :5].tolist() == rows
+    assert scored[:, 5].tolist() == [3, 1, 3, 1]
+    # A score as great as the threshold is enough; of equal ones the later box comes first.
+    assert len(proposed(x, "fg_thr: 3")[0]) == 2
+    assert len(proposed(x, "fg_thr: 3.1")[0]) == 1
+    x = offered()
+    x[:, 1] = 0
+    assert proposed(x, "")[0] == [[0, *square] for square in squares]
+    assert proposed(x, "max_nms_num: 1")[0] == [[0, *squares[0]]]
+    assert proposed(x, "max_post_nms_num: 1")[0] == [[0, *squares[0]]]
+
+
+def test_box_output_without_a_box_has_a_row() -> None:
+    rows, scored = proposed(offered(3), "fg_thr: 3.5")
+    assert rows == [[0, 1, 1, 10, 10]]
+    assert scored.tolist() == [[0] * 6]
+
+
+def test_box_output_keeps_the_width_of_what_is_cut_off_at_the_left() -> None:
+    x = offered()
+    # At most half a width to the left: from -4, which becomes 0, to 8; and 16 wide at most.
+    x[0, 3] = [[-9, 0]]
+    x[0, 5] = [[0, 9]]
+    rows, _ = proposed(x, "iou_thr: 0.9")
+    np.testing.assert_allclose(rows, [[0, 4, 0, 16, 8], [0, 0, 0, 8, 8]], rtol=1e-6)
+    # 0.5 times 0.5 and a quarter are half a width to the right; the second is too narrow.
+    x = offered()
+    x[0, 3], x[0, 5] = [[0.5, -0.5]], [[0, 2 * np.log(0.55)]]
+    code = " ".join("bbox_std: 0.5" for _ in range(4)) + " bbox_mean: 0.25"
+    code = f"bbox_reg_param {{ {code} bbox_mean: 0 bbox_mean: 0 bbox_mean: 0 }}"
+    assert proposed(x, "", code)[0] == [[0, 4, 0, 12, 8]]
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.37, 1), (0.375, 2), (0.38, 2)])
+def test_box_output_overlaps_more_than_the_threshold(threshold: float, count: int) -> None:
+    # From 0 to 12, and from 6 to 16, 8 high: 6 of 16.
+    fields = f"field_w: 12 field_h: 12 downsample_rate: 8 iou_thr: {threshold}"
+    got = y("BoxOutput", f"box_output_param {{ {fields} min_size: 8 }}", offered())
+    assert len(got) == count
+
+
+def grouped(scores: np.ndarray, codes: np.ndarray, fields: str) -> list[list[float]]:
+    group = "box_group_param { field_w: 8 field_h: 8 field_w: 12 field_h: 12 stride: 8 }"
+    text = layer("BoxGroupOutput", f"box_group_output_param {{ {group} {fields} }}", "a b", "y s")
+    tops = finals(text, {"a": 1 - scores, "b": codes})
+    assert tops["y"].shape[2:] == (1, 1)
+    np.testing.assert_array_equal(tops["y"], tops["s"][:, :5])
+    rows: list[list[float]] = tops["s"][:, :, 0, 0].tolist()
+    return rows
+
+
+def test_box_group_output_holds_the_pixels_of_both_corners() -> None:
+    scores, codes = np.zeros((2, 1, 1, 2)), np.zeros((2, 4, 1, 2))
+    scores[0, 0] = [[0.25, 0.75]]
+    # Squares of 8, around (4, 4) and (12, 4).
+    fields = "min_size: 8 fg_thr"
+    want = [[0, 8, 0, 15, 7, 0.75], [0, 0, 0, 7, 7, 0.25]]
+    assert grouped(scores, codes, f"{fields}: 0.25") == want
+    assert grouped(scores, codes, f"{fields}: 0.26") == want[:1]
+    # Half a width to the left: from -4 to 3, which is 4 pixels; to the right up to 19, cut at 16.
+    codes[0, 0] = [[-9, 9]]
+    want = [[0, 12, 0, 16, 7, 0.75], [0, 0, 0, 3, 7, 0.25]]
+    assert grouped(scores, codes, "min_size: 4 fg_thr: 0.25") == want
+    assert grouped(scores, codes, "min_size: 5 fg_thr: 0.25") == want[:1]
+    # Two images of two sizes each, and the first image has no box.
+    scores, codes = np.zeros((4, 1, 1, 2)), np.zeros((4, 4, 1, 2))
+    scores[2, 0, 0, 1] = 0.5
+    assert grouped(scores, codes, "fg_thr: 0.3 min_size: 5") == [[1, 8, 0, 15, 7, 0.5]]
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.23, 1), (0.24, 2)])
+def test_box_group_output_overlaps(threshold: float, count: int) -> None:
+    # Columns 0 to 9 and 6 to 16, rows 0 to 8: 36 of 90 + 99 - 36.
+    scores, codes = np.zeros((2, 1, 1, 2)), np.zeros((2, 4, 1, 2))
+    scores[1] = 0.5
+    rows = grouped(scores, codes, f"fg_thr: 0.3 min_size: 5 iou_thr: {threshold}")
+    # Of equal scores the first in memory is the better.
+    assert rows == [[0, 0, 0, 9, 8, 0.5], [0, 6, 0, 16, 8, 0.5]][:count]
+
+
+def test_box_group_output_without_a_box() -> None:
+    scores, codes = np.zeros((2, 1, 1, 2)), np.zeros((2, 4, 1, 2))
+    group = "box_group_param { field_w: 8 field_h: 8 field_w: 9 field_h: 9 stride: 8 } fg_thr: 0.5"
+    text = layer("BoxGroupOutput", f"box_group_output_param {{ {group} }}", "a b", "y s")
+    tops = finals(text, {"a": 1 - scores, "b": codes})
+    assert tops["y"].ravel().tolist() == [0, 1, 1, 10, 10]
+    assert tops["s"].ravel().tolist() == [0] * 6
+
+
+def test_decode_bbox_moves_a_box_by_the_second_code() -> None:
+    # 10 * 20 around (6.5, 13.5): moved by (0.1 + 0.1) * 10 and by -0.1 * 20, twice as wide.
+    code = "bbox_mean: 0.1 bbox_mean: 0 bbox_mean: 0 bbox_mean: 0 "
+    code += "bbox_std: 0.1 bbox_std: 0.1 bbox_std: 0.2 bbox_std: 0.2"
+    text = layer("DecodeBBox", f"bbox_reg_param {{ {code} }}", "c b")
+    codes = np.array([[9, 9, 9, 9, 1, -1, np.log(2) / 0.2, 0]])
+    boxes = np.array([[3.0, 2, 4, 11, 23]]).reshape(1, 5, 1, 1)
+    got = finals(text, {"c": codes, "b": boxes})["y"]
+    assert got.shape == (1, 5, 1, 1)
+    np.testing.assert_allclose(got.ravel(), [3, -1, 2, 18, 21], rtol=1e-6)
+    # Mean and deviation hold only where both are given.
+    text = layer("DecodeBBox", "bbox_reg_param { bbox_mean: 7 }", "c b")
+    got = finals(text, {"c": np.zeros((1, 8)), "b": boxes})["y"]
+    assert got.ravel().tolist() == [3, 2, 4, 11, 23]
+
+
 # Maps made larger or smaller
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from prototxt import load_net
 from prototxt.shapes import known_types
 from prototxt.weights import read_weights
-from tests.golden_cases import CASES, Case, Parameters, assert_blobs_match, case_id
+from tests.golden_cases import (
+    CASES,
+    UNRECORDED,
+    Case,
+    Parameters,
+    assert_blobs_match,
+    case_id,
+)
 from verify.reference import layer_types, run
 
 # Float64 arithmetic leaves only Caffe's own float32 rounding between the two: it has stayed under
 # 4e-7 of the scale (nets/squeezenet_complex_bypass), well within the tolerance that is promised.
 ROUNDING = 2e-6
-
-BY_HAND = Path(__file__).with_name("test_reference_forks.py")
 
 
 def stored_parameters(case: Case, net) -> dict[int, tuple[np.ndarray, ...]]:
@@ -65,6 +67,4 @@ def test_no_golden_has_gone_missing() -> None:
     types = {layer.type for case in CASES for layer in load(case)[0]}
     untested = set(layer_types()) - types
     # HDF5Output writes a file, LSTMUnit is a part of LSTM, and RawDetections is of DetectionOutput.
-    # Of forks of which nothing is recorded, the values are worked out by hand.
-    by_hand = re.findall(r'\b(?:y|layer)\(\s*"(\w+)"', BY_HAND.read_text(encoding="utf-8"))
-    assert untested <= {"HDF5Output", "LSTMUnit", "RawDetections", *by_hand}
+    assert untested == {"HDF5Output", "LSTMUnit", "RawDetections", *UNRECORDED}
