@@ -73,6 +73,7 @@ NOTES = {
     "each pass",
     "Lstm": "of two forks: junhyukoh/caffe-lstm, and CTPN; unrolled, from 0 in each pass",
     "Mish": "of a fork, synopsys-caffe",
+    "MaskPooling": "of a fork, MNC; a mask a box",
     "Mul": "of a fork, synopsys-caffe; the factor as a parameter or as second bottom, broadcast",
     "MVN": "by channel or across, with or without variance",
     "NdConvolution": "of a fork, video-caffe",

@@ -130,6 +130,7 @@ UNRECORDED = {
     "BoxGroupOutput",
     "BoxOutput",
     "DecodeBBox",
+    "MaskPooling",
     "Pad",
     "PriorBoxClustered",
     "Python",

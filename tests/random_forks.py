@@ -20,6 +20,11 @@ def _mul(chance: random.Random) -> tuple[list[Shape], str]:
     return chance.sample([shape, factor], 2), layer_text("Mul")
 
 
+def _mask_pooling(chance: random.Random) -> tuple[list[Shape], str]:
+    shape = sizes(chance, 4, 1, 5)
+    return [shape, (shape[0], 1, *shape[2:])], layer_text("MaskPooling")
+
+
 def _add(chance: random.Random) -> tuple[list[Shape], str]:
     shape = sizes(chance, chance.randint(1, 5), 2, 5)
     behind = shape[chance.randrange(len(shape)) :]
@@ -413,6 +418,7 @@ MAKERS: dict[str, Maker] = {
     "DetectionOutput": _detection_output,
     "YoloDetectionOutput": _yolo,
     "Yolov3DetectionOutput": _yolov3,
+    "MaskPooling": _mask_pooling,
     "Mul": _mul,
     "CReLU": _crelu,
     "Squeeze": _squeeze,

@@ -27,10 +27,10 @@ def eltwise(step: Lowering) -> Sequence[Value]:
     return [step.add(_ELTWISE[param.operation], *inputs)]
 
 
-@lowers("Mul")
+@lowers("MaskPooling", "Mul")
 def mul(step: Lowering) -> Sequence[Value]:
     """synopsys-caffe: the product with the second bottom or with a stored factor, broadcast as in
-    NumPy."""
+    NumPy.  MNC: with a mask a box."""
     return [step.add(Mul(), *step.inputs, *step.params)]
 
 

@@ -102,6 +102,20 @@ def mul(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     return LayerShapes((_broadcast(layer, "product", bottoms[0], factor),), (param,))
 
 
+@shape_rule("MaskPooling", bottoms=(2, 2))
+def mask_pooling(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """The shape of the first bottom (R, C, H, W); the second is a mask a box (R, 1, H, W) (MNC).
+
+    MNC itself looks at no more than R, H and W, and reads other masks as if they had one channel.
+    """
+    x, mask = bottoms
+    wanted = (*x[:1], 1, *x[2:])
+    if len(x) != 4 or mask != wanted:
+        expected = f"a mask a box: {shown(wanted)}" if len(x) == 4 else "features of 4 axes"
+        raise fail(layer, f"masks of shape {shown(mask)} for {shown(x)}", expected)
+    return LayerShapes((x,))
+
+
 @shape_rule("Add", bottoms=(2, 2))
 def add(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """The common shape of the bottoms, by NumPy's broadcasting (synopsys-caffe; Cambricon takes

@@ -290,3 +290,13 @@ def test_add_broadcasts_each_to_the_other() -> None:
     bottoms = {"x": np.array([[[1.0], [2.0]]]), "z": np.array([10.0, 20.0, 30.0])}
     got = finals(text, bottoms, {})["y"]
     np.testing.assert_array_equal(got, [[[11, 21, 31], [12, 22, 32]]])
+
+
+# Products
+
+
+def test_mask_pooling_multiplies_every_channel_of_a_box_by_its_mask() -> None:
+    features = np.arange(1.0, 9.0).reshape(2, 2, 1, 2)
+    masks = np.array([[[[1.0, 0.5]]], [[[0.0, 2.0]]]])
+    got = finals(layer("MaskPooling", bottoms="x z"), {"x": features, "z": masks})["y"]
+    np.testing.assert_array_equal(got, [[[[1, 1]], [[3, 2]]], [[[0, 12]], [[0, 16]]]])

@@ -48,6 +48,13 @@ def mul(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[A
     return [x * factor]
 
 
+@caffe_layer("MaskPooling")
+def mask_pooling(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Features (R, C, H, W) times a mask a box (R, 1, H, W) (MNC, mask_pooling_layer.cu)."""
+    features, mask = bottoms
+    return [features * mask]
+
+
 @caffe_layer("Add")
 def add(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """The sum of the bottoms, in NumPy's broadcasting (synopsys-caffe and Cambricon,
