@@ -72,15 +72,13 @@ def compare_proposals(
     if problem is not None:
         return [impossible(blob, tuple(top.shape), problem, kind, layer.index)
                 for blob, top in zip(blobs, want, strict=True)]  # fmt: skip
-    columns = [_CORNERS, _scored(layer)]
     rows = []
-    for blob, top, part in zip(blobs, got, columns, strict=False):
-        exact, bound = chosen.exact[0, 0][:, part], chosen.bound[0, 0][:, part]
-        allowed = bound
+    for blob, top, part in zip(blobs, got, (_CORNERS, _scored(layer)), strict=False):
+        exact, bound = (side[0, 0][:, part].reshape(top.shape)
+                        for side in (chosen.exact, chosen.bound))  # fmt: skip
         if not tolerance.derived:
-            allowed = np.maximum(bound, tolerance.fixed_bound(exact))
-        exact, allowed = exact.reshape(top.shape), allowed.reshape(top.shape)
-        rows.append(compare(blob, top, exact, allowed, kind, layer.index))
+            bound = np.maximum(bound, tolerance.fixed_bound(exact))
+        rows.append(compare(blob, top, exact, bound, kind, layer.index))
     return rows
 
 
