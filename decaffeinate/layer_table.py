@@ -110,6 +110,7 @@ NOTES = {
     "ShuffleChannel": "of a fork, ShuffleNet",
     "SigmoidCrossEntropyBalanceLoss": "of a fork, OSVOS",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",
+    "ScaleRoute": "of a fork, Cascade R-CNN; the number of boxes behind it is open",
     "Silence": "a sink",
     "Slice": "`slice_point`, or equal parts",
     "SmoothL1Loss": "of a fork, Fast R-CNN; weights as third and fourth bottom, `sigma`",

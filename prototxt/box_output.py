@@ -1,5 +1,5 @@
 """Settings of the layers of MS-CNN and of Cascade R-CNN that propose boxes, BoxOutput and
-BoxGroupOutput, and of their DecodeBBox."""
+BoxGroupOutput, of their DecodeBBox, and of ScaleRoute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from prototxt.geometry import fail, shown
 from prototxt.net import Layer
 
-__all__ = ["BoxMap", "BoxSettings", "box_settings", "code_statistics"]
+__all__ = ["BoxMap", "BoxSettings", "Route", "box_settings", "code_statistics", "route_of"]
 
 Four = tuple[float, float, float, float]
 
@@ -48,6 +48,41 @@ class BoxSettings:
     def rows(self, count: int) -> int:
         """The greatest number of boxes of an image, out of so many."""
         return min(self.before or count, self.after or count, count)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which boxes a ScaleRoute passes on: of scales from `low` on, less than `high`, where they are
+    given; else the box whose scale is the nearest to `middle`, by logarithms."""
+
+    low: float | None
+    high: float | None
+    middle: float
+
+
+def route_of(layer: Layer) -> Route:
+    """The settings of a ScaleRoute.
+
+    Raises:
+        NetError: they are of no use.
+    """
+    param = layer.message.scale_route_param
+    low, high = (
+        getattr(param, name) if param.HasField(name) else None
+        for name in ("low_scale", "high_scale")
+    )
+    for name, value in (("low_scale", low), ("high_scale", high)):
+        if value is not None and not 0 < value < float(np.finfo(np.float32).max):
+            raise fail(layer, f"{name} {value:g} cannot be used", "more than 0, and finite")
+    if low is not None and high is not None:
+        if high < low:
+            raise fail(layer, f"low_scale {low:g} and high_scale {high:g}", "the low one first")
+        middle = float(np.sqrt(np.float32(low) * np.float32(high)))
+        if not 0 < middle < float("inf"):
+            raise fail(layer, f"low_scale {low:g} and high_scale {high:g}", "a float as product")
+    else:
+        middle = low or high or 256.0
+    return Route(low, high, middle)
 
 
 def box_settings(layer: Layer) -> BoxSettings:

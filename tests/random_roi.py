@@ -158,6 +158,18 @@ def _decode_bbox(chance: random.Random) -> tuple[list[Shape], str]:
     return shapes, 'type: "DecodeBBox"' + _code(chance)
 
 
+def _scale_route(chance: random.Random) -> tuple[list[Shape], str]:
+    boxes = _boxes(chance)
+    shapes = [boxes, *([(boxes[0], 3, 2)] if chance.random() < 0.5 else [])]
+    text = layer_text(
+        "ScaleRoute",
+        "scale_route",
+        low_scale=chance.choice([None, 0.5, 1, 40]),
+        high_scale=chance.choice([None, 40, 60]),
+    )
+    return shapes, ('top: "second" ' if len(shapes) > 1 else "") + text
+
+
 def _smooth_l1(chance: random.Random) -> tuple[list[Shape], str]:
     shape = (chance.randint(1, 4), *(chance.randint(1, 5) for _ in range(chance.randint(0, 3))))
     shapes = [shape] * chance.choice([2, 4])
@@ -168,6 +180,7 @@ MAKERS: dict[str, Maker] = {
     "BoxGroupOutput": _box_group_output,
     "BoxOutput": _box_output,
     "DecodeBBox": _decode_bbox,
+    "ScaleRoute": _scale_route,
     "SmoothL1Loss": _smooth_l1,
     "Proposal": _proposal,
     "Proposal in Python": _python_proposal,

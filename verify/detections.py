@@ -30,7 +30,7 @@ __all__ = [
 
 DETECTORS = frozenset(("DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput"))
 """The layer types that end in rows of boxes."""
-PROPOSERS = frozenset(("BoxGroupOutput", "BoxOutput", "Proposal"))
+PROPOSERS = frozenset(("BoxGroupOutput", "BoxOutput", "Proposal", "ScaleRoute"))
 """Those, beside Python layers, that end in rows of boxes to look at."""
 Array = NDArray[Any]
 Label = tuple[float, float]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from prototxt.box_output import route_of
 from prototxt.errors import FileError, UnsupportedError, UsageError
 from prototxt.files import read_start
 from prototxt.net import Blob, Layer, Net
@@ -169,6 +170,10 @@ def _boxes(
             scale = _BOXES[layer.type](layer) or 1.0
             for source in sources.get(layer.bottoms[1], ()):
                 found.setdefault(source, (images, width / scale, height / scale))
+        if layer.type == "ScaleRoute":
+            size = 2 * route_of(layer).middle
+            for source in sources.get(layer.bottoms[0], ()):
+                found.setdefault(source, (1, size, size))
     return found
 
 

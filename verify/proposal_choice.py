@@ -72,9 +72,8 @@ def compare_proposals(
     if problem is not None:
         return [impossible(blob, tuple(top.shape), problem, kind, layer.index)
                 for blob, top in zip(blobs, want, strict=True)]  # fmt: skip
-    columns = [_CORNERS, _scored(layer)]
     rows = []
-    for blob, top, part in zip(blobs, got, columns, strict=False):
+    for blob, top, part in zip(blobs, got, (_CORNERS, _scored(layer)), strict=False):
         made = (chosen.exact, chosen.bound, chosen.open)
         exact, bound, open_ = (numbers[0, 0][:, part] for numbers in made)
         allowed = bound

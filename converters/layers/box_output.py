@@ -1,5 +1,5 @@
-"""Lowering of the layers of MS-CNN and of Cascade R-CNN that propose boxes out of maps, and of the
-one that moves them."""
+"""Lowering of the layers of MS-CNN and of Cascade R-CNN that propose boxes out of maps, and of
+those that move them, or pass on boxes of a scale."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from numpy.typing import NDArray
 from converters.lowering import Lowering, lowers
 from ir import Value
 from ir.ops import (
+    Abs,
     Add,
     Clamp,
+    Compress,
     Concat,
     Exp,
     Gather,
     GreaterEqual,
+    Log,
     Maximum,
     Mul,
     MulticlassNms,
+    Pow,
     Reshape,
     Slice,
     Sub,
     TopValues,
     Transpose,
 )
-from prototxt.box_output import BoxSettings, box_settings, code_statistics
+from prototxt.box_output import BoxSettings, Route, box_settings, code_statistics, route_of
 
 _LOWEST = -float(np.finfo(np.float32).max)
 """The score of a box that does not take part."""
@@ -187,3 +191,58 @@ def decode_bbox(step: Lowering) -> Sequence[Value]:
     low, high = (step.add(op, centre, reach) for op in (Sub(), Add()))
     found = step.add(Concat(1), index, low, high)
     return [step.add(Reshape((rows, 5, 1, 1), (-1, 5, 1, 1)), found)]
+
+
+@lowers("ScaleRoute")
+def scale_route(step: Lowering) -> Sequence[Value]:
+    """The samples whose boxes have a scale in a range; where none has, the one that is nearest.
+
+    That one, the first of those that are, stands behind all others, and is taken if none is.
+    """
+    route = route_of(step.layer)
+    rows = step.inputs[0].shape[0]
+    boxes = step.inputs[0]
+    if len(boxes.shape) > 2:
+        boxes = step.add(Reshape((rows, 5), (-1, 5)), boxes)
+    scale = _scale(step, boxes)
+    chosen, nearest = _selected(step, route, scale), _nearest(step, route, scale)
+    none = step.affine(step.add(TopValues(0, 1), chosen), -1.0, 1.0)
+    selector = step.add(Concat(0), chosen, none)
+    tops = []
+    for x, shape in zip(step.inputs, step.tops, strict=True):
+        first = step.add(Slice(0, 0, 1), step.add(Compress(), x, nearest))
+        found = step.add(Compress(shape[0]), step.add(Concat(0), x, first), selector)
+        if found.shape != shape:
+            found = step.add(Reshape(shape, (-1, *shape[1:])), found)
+        tops.append(found)
+    return tops
+
+
+def _scale(step: Lowering, boxes: Value) -> Value:
+    """The root of each box's area, (rows,), 0 where its corners are in the wrong order."""
+    low, high = (step.add(Slice(1, *part), boxes) for part in ((1, 3), (3, 5)))
+    side = step.affine(step.add(Sub(), high, low), 1.0, 1.0)
+    right = step.add(GreaterEqual(), high, low)
+    area = step.add(
+        Mul(), *(step.add(Slice(1, i, i + 1), part) for part in (side, right) for i in (0, 1))
+    )
+    return step.add(Reshape((boxes.shape[0],), (-1,)), step.add(Pow(0.5), area))
+
+
+def _selected(step: Lowering, route: Route, scale: Value) -> Value:
+    """1 for each box in the range, else 0, (rows,)."""
+    low = step.constant("low_scale", np.full(1, route.low or 0.0))
+    chosen = step.add(GreaterEqual(), scale, low)
+    if route.high is not None:
+        high = step.constant("high_scale", np.full(1, route.high))
+        below = step.affine(step.add(GreaterEqual(), scale, high), -1.0, 1.0)
+        chosen = step.add(Mul(), chosen, below)
+    return chosen
+
+
+def _nearest(step: Lowering, route: Route, scale: Value) -> Value:
+    """1 for each box whose scale is as near to the middle as any, else 0, (rows,)."""
+    # Of a scale of 0 the logarithm would be none.
+    positive = step.add(Clamp(2.0**-60, None), step.affine(scale, 1 / route.middle))
+    near = step.affine(step.add(Abs(), step.add(Log(), positive)), -1.0)
+    return step.add(GreaterEqual(), near, step.add(TopValues(0, 1), near))

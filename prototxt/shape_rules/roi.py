@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from prototxt.box_output import box_settings, code_statistics
+from prototxt.box_output import box_settings, code_statistics, route_of
 from prototxt.geometry import fail
 from prototxt.net import Layer
 from prototxt.proposal import is_python_proposal, proposal_settings
@@ -163,3 +163,21 @@ def decode_bbox(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     if len(bottoms) > 2:
         raise fail(layer, "a third bottom, which Caffe reads at TRAIN alone", "two bottoms")
     return LayerShapes(((boxes[0], 5, 1, 1),))
+
+
+@shape_rule("ScaleRoute", bottoms=(1, None), tops=(1, None), counted=0)
+def scale_route(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottoms, the first of which are boxes (boxes, 5); planned with one box, as in Caffe:
+    several of them share the boxes out, which then meet again (Cascade R-CNN)."""
+    route_of(layer)
+    boxes = bottoms[0]
+    if len(layer.tops) != len(bottoms):
+        raise fail(layer, f"{len(bottoms)} bottoms and {len(layer.tops)} tops", "as many")
+    if not 2 <= len(boxes) <= 4 or boxes[1] != 5 or prod(boxes[1:]) != 5:
+        raise fail(layer, f"boxes of shape {shown(boxes)}", "5 numbers a box")
+    for shape in bottoms:
+        if not shape or len(shape) > 4 or shape[0] != boxes[0]:
+            expected = f"({boxes[0]}, ...), as many as boxes, of 4 axes at most"
+            raise fail(layer, f"a bottom of shape {shown(shape)}", expected)
+    # Caffe names all four axes of what it passes on.
+    return LayerShapes(tuple((1, *shape[1:], 1, 1, 1)[:4] for shape in bottoms))

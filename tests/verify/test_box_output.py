@@ -17,6 +17,7 @@ from tests.frameworks import require
 from verify.proposal_choice import compare_proposals
 from verify.reference.registry import FUNCTIONS
 from verify.rounding import wide
+from verify.route_choice import compare_routes
 from verify.tolerance import DERIVED
 
 Array = np.ndarray
@@ -102,6 +103,59 @@ def test_the_row_of_no_box(kind: str, tops: int) -> None:
     assert not any(row.passed for row in compare_proposals(names, layer, given, got, want, DERIVED))
 
 
+ROUTES: dict[str, tuple[list[int], bool]] = {
+    "all in the range": ([0, 1, 4], True),
+    "what is on the edge left out": ([0, 1], True),
+    "none": ([], False),
+    "one left out": ([0, 4], False),
+    "one too many": ([0, 1, 2, 4], False),
+    "another order": ([1, 0, 4], False),
+    "one twice": ([0, 0, 1, 4], False),
+}
+SCALES = [10.0, 20.0, 50.0, 5.0, 40.0 - 1e-6]
+"""The last may be 40 in float32, which is out of the range."""
+
+
+def _route(scales: list[float]) -> tuple[Layer, list[Array]]:
+    text = f'input: "b" input_shape {{ dim: {len(scales)} dim: 5 }} input: "x" '
+    text += f"input_shape {{ dim: {len(scales)} dim: 2 }} "
+    text += 'layer { name: "l" type: "ScaleRoute" bottom: "b" bottom: "x" top: "c" top: "y" '
+    text += "scale_route_param { low_scale: 10 high_scale: 40 } }"
+    boxes = np.zeros((len(scales), 5))
+    boxes[:, 3] = boxes[:, 4] = np.array(scales) - 1
+    return parse_net(text).layers[-1], [boxes, np.arange(2.0 * len(scales)).reshape(-1, 2)]
+
+
+def _passed(scales: list[float], places: list[int], change: float = 0.0) -> bool:
+    layer, bottoms = _route(scales)
+    want = FUNCTIONS["ScaleRoute"](layer, bottoms, ())
+    got = [part[places].astype(np.float32)[:, :, None, None] for part in bottoms]
+    got[1] = got[1] + np.float32(change)
+    given = [wide(part.astype(np.float32)) for part in bottoms]
+    rows = compare_routes(["c", "y"], layer, given, got, want, DERIVED)
+    assert len({row.passed for row in rows}) == 1
+    return rows[0].passed
+
+
+@pytest.mark.parametrize("what", ROUTES)
+def test_what_is_passed_on_is_held_to_what_may_be(what: str) -> None:
+    places, right = ROUTES[what]
+    assert _passed(SCALES, places) == right
+
+
+def test_what_is_passed_on_is_as_it_was() -> None:
+    assert not _passed([10.0, 20.0], [0, 1], change=0.01)
+
+
+def test_the_nearest_box_is_passed_on_where_none_is_in_the_range() -> None:
+    # The middle is 20: as far from 5 as from 80.
+    assert _passed([5, 80, 4, 90], [0])
+    assert _passed([5, 80, 4, 90], [1])
+    assert not _passed([5, 80, 4, 90], [2])
+    assert not _passed([5, 80, 4, 90], [0, 1])
+    assert not _passed([5, 80, 4, 90], [])
+
+
 BODY = """
 layer { name: "data" type: "Input" top: "data" input_param { shape {
   dim: 2 dim: 3 dim: 48 dim: 64 } } }
@@ -150,12 +204,35 @@ layer { name: "out" type: "InnerProduct" bottom: "grid" top: "out"
 """
 
 
+ROUTED = """
+layer { name: "q" type: "Convolution" bottom: "c" top: "q" convolution_param { num_output: 7
+  kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "more" type: "BoxOutput" bottom: "q" top: "more" box_output_param { field_w: 20
+  field_h: 30 downsample_rate: 8 fg_thr: -5 max_nms_num: 20 min_size: 5 } }
+layer { name: "both" type: "Concat" bottom: "rois" bottom: "more" top: "both"
+  concat_param { axis: 0 } }
+layer { name: "small" type: "ScaleRoute" bottom: "both" top: "small"
+  scale_route_param { high_scale: 22 } }
+layer { name: "large" type: "ScaleRoute" bottom: "both" top: "large"
+  scale_route_param { low_scale: 22 high_scale: 500 } }
+layer { name: "a" type: "ROIPooling" bottom: "c" bottom: "small" top: "a"
+  roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.125 } }
+layer { name: "b" type: "ROIPooling" bottom: "c" bottom: "large" top: "b"
+  roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.125 } }
+layer { name: "pool" type: "Concat" bottom: "a" bottom: "b" top: "pool" concat_param { axis: 0 } }
+layer { name: "out" type: "InnerProduct" bottom: "pool" top: "out"
+  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+"""
+
+
 @pytest.mark.parametrize("backend", ["onnx", "pytorch", "mxnet"])
-@pytest.mark.parametrize("head", [ONE, GROUP], ids=["one", "group"])
-def test_a_net_that_looks_at_its_boxes_twice(backend: str, head: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text", [ONE + TAIL, GROUP + TAIL, GROUP + ROUTED], ids=["one", "group", "routed"]
+)
+def test_a_net_that_looks_at_its_boxes(backend: str, text: str, tmp_path: Path) -> None:
     require({"onnx": "onnxruntime", "pytorch": "torch"}.get(backend, backend))
     path = tmp_path / "net.prototxt"
-    path.write_text(BODY + head + TAIL)
+    path.write_text(BODY + text)
     for seed in range(3):
         loaded = decaffeinate.load(path, seed=seed)
         report = decaffeinate.verify(loaded, backends=[backend])

@@ -73,6 +73,7 @@ SIZE_FIXED = {
     "Reverse",
     "SPP",
     "Scale",
+    "ScaleRoute",
     "SpaceToBatchND",
     "Squeeze",
     "Unpool",
@@ -85,8 +86,8 @@ an unusual `axis`, in a pyramid, as boxes or places that follow from the sizes, 
 where an axis is cut at both ends; or an axis whose size of 1 cannot be open: of an input that is
 broadcast, or of boxes, or because it is dropped; or priors, that are fed or follow from the
 sizes."""
-BOXES = {"PSROIPooling", "ROIAlign", "ROIPooling"}
-"""What reads boxes, which are no noise, from its second bottom."""
+BOXES = dict.fromkeys(("PSROIPooling", "ROIAlign", "ROIPooling"), "x1") | {"ScaleRoute": "x0"}
+"""What reads boxes, which are no noise, and from which input."""
 REFUSED_BY_MXNET = re.compile(r"nms_threshold: 0\.7 .*eta: 0")
 """Settings of what README says that MXNet cannot express."""
 EXACT_TOLERANCE = 1e-6
@@ -115,7 +116,7 @@ def random_inputs(kind: str, net: Net, shapes: NetShapes, seed: int) -> dict[str
     divided by."""
     inputs: dict[str, Array] = {}
     for name, array in seeded_inputs(net, shapes, seed).items():
-        boxes = kind in BOXES and name == "x1"
+        boxes = name == BOXES.get(kind)
         if boxes and kind == "ROIAlign":  # of which float32 and float64 make the same wider ones
             array = np.rint(8 * array) / 8
         if not (boxes or np.array_equal(array, np.rint(array))):

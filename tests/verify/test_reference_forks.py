@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from prototxt.errors import NetError
 from tests.verify.test_reference_layers import finals, layer, y
 
 # Boxes
@@ -214,6 +215,40 @@ def test_decode_bbox_moves_a_box_by_the_second_code() -> None:
     text = layer("DecodeBBox", "bbox_reg_param { bbox_mean: 7 }", "c b")
     got = finals(text, {"c": np.zeros((1, 8)), "b": boxes})["y"]
     assert got.ravel().tolist() == [3, 2, 4, 11, 23]
+
+
+SQUARES = np.array([[0.0, 0, 0, 9, 9], [1, 5, 5, 24, 24], [2, 5, 5, 3, 9], [3, 0, 0, 39, 39]])
+"""Of scales 10, 20 and 40; the third has its corners in the wrong order, and a scale of 0."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "places"),
+    [
+        ("low_scale: 10 high_scale: 40", [0, 1]),  # from 10 on, less than 40
+        ("low_scale: 15", [1, 3]),
+        ("high_scale: 15", [0, 2]),
+        ("", [0, 1, 2, 3]),
+        # Of none in the range the nearest: to 54.8, to 100, to 5, to 14.
+        ("low_scale: 50 high_scale: 60", [3]),
+        ("low_scale: 100", [3]),
+        ("low_scale: 5 high_scale: 5", [0]),
+        ("low_scale: 14 high_scale: 14", [0]),
+        ("low_scale: 15 high_scale: 15", [1]),
+    ],
+)
+def test_scale_route_passes_on_boxes_of_a_scale(fields: str, places: list[int]) -> None:
+    text = layer("ScaleRoute", f"scale_route_param {{ {fields} }}", "b x", "y z")
+    x = np.arange(8.0).reshape(4, 2)
+    got = finals(text, {"b": SQUARES, "x": x})
+    np.testing.assert_array_equal(got["y"], SQUARES[places][:, :, None, None])
+    np.testing.assert_array_equal(got["z"], x[places][:, :, None, None])
+
+
+def test_scale_route_takes_the_first_of_two_as_near() -> None:
+    text = layer("ScaleRoute", "scale_route_param { low_scale: 20 high_scale: 20 }", "b")
+    assert finals(text, {"b": SQUARES[[3, 0]]})["y"].ravel().tolist() == SQUARES[3].tolist()
+    with pytest.raises(NetError, match="no box has an area"):
+        finals(text, {"b": SQUARES[[2]]})
 
 
 # Maps made larger or smaller

@@ -1,4 +1,5 @@
-"""Layers of MS-CNN and of Cascade R-CNN that propose boxes out of maps, and one that moves them."""
+"""Layers of MS-CNN and of Cascade R-CNN that propose boxes out of maps, move them, or pass on those
+of a scale."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from prototxt.box_output import BoxMap, BoxSettings, box_settings, code_statistics
+from prototxt.box_output import BoxMap, BoxSettings, box_settings, code_statistics, route_of
+from prototxt.errors import NetError
 from prototxt.net import Layer
 from verify.reference.proposal import LOWEST
 from verify.reference.registry import Array, caffe_layer
 
-__all__ = ["NOTHING", "box_candidates", "box_output", "decode_bbox"]
+__all__ = ["NOTHING", "box_candidates", "box_output", "box_scales", "decode_bbox", "scale_route"]
 
 NOTHING = np.array([0.0, 1.0, 1.0, 10.0, 10.0])
 """The row where no image has a box."""
@@ -135,3 +137,38 @@ def decode_bbox(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
     low = code[:, :2] * size + middle - (side - 1) / 2
     found = np.concatenate([boxes[:, :1], low, low + side - 1], 1)
     return [found.reshape(-1, 5, 1, 1)]
+
+
+@caffe_layer("ScaleRoute")
+def scale_route(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """Of every bottom the samples whose box, in the first, has a scale in the range; where none
+    has, the one nearest to its middle (scale_route_layer.cpp).
+
+    Raises:
+        NetError: no box has an area, at which Caffe stops.
+    """
+    route = route_of(layer)
+    scales = box_scales(bottoms[0])
+    chosen = np.ones(len(scales), bool)
+    if route.low is not None:
+        chosen &= scales >= np.float32(route.low)
+    if route.high is not None:
+        chosen &= scales < np.float32(route.high)
+    places = np.flatnonzero(chosen)
+    if not len(places):
+        with np.errstate(all="ignore"):
+            off = np.abs(np.log(scales / route.middle))
+        if not np.isfinite(off).any():
+            raise NetError("no box has an area", where=layer.where, layer=layer.name)
+        places = np.array([np.nanargmin(off)])
+    return [x[places].reshape(len(places), *(*x.shape[1:], 1, 1, 1)[:3]) for x in bottoms]
+
+
+def box_scales(boxes: Array) -> Any:
+    """The root of each box's area, of which the pixels of both corners are; 0 of one whose corners
+    are in the wrong order."""
+    rows = boxes.reshape(-1, 5)
+    low, high = rows[:, 1:3], rows[:, 3:]
+    valid = np.min(np.where(high >= low, 1.0, 0.0), 1)
+    sides = high - low + 1
+    return np.sqrt(np.where(valid > 0.5, sides[:, 0] * sides[:, 1], 0.0))
