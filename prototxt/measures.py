@@ -16,6 +16,7 @@ __all__ = ["without_measures"]
 
 _MEASURES = {
     "DetectionEvaluate": "counts what is found against labels",
+    "EvalDetection": "counts what is found against labels",
     "MultiBoxLoss": "is a loss, for training",
 }
 _SOURCES = DATA_LAYERS | {"DummyData", "Input"}

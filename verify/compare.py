@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ class BlobComparison:
     The worst element is the one with the greatest `ratio` of error to what is allowed: it is at
     index `where`, off by `error`, of `allowed`; 1 is the limit.  `mismatched` of `size` values
     exceed what is allowed them; `unbounded` have no derived bound and were judged by the fixed
-    tolerance.  `scale` is the greatest magnitude other than FLT_MAX, or 1 where all are 0.
-    `problem` tells what made a comparison impossible, and is then a failure.
+    tolerance; `open` values, of a detector's boxes, may be anything, as float32 overflows there,
+    and were not judged.  `scale` is the greatest magnitude other than FLT_MAX, or 1 where all are
+    0.  `problem` tells what made a comparison impossible, and is then a failure.
 
     `kind` tells by what the blob was judged: "local", on the backend's own inputs; "fixed", the
     same where nothing has a derived bound; "discrete", see `verify.discrete`; "optimised", the
@@ -50,6 +51,7 @@ class BlobComparison:
     ratio: float = NAN
     median_ratio: float = NAN
     unbounded: int = 0
+    open: int = 0
     kind: str = "local"
     layer: int | None = None
     drift: float = NAN
@@ -84,6 +86,7 @@ def compare(
     bound: NDArray[Any] | float | None = None,
     kind: str = "local",
     layer: int | None = None,
+    open_: NDArray[np.bool_] | None = None,
 ) -> BlobComparison:
     """Compare a blob as a backend made it with what it should be.
 
@@ -98,10 +101,16 @@ def compare(
             tolerance then serves.  None is the fixed tolerance.
         kind: see `BlobComparison`.
         layer: see `BlobComparison`.
+        open_: the values that may be anything; None is none.
     """
     if got.shape != want.shape:
         what = f"shape {got.shape} instead of {tuple(want.shape)}"
         return impossible(blob, tuple(want.shape), what, kind, layer)
+    if open_ is not None and open_.any():
+        # As if all were right, with the greatest bound that is one.
+        got, want = np.where(open_, 0.0, got), np.where(open_, 0.0, want)
+        found = compare(blob, got, want, _opened(want, bound, open_), kind, layer)
+        return replace(found, open=int(open_.sum()))
     limits = DERIVED.fixed_bound(want) if bound is None else np.asarray(bound, np.float64)
     unbounded = np.isposinf(limits) if not limits.max(initial=0.0) < np.inf else None
     overflown = None
@@ -132,6 +141,13 @@ def compare(
         layer=layer,
         map=error_map(tally.map, want.shape),
     )
+
+
+def _opened(
+    want: NDArray[Any], bound: NDArray[Any] | float | None, open_: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    limits = DERIVED.fixed_bound(want) if bound is None else np.asarray(bound, np.float64)
+    return np.where(open_, np.finfo(np.float64).max, limits)
 
 
 def _tally(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prototxt.net import Blob, Layer, Net
 from verify import rounding_moves, rounding_rules
-from verify.precision import UNIT
+from verify.precision import FLT_MAX, UNIT, current
 from verify.reference.detection import confidences, decoded, detection_output
 from verify.reference.registry import FUNCTIONS
 from verify.reference.yolo import yolo_boxes, yolo_output, yolo_param, yolo_scores
@@ -20,11 +20,8 @@ from verify.rounding_array import Bounded
 
 __all__ = [
     "EVERY", "FLUSHED", "SAME_LIMIT", "Candidates", "Limits", "blank_rows", "candidates_of",
-    "detectors", "follows_from_sizes", "is_detector", "limits_of", "read_by",
+    "detectors", "follows_from_sizes", "is_detector", "is_rough", "known", "limits_of", "read_by",
 ]  # fmt: skip
-
-# Importing the rules registers them; naming them keeps the import from looking unused.
-RULES = (rounding_rules, rounding_moves)
 
 Array = NDArray[Any]
 EVERY = -1
@@ -123,7 +120,8 @@ def candidates_of(
         return [{EVERY: _of_all(layer, given, least, slack)}]
     boxes = Bounded.of(decoded(layer, given[0], given[2])).times(slack)
     scores = Bounded.of(confidences(layer, given[1]))
-    errors, doubts = boxes.errors(), scores.errors()
+    errors, doubts = known(boxes), known(scores)
+    rough = is_rough(given)
     background = layer.message.detection_output_param.background_label_id
     return [
         {
@@ -131,6 +129,7 @@ def candidates_of(
                 least, scores.value[image][label], doubts[image][label],
                 *(part[image][label if len(part[image]) > 1 else 0]
                   for part in (boxes.value, errors)),
+                rough=rough,
             )
             for label in range(len(scores.value[image]))
             if label != background
@@ -144,79 +143,142 @@ def _of_all(layer: Layer, bottoms: Any, least: float, slack: float) -> Candidate
     boxes, scores = (
         Bounded.of(part(layer, bottoms)).times(slack) for part in (yolo_boxes, yolo_scores)
     )
-    doubts = scores.errors()
+    doubts = known(scores)
     usable = scores.value + doubts > least
     if layer.type == "YoloDetectionOutput":
         usable &= scores.value + doubts >= (scores.value - doubts).max(1, keepdims=True)
     which, label = np.nonzero(usable)
-    return Candidates(
-        scores.value[usable], doubts[usable], boxes.value[which], boxes.errors()[which], label + 1
-    )
+    return Candidates(scores.value[usable], doubts[usable], boxes.value[which],
+                      known(boxes)[which], label + 1, is_rough(bottoms))  # fmt: skip
+
+
+def known(numbers: Bounded) -> Array:
+    """The errors of numbers that a layer decodes; infinite where float32 may overflow, so that
+    nothing is known."""
+    errors = numbers.errors()
+    return np.where(np.abs(numbers.value) + errors <= current().greatest, errors, np.inf)
+
+
+def is_rough(bottoms: Sequence[Bounded]) -> bool:
+    """Whether what a detector reads has errors of its own: where they overflow a box may be
+    anywhere, while of known numbers either its number or what float32 makes of an overflow."""
+    return not all(bottom.is_exact or not bottom.errors().any() for bottom in bottoms)
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates of one class of an image: scores (P,), boxes (P, 4), and the errors of both;
-    and the labels (P,), if they are of all classes in one."""
+    """The candidates of one class of an image: scores (P,), boxes (P, 4), and the errors of both,
+    infinite where nothing is known; the labels (P,), if they are of all classes in one; and whether
+    they are of rough numbers (`is_rough`)."""
 
     scores: Array
     doubts: Array
     boxes: Array
     errors: Array
     labels: Array | None = None
+    rough: bool = False
 
     @cached_property
     def low(self) -> Array:
         """The least that each score may be."""
-        return self.scores - self.doubts
+        return np.where(np.isinf(self.doubts), -np.inf, self.scores - self.doubts)
 
     @cached_property
     def high(self) -> Array:
         """The greatest."""
-        return self.scores + self.doubts
+        return np.where(np.isinf(self.doubts), np.inf, self.scores + self.doubts)
 
     @cached_property
     def equal_ones_ordered(self) -> bool:
         """Whether scores are known exactly: of equal ones the first in memory then comes first."""
         return not self.doubts.any()
 
-    def surely_better(self, index: int) -> Array:
-        """Which candidates come before one in any case."""
-        better: Array = self.low > self.high[index]
+    def surely_before(self, first: Array, second: Array) -> Array:
+        """Whether each of some candidates (N, M) comes before each of others in any case."""
+        low, high = self.low[first], self.high[second]
+        better: Array = low > high
         if self.equal_ones_ordered:
-            better[:index] |= self.low[:index] == self.high[index]
+            better |= (low == high) & (first < second)
         return better
 
-    def perhaps_better(self, index: int) -> Array:
-        """Which may come before it."""
-        end = index if self.equal_ones_ordered else None
-        better: Array = self.high > self.low[index]
-        better[:end] |= self.high[:end] == self.low[index]
-        better[index] = False
-        return better
+    @cached_property
+    def surely_better(self) -> Array:
+        """How many candidates come before each in any case."""
+        if self.equal_ones_ordered:
+            return self._ranks
+        return len(self.low) - np.searchsorted(np.sort(self.low), self.high, "right")
 
-    def overlaps(self, index: int) -> tuple[Array, Array]:
-        """The least and the greatest that a backend may find the overlap with each to be."""
-        low, high = self.boxes - self.errors, self.boxes + self.errors
-        least = np.minimum(low[:, 2:], low[index, 2:]) - np.maximum(high[:, :2], high[index, :2])
-        most = np.minimum(high[:, 2:], high[index, 2:]) - np.maximum(low[:, :2], low[index, :2])
-        both = _area(least) * (1 - _ROUNDINGS) - FLUSHED, _area(most) * (1 + _ROUNDINGS)
-        small, large = _area(low[:, 2:] - high[:, :2]), _area(high[:, 2:] - low[:, :2])
-        sums = small + small[index], large + large[index]
-        shared = np.clip(both[0], 0, None), both[1]
-        unions = (sums[0] * (1 - _ROUNDINGS) - shared[1], sums[1] * (1 + _ROUNDINGS) - shared[0])
-        found = np.where(shared[0] > 0, shared[0] / unions[1], 0.0)
-        found_most = np.where(unions[0] > 0, shared[1] / unions[0], np.inf)
-        found_most = np.where(shared[1] > 0, found_most, 0.0)
+    @cached_property
+    def perhaps_better(self) -> Array:
+        """How many may come before each."""
+        if self.equal_ones_ordered:
+            return self._ranks
+        # Each may be as good as itself.
+        return len(self.high) - np.searchsorted(np.sort(self.high), self.low, "left") - 1
+
+    @cached_property
+    def _ranks(self) -> Array:
+        ranks = np.empty(len(self.scores), int)
+        ranks[np.argsort(-self.scores, kind="stable")] = np.arange(len(ranks))
+        return ranks
+
+    @cached_property
+    def _corners(self) -> tuple[Array, Array]:
+        """The least and the greatest of x1, y1, x2, y2, (4, P) each."""
+        open_ = np.isinf(self.errors)
+        low = np.where(open_, -np.inf, self.boxes - self.errors)
+        high = np.where(open_, np.inf, self.boxes + self.errors)
+        return np.ascontiguousarray(low.T), np.ascontiguousarray(high.T)
+
+    @cached_property
+    def _areas(self) -> tuple[Array, Array]:
+        """The least and the greatest area of each box."""
+        low, high = self._corners
+        return (
+            _product(low[2] - high[0], low[3] - high[1]),
+            _product(high[2] - low[0], high[3] - low[1]),
+        )
+
+    def least_overlaps(self, these: Array, others: Array) -> Array:
+        """The least that a backend may find the overlap of each with each to be, (N, M)."""
+        (low, high), large = self._corners, self._areas[1]
+        shared = _product(*(
+            np.minimum.outer(low[2 + i, these], low[2 + i, others])
+            - np.maximum.outer(high[i, these], high[i, others])
+            for i in range(2)
+        ))  # fmt: skip
+        shared *= 1 - _ROUNDINGS
+        shared -= FLUSHED
+        np.maximum(shared, 0, out=shared)
+        sums = np.add.outer(large[these], large[others]) * (1 + _ROUNDINGS)
+        # Areas that overflow are infinite, of which a part is 0 or no number, and no overlap.
+        return np.where((shared > 0) & (sums <= FLT_MAX), shared / (sums - shared), 0.0)
+
+    def greatest_overlaps(self, these: Array, others: Array) -> Array:
+        """The greatest."""
+        (low, high), small = self._corners, self._areas[0]
+        shared = _product(*(
+            np.minimum.outer(high[2 + i, these], high[2 + i, others])
+            - np.maximum.outer(low[i, these], low[i, others])
+            for i in range(2)
+        ))  # fmt: skip
+        shared *= 1 + _ROUNDINGS
+        unions = np.add.outer(small[these], small[others]) * (1 - _ROUNDINGS) - shared
         # What is beyond all bounds is open.
-        return np.nan_to_num(found, nan=0.0), np.nan_to_num(found_most, nan=np.inf, posinf=np.inf)
+        open_ = ~(unions > 0) | (shared > FLT_MAX)
+        return np.where(shared > 0, np.where(open_, np.inf, shared / unions), 0.0)
 
 
-def _above(least: float, scores: Array, doubts: Array, boxes: Array, errors: Array) -> Candidates:
+def _above(
+    least: float, scores: Array, doubts: Array, boxes: Array, errors: Array, *, rough: bool
+) -> Candidates:
     """The candidates whose scores may be above a threshold."""
     places = np.flatnonzero(scores + doubts > least)
-    return Candidates(scores[places], doubts[places], boxes[places], errors[places])
+    return Candidates(scores[places], doubts[places], boxes[places], errors[places], rough=rough)
 
 
-def _area(sides: Array) -> Array:
-    return np.asarray(np.clip(sides, 0, None).prod(-1))
+def _product(width: Array, height: Array) -> Array:
+    """The area; 0 where a side is none, be the other infinite."""
+    found: Array = np.maximum(width, 0) * np.maximum(height, 0)
+    found[np.isnan(found)] = 0.0
+    return found

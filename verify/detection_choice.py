@@ -21,7 +21,6 @@ from prototxt.net import Layer
 from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.detection_candidates import (
     EVERY,
-    FLUSHED,
     SAME_LIMIT,
     Candidates,
     Limits,
@@ -30,8 +29,9 @@ from verify.detection_candidates import (
     follows_from_sizes,
     limits_of,
 )
+from verify.detection_matching import matched, unjudged
 from verify.rounding_array import Bounded
-from verify.tolerance import FIXED_PART, FLT_MAX, Tolerance, scale_of
+from verify.tolerance import Tolerance, scale_of
 
 __all__ = [
     "ROW", "Chosen", "choices", "compare_end", "compare_rows", "fault_text", "judged_rows",
@@ -43,6 +43,8 @@ ROW = 7
 """Image, label, score, x1, y1, x2, y2."""
 _DRIFTS = 8
 """As `verify.harness` has it: how much further off than without fusing something may be."""
+_PAIRS = 1 << 16
+"""Boxes that are held against one another at a time."""
 _TOLD = 3
 """Faults that are told, at most."""
 
@@ -82,7 +84,7 @@ def compare_rows(
     if not tolerance.derived:
         numbers = chosen.exact[..., 2:]
         chosen.bound[..., 2:] = np.maximum(chosen.bound[..., 2:], tolerance.fixed_bound(numbers))
-    return compare(blob, got, chosen.exact, chosen.bound, kind, layer.index)
+    return compare(blob, got, chosen.exact, chosen.bound, kind, layer.index, chosen.open)
 
 
 def fault_text(faults: Sequence[str]) -> str:
@@ -130,11 +132,12 @@ def of_ends(layer: Layer, ends: Sequence[tuple[Array, Array, float]]) -> list[Bo
 
 @dataclass
 class Chosen:
-    """Rows (1, 1, N, 7) as they should be, what each number may be off by, and in words what no
-    rounding explains."""
+    """Rows (1, 1, N, 7) as they should be, what each number may be off by, which may be anything
+    since float32 overflows, and in words what no rounding explains."""
 
     exact: Array
     bound: Array
+    open: Array
     faults: list[str] = field(default_factory=list)
 
 
@@ -171,12 +174,13 @@ def judged_rows(
 
 
 def _judged(images: Sequence[_Image], blanks: int, rows: Array) -> Chosen:
-    exact, bound, faults = rows.copy(), np.zeros(rows.shape), []
+    exact, bound, open_ = rows.copy(), np.zeros(rows.shape), np.zeros(rows.shape, bool)
     nothing = np.full((blanks, ROW), -1.0)
     nothing[:, 0] = range(blanks)
     if np.array_equal(rows, nothing):
         # Rows that say "nothing": none may be missing.
-        faults = [text for image in images for text in image.faults(rows[:0], exact, bound)]
+        none = rows[:0]
+        faults = [text for image in images for text in image.faults(none, none, none, none)]
     else:
         spread = np.flatnonzero(~np.isin(rows[:, 0], range(len(images))))
         faults = [_extra(rows[i], "there is no such image") for i in spread]
@@ -185,10 +189,10 @@ def _judged(images: Sequence[_Image], blanks: int, rows: Array) -> Chosen:
         ]
         for image in images:
             mine = np.flatnonzero(rows[:, 0] == image.number)
-            made, off = exact[mine], bound[mine]
-            faults += image.faults(rows[mine], made, off)
-            exact[mine], bound[mine] = made, off
-    return Chosen(exact[None, None], bound[None, None], faults)
+            made, off, any_ = exact[mine], bound[mine], open_[mine]
+            faults += image.faults(rows[mine], made, off, any_)
+            exact[mine], bound[mine], open_[mine] = made, off, any_
+    return Chosen(exact[None, None], bound[None, None], open_[None, None], faults)
 
 
 class _Image:
@@ -199,8 +203,8 @@ class _Image:
         self.classes = classes
         self.limits = limits
 
-    def faults(self, rows: Array, exact: Array, bound: Array) -> list[str]:
-        """What is wrong with the rows of this image; `exact` and `bound` are filled in."""
+    def faults(self, rows: Array, exact: Array, bound: Array, open_: Array) -> list[str]:
+        """What is wrong with the rows of this image; the rest is filled in, see `Chosen`."""
         found = []
         if EVERY not in self.classes:
             if (np.diff(rows[:, 1]) < 0).any():
@@ -210,7 +214,7 @@ class _Image:
         kept: dict[int, list[int]] = {}
         for label, candidates in self.classes.items():
             mine = np.flatnonzero((rows[:, 1] == label) | (label == EVERY))
-            kept[label] = self._matched(candidates, rows[mine])
+            kept[label] = matched(candidates, rows[mine])
             for place, index in zip(mine.tolist(), kept[label], strict=True):
                 if index < 0:
                     found.append(_extra(rows[place], "no box above the threshold has that score"))
@@ -219,6 +223,8 @@ class _Image:
                         candidates.scores[index], candidates.doubts[index])  # fmt: skip
                     exact[place, 3:], bound[place, 3:] = (
                         candidates.boxes[index], candidates.errors[index])  # fmt: skip
+                    open_[place, 2] = candidates.rough and np.isinf(candidates.doubts[index])
+                    open_[place, 3:] = unjudged(candidates, index, rows[place, 3:])
             kept[label] = [index for index in kept[label] if index >= 0]
             found += self._unfit(label, candidates, kept[label])
         most = self.limits.keep_top_k
@@ -226,40 +232,27 @@ class _Image:
             found.append(f"image {self.number} has {len(rows)} boxes, keep_top_k is {most}")
         return found + self._missing(kept)
 
-    def _matched(self, candidates: Candidates, rows: Array) -> list[int]:
-        """The candidate that each row stands for, -1 where no candidate has its score."""
-        free, found = np.ones(len(candidates.scores), bool), []
-        for row in rows:
-            fits = free & (np.abs(candidates.scores - row[2]) <= candidates.doubts)
-            if candidates.labels is not None:
-                fits &= candidates.labels == row[1]
-            places = np.flatnonzero(fits)
-            if not len(places):
-                found.append(-1)
-                continue
-            off = _apart(candidates.boxes[places], candidates.errors[places], row[3:])
-            best = int(places[np.argmin(off)])
-            free[best] = False
-            found.append(best)
-        return found
-
     def _unfit(self, label: int, candidates: Candidates, kept: Sequence[int]) -> list[str]:
         """The boxes that no rounding lets a backend keep, in the order in which they came."""
-        found, allowed, most = [], self.limits.overlaps(len(kept)), self.limits.top_k
-
-        def unfit(index: int, why: str) -> None:
-            found.append(_extra(self._row(label, candidates, index), why))
-
-        for place, index in enumerate(kept):
-            if most is not None and candidates.surely_better(index).sum() >= most:
-                unfit(index, f"it is not among the {most} best of its class")
-            shares, before = candidates.overlaps(index)[0], kept[:place]
-            worst = max((float(shares[other]) for other in before), default=-np.inf)
-            if worst > allowed[place] * (1 + SAME_LIMIT):
-                unfit(index, f"its overlap with a better one is {worst:.6g}")
-            if before and candidates.surely_better(before[-1])[index]:
-                unfit(index, "it comes after a worse one")
-        return found
+        most, these = self.limits.top_k, np.array(kept, int)
+        reasons: dict[int, list[str]] = {}
+        if most is not None:
+            for place in np.flatnonzero(candidates.surely_better[these] >= most):
+                reasons[place] = [f"it is not among the {most} best of its class"]
+        worst = _worst_overlaps(candidates, these)
+        for place in np.flatnonzero(
+            worst > np.array(self.limits.overlaps(len(these)))[:-1] * (1 + SAME_LIMIT)
+        ):
+            reasons.setdefault(place, []).append(
+                f"its overlap with a better one is {worst[place]:.6g}"
+            )
+        for place in np.flatnonzero(candidates.surely_before(these[1:], these[:-1])) + 1:
+            reasons.setdefault(place, []).append("it comes after a worse one")
+        return [
+            _extra(self._row(label, candidates, kept[place]), why)
+            for place in sorted(reasons)
+            for why in reasons[place]
+        ]
 
     def _row(self, label: int, candidates: Candidates, index: int) -> Array:
         """A candidate as a row."""
@@ -281,40 +274,44 @@ class _Image:
                 wanted &= candidates.low > last
             wanted[kept[label]] = False
             wanted &= ~self._left_out(candidates, kept[label], np.flatnonzero(wanted))
-            for i in np.argsort(-candidates.scores, kind="stable"):
-                if wanted[i]:
-                    # It may be what those overlap with that are missing too.
-                    wanted &= candidates.overlaps(int(i))[1] <= self.limits.threshold
-                    found.append(f"missing: {_told(self._row(label, candidates, i))}")
+            left = np.flatnonzero(wanted)
+            left = left[np.argsort(-candidates.scores[left], kind="stable")]
+            while len(left):
+                found.append(f"missing: {_told(self._row(label, candidates, left[0]))}")
+                # It may be what those overlap with that are missing too.
+                shares = candidates.greatest_overlaps(left[:1], left[1:])[0]
+                left = left[1:][shares <= self.limits.threshold]
         return found
 
     def _left_out(self, candidates: Candidates, kept: Sequence[int], places: Array) -> Array:
         """Which of some candidates may be out of the `top_k`, or overlap with one that is kept."""
         found = np.zeros(len(candidates.scores), bool)
-        if not len(places):
-            return found
-        allowed, better = self.limits.overlaps(len(kept)), np.zeros((len(kept), len(found)), bool)
-        shares = np.zeros(better.shape)
-        for row, index in enumerate(kept):
-            better[row] = ~candidates.surely_better(index)
-            better[row, index] = False
-            shares[row] = candidates.overlaps(index)[1]
-        limit = np.array(allowed)[better.sum(0)] * (1 - SAME_LIMIT)
-        found = np.asarray((better & (shares > limit)).any(0))
         if self.limits.top_k is not None:
-            for index in places[~found[places]]:
-                found[index] = candidates.perhaps_better(index).sum() >= self.limits.top_k
+            found[places] = candidates.perhaps_better[places] >= self.limits.top_k
+        these, allowed = np.array(kept, int), np.array(self.limits.overlaps(len(kept)))
+        for some in _blocks(places[~found[places]], len(these)):
+            better = ~candidates.surely_before(some[None], these[:, None])
+            limit = allowed[better.sum(0)] * (1 - SAME_LIMIT)
+            shares = candidates.greatest_overlaps(these, some)
+            found[some] = (better & (shares > limit)).any(0)
         return found
 
 
-def _apart(boxes: Array, errors: Array, corners: Array) -> Array:
-    """How far each of some boxes is from corners, in parts of its bound; where float32 cannot hold
-    a number, an infinity is as good as it."""
-    allowed = np.where(np.isinf(errors), FIXED_PART * np.abs(boxes), errors) + FLUSHED
-    off = np.abs(boxes - corners) / allowed
-    beyond = np.where(np.isinf(corners) & (np.sign(corners) == np.sign(boxes)), 0.0, np.inf)
-    off = np.where(np.abs(boxes) > FLT_MAX, beyond, off)
-    return np.asarray(np.nan_to_num(off.max(-1), nan=np.inf))
+def _worst_overlaps(candidates: Candidates, kept: Array) -> Array:
+    """The greatest of what each box surely overlaps by with one before it."""
+    worst, start = np.full(len(kept), -np.inf), 0
+    for some in _blocks(kept, len(kept)):
+        end = start + len(some)
+        shares = candidates.least_overlaps(some, kept[:end])
+        shares[np.arange(end) >= np.arange(start, end)[:, None]] = -np.inf
+        worst[start:end], start = shares.max(1), end
+    return worst
+
+
+def _blocks(places: Array, others: int) -> list[Array]:
+    """Places in parts whose pairs with so many others fit into a processor's cache."""
+    size = max(1, _PAIRS // max(1, others))
+    return [places[start : start + size] for start in range(0, len(places), size)]
 
 
 def _extra(row: Array, why: str) -> str:

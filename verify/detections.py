@@ -168,12 +168,15 @@ def _pairs(mine: Array, theirs: Array) -> list[Pair]:
     """The boxes that belong together."""
     usable = mine[np.isfinite(mine).all(-1)]
     shares = overlaps(usable[:, 3:], theirs[:, 3:])
+    first, second = np.nonzero(shares > 0)
+    some = shares[first, second]
+    apart = np.abs(usable[first, 2].astype(np.float64) - theirs[second, 2])
+    free = np.ones(len(usable), bool), np.ones(len(theirs), bool)
     found = []
-    apart = np.abs(usable[:, None, 2].astype(np.float64) - theirs[None, :, 2])
     # Of equal overlaps those of the nearest scores first.
-    for index in np.lexsort((apart.ravel(), -shares.ravel())):
-        i, j = np.unravel_index(index, shares.shape)
-        if shares[i, j] > 0:
-            found.append((float(shares[i, j]), usable[i], theirs[j]))
-            shares[i, :], shares[:, j] = -1.0, -1.0
+    for index in np.lexsort((apart, -some)).tolist():
+        i, j = first[index], second[index]
+        if free[0][i] and free[1][j]:
+            found.append((float(some[index]), usable[i], theirs[j]))
+            free[0][i] = free[1][j] = False
     return found

@@ -11,11 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prototxt.net import Blob, Layer, Net
+from verify.compare import BlobComparison
 from verify.detections import Detections
 from verify.tally import blocks
 from verify.tolerance import FLT_MAX, greatest, scale_of
 
-__all__ = ["Agreement", "Drift", "class_axes", "measure", "open_choices", "top_agreement"]
+__all__ = [
+    "Agreement",
+    "Drift",
+    "boxes_beyond",
+    "class_axes",
+    "measure",
+    "open_choices",
+    "top_agreement",
+]
 
 Array = NDArray[Any]
 NAN = float("nan")
@@ -46,7 +55,8 @@ def measure(got: Array, want: Array) -> Drift:
     if not np.isfinite(top):
         return Drift()
     # Float32 values divided by the greatest of the exact ones: no square overflows or vanishes.
-    worst, signal, both, rest = _sums(made, exact, 1 if 1e-99 < top < 1e99 else top or 1)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of the backend
+        worst, signal, both, rest = _sums(made, exact, 1 if 1e-99 < top < 1e99 else top or 1)
     # got = want + noise: its square, and its product with what is wanted; without the small
     # difference of great numbers, a pass more.
     other, product = signal + 2 * both + rest, signal + both
@@ -96,6 +106,17 @@ def open_choices(where: str, agreements: Iterable[Agreement]) -> list[str]:
         "good as equal"
         for output in agreements
         if (found := output.detections) is not None and (found.missing or found.extra)
+    ]
+
+
+def boxes_beyond(where: str, rows: Iterable[BlobComparison]) -> list[str]:
+    """Notes on boxes of which part could not be judged; `where` names what was judged."""
+    return [
+        f'{where}: {row.open:,} of {row.size:,} numbers of the boxes "{row.blob}" may be anything, '
+        "as float32 overflows or may overflow where they are computed, and are not judged, nor "
+        "which other boxes those leave out"
+        for row in rows
+        if row.open
     ]
 
 

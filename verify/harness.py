@@ -24,7 +24,14 @@ from verify.compare import ROUNDING, BlobComparison, compare
 from verify.detection_candidates import read_by
 from verify.detections import behind_detectors, detection_outputs, match_detections, matched_rows
 from verify.discrete import discrete_blobs, is_exact, settled
-from verify.drift import Agreement, class_axes, measure, open_choices, top_agreement
+from verify.drift import (
+    Agreement,
+    boxes_beyond,
+    class_axes,
+    measure,
+    open_choices,
+    top_agreement,
+)
 from verify.form import PLAIN, Form, form_of, rounded_inputs
 from verify.forward import BESIDE, OPTIMISED, Failure, Forward, forward, told
 from verify.isolation import Isolation
@@ -309,6 +316,7 @@ def _judged(task: _Task, backend: str, made: Forward | Failure, notes: list[str]
         for row in task.judged_form(form, outputs, made.blobs, rows)
     ]
     notes += task.hardly_judged(backend, rows, made.forms[OPTIMISED])
+    notes += boxes_beyond(f"{backend} on {task.feed}", (*rows, *forms_rows))
     agreements = task.agreements(made.forms[OPTIMISED])
     if all(row.passed for row in (*rows, *forms_rows)):
         notes += open_choices(f"{backend} on {task.feed}", agreements)

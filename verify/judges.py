@@ -27,7 +27,7 @@ from verify import local
 from verify.compare import BlobComparison
 from verify.detection_candidates import is_detector
 from verify.detections import detection_outputs, match_detections, matched_rows
-from verify.drift import Agreement, class_axes, measure, top_agreement
+from verify.drift import Agreement, boxes_beyond, class_axes, measure, top_agreement
 from verify.isolation import Isolation
 from verify.report import BackendResult, Fault
 from verify.repro import Repros
@@ -158,6 +158,7 @@ class _Court:
                     else:
                         pair = (got[top], self.exact[top])
                         drift = measure(*(matched_rows(*pair) if is_detector(layer) else pair))
+                        notes += boxes_beyond(self.judge.name, [row])
                         rows.append(replace(row, drift=drift.share, cosine=drift.cosine,
                                             snr_db=drift.snr_db))  # fmt: skip
         return rows, notes

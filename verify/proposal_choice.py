@@ -18,13 +18,13 @@ from prototxt.box_output import box_settings
 from prototxt.net import Layer
 from prototxt.proposal import proposal_settings
 from verify.compare import BlobComparison, compare, impossible
-from verify.detection_candidates import Candidates, Limits
+from verify.detection_candidates import Candidates, Limits, is_rough, known
 from verify.detection_choice import ROW, Chosen, fault_text, judged_rows
 from verify.reference.box_output import NOTHING, box_candidates, box_output
 from verify.reference.proposal import LOWEST, candidates, proposal
 from verify.reference.registry import FUNCTIONS
 from verify.rounding_array import Bounded
-from verify.tolerance import Tolerance
+from verify.tolerance import FIXED_PART, Tolerance
 
 __all__ = ["compare_proposals", "is_proposal"]
 
@@ -74,11 +74,11 @@ def compare_proposals(
                 for blob, top in zip(blobs, want, strict=True)]  # fmt: skip
     rows = []
     for blob, top, part in zip(blobs, got, (_CORNERS, _scored(layer)), strict=False):
-        exact, bound = (side[0, 0][:, part].reshape(top.shape)
-                        for side in (chosen.exact, chosen.bound))  # fmt: skip
+        made = (chosen.exact, chosen.bound, chosen.open)
+        exact, bound, open_ = (numbers[0, 0][:, part].reshape(top.shape) for numbers in made)
         if not tolerance.derived:
             bound = np.maximum(bound, tolerance.fixed_bound(exact))
-        rows.append(compare(blob, top, exact, bound, kind, layer.index))
+        rows.append(compare(blob, top, exact, bound, kind, layer.index, open_))
     return rows
 
 
@@ -99,26 +99,29 @@ def _malformed(got: Sequence[Array], want: Sequence[Array]) -> str | None:
 @dataclass(frozen=True)
 class _Offer:
     """What a layer chooses from: of each image corners (P, 4) and scores (P,); what decides; what
-    a box holds behind its second corner, 0 or 1 pixel."""
+    a box holds behind its second corner, 0 or 1 pixel; whether it is of rough numbers."""
 
     boxes: Bounded
     scores: Bounded
     limits: Limits
     behind: Array
+    rough: bool
 
 
 def _offer(layer: Layer, bottoms: Sequence[Bounded]) -> _Offer:
     given: Any = bottoms
+    rough = is_rough(bottoms)
     if FUNCTIONS.get(layer.type) is box_output:
         box = box_settings(layer)
         limits = Limits(LOWEST, np.float32(box.threshold), 1.0, box.before or None,
                         box.after or None)  # fmt: skip
         corners, scores = box_candidates(layer, given)
-        return _Offer(Bounded.of(corners), Bounded.of(scores), limits, _BEHIND * box.closed)
+        return _Offer(Bounded.of(corners), Bounded.of(scores), limits, _BEHIND * box.closed,
+                      rough)  # fmt: skip
     settings = proposal_settings(layer)
     limits = Limits(LOWEST, np.float32(settings.threshold), 1.0, settings.before, settings.after)
     corners, scores = (part[None] for part in candidates(layer, given))
-    return _Offer(Bounded.of(corners), Bounded.of(scores), limits, _BEHIND)
+    return _Offer(Bounded.of(corners), Bounded.of(scores), limits, _BEHIND, rough)
 
 
 def _choices(layer: Layer, bottoms: Sequence[Bounded], got: Sequence[Array]) -> Chosen:
@@ -143,23 +146,34 @@ def _may_be_blank(layer: Layer, bottoms: Sequence[Bounded]) -> bool:
 
 def _usable(offer: _Offer) -> tuple[_Found, list[dict[int, Candidates]]]:
     moved: Any = offer.boxes + offer.behind
-    found = _Found(Bounded.of(moved - offer.behind), offer.scores)
+    boxes = Bounded.of(moved - offer.behind)
+    found = _Found(boxes.value, known(boxes), offer.scores.value, known(offer.scores), offer.rough)
     return found, [found.usable(image, moved.value) for image in range(len(moved.value))]
 
 
 @dataclass(frozen=True)
 class _Found:
-    """All boxes (N, P, 4) and their scores (N, P)."""
+    """All boxes (N, P, 4) and their scores (N, P), with what each may be off by; whether they are
+    of rough numbers."""
 
-    boxes: Bounded
-    scores: Bounded
+    boxes: Array
+    errors: Array
+    scores: Array
+    doubts: Array
+    rough: bool
 
     def usable(self, image: int, moved: Array) -> dict[int, Candidates]:
         """The candidates of an image, their corners as they are `moved`."""
-        score, doubts = self.scores.value[image], self.scores.errors()[image]
-        usable = score + doubts > LOWEST
-        parts = (score, doubts, moved[image], self.boxes.errors()[image])
-        return {0: Candidates(*(part[usable] for part in parts))}
+        usable = self.scores[image] + self.doubts[image] > LOWEST
+        return {
+            0: Candidates(
+                self.scores[image][usable],
+                self.doubts[image][usable],
+                moved[image][usable],
+                self.errors[image][usable],
+                rough=self.rough,
+            )
+        }
 
     def rows(self, layer: Layer, offer: _Offer, got: Sequence[Array]) -> Array:
         """A backend's rows as rows of a detector."""
@@ -177,11 +191,12 @@ class _Found:
     def _score(self, row: Array) -> float:
         """The score of the box that a row stands for: of those that it may be the best, else of
         that which it is least off from, in parts of what it may be off."""
-        image = int(row[0]) if row[0] in range(len(self.boxes.value)) else 0
-        boxes, errors = self.boxes.value[image], self.boxes.errors()[image]
+        image = int(row[0]) if row[0] in range(len(self.boxes)) else 0
+        boxes, errors = self.boxes[image], self.errors[image]
+        errors = np.where(np.isinf(errors), FIXED_PART * np.abs(boxes), errors)
         off = np.abs(boxes - row[1:]) / (errors + np.finfo(np.float32).tiny)
         worst = np.nan_to_num(off.max(-1), nan=np.inf)
-        scores = self.scores.value[image]
+        scores = self.scores[image]
         near = np.flatnonzero(worst <= max(1.0, worst.min()))
         return float(scores[near[np.argmax(scores[near])]])
 

@@ -246,9 +246,12 @@ def square(a: Bounded) -> Bounded:
 
 @on(np.exp)
 def exp(a: Bounded) -> Bounded:
-    """e^(x + d) = e^x e^d."""
-    value, doubt = np.exp(a.value), a.error
-    return rounded(value, None if doubt is None else value * np.expm1(doubt), ulps("exp"))
+    """e^(x + d) = e^x e^d; an error is no more than e^(x + d), which counts where the one factor is
+    0 and the other infinite."""
+    value, doubt, carried = np.exp(a.value), a.error, None
+    if doubt is not None:
+        carried = np.fmin(value * np.expm1(doubt), np.exp(a.value + doubt))
+    return rounded(value, carried, ulps("exp"))
 
 
 @on(np.expm1)

@@ -45,6 +45,7 @@ UNREAD: dict[str, dict[str, str]] = {
         "softmaxwithloss/plain": _SCALAR,
         "softmaxwithloss/valid": _SCALAR,
         "filter/plain": "onnx_importer.cpp.*handleNode",  # Compress
+        "fork_nets/fast_rcnn_narrow": "onnx_importer.cpp.*handleNode",  # MaxRoiPool
         "roipooling": "Can't create layer .*MaxRoiPool",
         "roipooling_mscnn": "Can't create layer .*MaxRoiPool",
         # Its NonMaxSuppression lets others suppress boxes without area.
@@ -92,6 +93,7 @@ UNREAD: dict[str, dict[str, str]] = {
         "pooling3d/ave": _UNEVEN,
         "fork_nets/psp_narrow": _UNEVEN,
         "fork_nets/segnet_narrow": _NO_SCATTER,
+        "fork_nets/fast_rcnn_narrow": "Converter is not implemented .*MaxRoiPool",
         "roipooling": "Converter is not implemented .*MaxRoiPool",
         "roipooling_mscnn": "Converter is not implemented .*MaxRoiPool",
         # Two of them are not written at all for its operator set.

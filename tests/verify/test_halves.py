@@ -38,6 +38,7 @@ REFUSED = (
     "embed",
     "fcristretto",
     "flowwarp",
+    "fork_nets/fast_rcnn_narrow",
     "fork_nets/segnet_narrow",
     "hingeloss",
     "infogainloss",

@@ -66,7 +66,7 @@ def test_a_conversion_passes(backend: str, kind: str, seed: int, tmp_path: Path)
     require(PACKAGES[backend])
     loaded = loaded_of(kind, seed, tmp_path)
     inputs = random_inputs(kind, loaded.net, loaded.shapes, seed)
-    report = decaffeinate.verify(loaded, to=[backend], feeds={"noise": inputs})
+    report = decaffeinate.verify(loaded, backends=[backend], feeds={"noise": inputs})
     assert report.passed, [(r.problem, [b.text for b in r.blobs]) for r in report.results]
     assert not any("1e-4" in note for note in report.notes)
 

@@ -28,7 +28,7 @@ from verify.artifacts.trace import Artifact, Port
 from verify.artifacts.values import Found, Values
 from verify.compare import BlobComparison, impossible
 from verify.detections import detection_outputs, match_detections
-from verify.drift import Agreement, class_axes, open_choices, top_agreement
+from verify.drift import Agreement, boxes_beyond, class_axes, open_choices, top_agreement
 from verify.harness import empty_report
 from verify.report import BackendResult, Matching, Report, StoredParameters
 from verify.repro import write_repro
@@ -135,6 +135,7 @@ class _Trial:
         ports = {blob: given[port.name] for blob, port in self.binding.outputs.items()}
         rows, notes = output_rows(task, ports, made.rows)
         lacking = [self._lacking(blob) for blob in self.binding.missing]
+        notes += boxes_beyond("the file", (*made.rows, *rows))
         agreements = self._agreements(rows, ports)
         if all(row.passed for row in (*made.rows, *lacking, *rows)):
             notes += open_choices("the file", agreements)
