@@ -145,8 +145,8 @@ def test_nets_without_inputs_name_the_rules_that_left_them_out(loads: dict[str, 
 # --- the survey -----------------------------------------------------------------------------------
 
 DEPLOY_NETS = 212
-LEAST_DEPLOY = 142
-"""Deploy nets that pass; 202 of them are 95%."""
+LEAST_DEPLOY = 202
+"""Deploy nets that pass at least: 95%."""
 
 
 def test_deploy_nets_pass_the_survey_and_every_other_says_why(

@@ -75,12 +75,10 @@ def compare_proposals(
     rows = []
     for blob, top, part in zip(blobs, got, (_CORNERS, _scored(layer)), strict=False):
         made = (chosen.exact, chosen.bound, chosen.open)
-        exact, bound, open_ = (numbers[0, 0][:, part] for numbers in made)
-        allowed = bound
+        exact, bound, open_ = (numbers[0, 0][:, part].reshape(top.shape) for numbers in made)
         if not tolerance.derived:
-            allowed = np.maximum(bound, tolerance.fixed_bound(exact))
-        exact, allowed, open_ = (a.reshape(top.shape) for a in (exact, allowed, open_))
-        rows.append(compare(blob, top, exact, allowed, kind, layer.index, open_))
+            bound = np.maximum(bound, tolerance.fixed_bound(exact))
+        rows.append(compare(blob, top, exact, bound, kind, layer.index, open_))
     return rows
 
 

@@ -99,8 +99,9 @@ def test_a_golden_whose_values_halves_cannot_hold_fails(tmp_path: Path) -> None:
     assert [blob.blob for blob in result.blobs if blob.problem] == ["out"]
 
 
-@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize("name", [name for name in PASSES if name != "SegNet's BN of the batch"])
 def test_what_passes_made_is_halved_too(name: str, tmp_path: Path) -> None:
+    # SegNet's BN adds 1e-9 to the variance of the batch, which is 0 as a half: refused above.
     done = decaffeinate.convert(loaded(name, tmp_path), to="onnx", output=tmp_path, optimize=True,
                                 dtype="float16")  # fmt: skip
     result, _ = judged(done)
