@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from prototxt.geometry import fail, shown
 from prototxt.net import Layer
 
@@ -66,6 +64,8 @@ def route_of(layer: Layer) -> Route:
     Raises:
         NetError: they are of no use.
     """
+    import numpy as np  # 100 ms, which no other net needs
+
     param = layer.message.scale_route_param
     low, high = (
         getattr(param, name) if param.HasField(name) else None
@@ -91,6 +91,8 @@ def box_settings(layer: Layer) -> BoxSettings:
     Raises:
         NetError: they are of no use, or not converted.
     """
+    import numpy as np  # 100 ms, which no other net needs
+
     closed = layer.type == "BoxGroupOutput"
     message = layer.message
     param = message.box_group_output_param if closed else message.box_output_param

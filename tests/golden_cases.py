@@ -136,6 +136,7 @@ UNRECORDED = {
     "Python",
     "ResizeBilinear",
     "ResizeNearestNeighbor",
+    "ScaleRoute",
     "SmoothL1Loss",
     "YoloDetectionOutput",
 }

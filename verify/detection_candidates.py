@@ -17,6 +17,7 @@ from verify.reference.detection import confidences, decoded, detection_output
 from verify.reference.registry import FUNCTIONS
 from verify.reference.yolo import yolo_boxes, yolo_output, yolo_param, yolo_scores
 from verify.rounding_array import Bounded
+from verify.rounding_forms import sigmoid_of
 
 __all__ = [
     "EVERY", "FLUSHED", "SAME_LIMIT", "Candidates", "Limits", "blank_rows", "candidates_of",
@@ -141,7 +142,8 @@ def candidates_of(
 def _of_all(layer: Layer, bottoms: Any, least: float, slack: float) -> Candidates:
     """YOLO's: of v2 those of the classes that may be the best of their box."""
     boxes, scores = (
-        Bounded.of(part(layer, bottoms)).times(slack) for part in (yolo_boxes, yolo_scores)
+        Bounded.of(part(layer, bottoms, sigmoid_of)).times(slack)
+        for part in (yolo_boxes, yolo_scores)
     )
     doubts = known(scores)
     usable = scores.value + doubts > least

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from verify.reference.registry import Array, caffe_layer
 from verify.reference.softmax import softmax_over
 
 __all__ = ["yolo_boxes", "yolo_param", "yolo_scores"]
+
+Function = Callable[[Any], Any]
 
 
 @caffe_layer("YoloDetectionOutput")
@@ -54,14 +57,14 @@ def yolo_param(layer: Layer) -> Any:
     return message.yolo_detection_output_param if old else message.yolov3_detection_output_param
 
 
-def yolo_boxes(layer: Layer, bottoms: list[Array]) -> Array:
+def yolo_boxes(layer: Layer, bottoms: list[Array], sigmoid: Function = logistic) -> Array:
     """Corners (boxes, 4), in parts of the image: map after map, in each image after image, place
-    after place, anchor after anchor."""
+    after place, anchor after anchor; by a sigmoid of the caller's, who may know its error."""
     found = []
     for t, x in enumerate(_numbers(layer, bottoms)):
         height, width = bottoms[t].shape[2:]
         row, column = np.divmod(np.arange(height * width), width)
-        centre = logistic(x[..., 0:2]) + np.stack([column, row], 1)[:, None]
+        centre = sigmoid(x[..., 0:2]) + np.stack([column, row], 1)[:, None]
         centre = centre / np.array([width, height])
         half = np.exp(x[..., 2:4]) * _anchors(layer, t, width, height) / 2
         found.append(np.concatenate([centre - half, centre + half], -1).reshape(-1, 4))
@@ -69,14 +72,14 @@ def yolo_boxes(layer: Layer, bottoms: list[Array]) -> Array:
     return corners
 
 
-def yolo_scores(layer: Layer, bottoms: list[Array]) -> Array:
-    """Confidences (boxes, classes), of the boxes of `yolo_boxes`."""
+def yolo_scores(layer: Layer, bottoms: list[Array], sigmoid: Function = logistic) -> Array:
+    """Confidences (boxes, classes), of the boxes of `yolo_boxes`, in the same way."""
     classes, found = yolo_param(layer).num_classes, []
     for x in _numbers(layer, bottoms):
         said = x[..., 5 : 5 + classes]
         old = layer.type == "YoloDetectionOutput"
-        share = softmax_over(said, -1) if old else logistic(said)
-        found.append((share * logistic(x[..., 4:5])).reshape(-1, classes))
+        share = softmax_over(said, -1) if old else sigmoid(said)
+        found.append((share * sigmoid(x[..., 4:5])).reshape(-1, classes))
     scores: Array = np.concatenate(found)
     return scores
 
