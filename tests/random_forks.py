@@ -117,74 +117,6 @@ def _grouped(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
-def _detection_output(chance: random.Random) -> tuple[list[Shape], str]:
-    count, classes, batch = chance.randint(1, 40), chance.randint(2, 5), chance.randint(1, 3)
-    shared = chance.random() < 0.6
-    threshold = chance.choice([None, 0.05, 0.25, 0.45, 0.7])
-    nms = {
-        "nms_threshold": threshold,
-        "top_k": chance.choice([None, -1, 1, 7, 100]),
-        "eta": chance.choice([None, 0.9, 0.5]) if threshold == 0.7 else chance.choice([None, 0.9]),
-    }
-    inner = " ".join(f"{name}: {value}" for name, value in nms.items() if value is not None)
-    ones = (1,) * chance.choice([0, 0, 2])
-    boxes = 1 if shared else classes
-    shapes = [
-        (batch, count * boxes * 4, *ones), (batch, count * classes, *ones),
-        (1, 2, count * 4, *ones[:1]),
-    ]  # fmt: skip
-    return shapes, layer_text(
-        "DetectionOutput",
-        "detection_output",
-        num_classes=classes,
-        share_location="true" if shared else "false",
-        background_label_id=chance.choice([None, 0, 1, classes - 1, 7] + [-1] * (not shared)),
-        nms_param=f"{{ {inner} }}" if inner else None,
-        code_type=chance.choice([None, "CORNER", "CENTER_SIZE", "CORNER_SIZE"]),
-        variance_encoded_in_target=chance.choice([None, "true"]),
-        keep_top_k=chance.choice([None, -1, 1, 5, 60]),
-        # Above the greatest score nothing is found.
-        confidence_threshold=chance.choice([None, 0, 0.3, 1, 4]),
-    )
-
-
-def _yolo(chance: random.Random) -> tuple[list[Shape], str]:
-    batch, boxes, classes = (chance.randint(1, 3) for _ in range(3))
-    each, shapes = 5 + classes + chance.choice([0, 0, 2]), []
-    for _ in range(chance.randint(1, 2)):
-        side = chance.randint(1, 5)
-        shapes.append((batch, boxes * each, side, side))
-    biases = [chance.uniform(0.3, 2) for _ in range(2 * boxes)]
-    return shapes, layer_text(
-        "YoloDetectionOutput",
-        "yolo_detection_output",
-        num_classes=classes,
-        num_box=boxes,
-        biases=biases,
-        confidence_threshold=chance.choice([None, 0, 0.2, 0.5, 1.1]),
-        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
-    )
-
-
-def _yolov3(chance: random.Random) -> tuple[list[Shape], str]:
-    batch, boxes, classes, maps = (chance.randint(1, 3) for _ in range(4))
-    channels = boxes * (5 + classes) + chance.choice([0, 0, 3])
-    shapes = [(batch, channels, *sizes(chance, 2, 1, 4)) for _ in range(maps)]
-    count = chance.randint(1, 9)
-    return shapes, layer_text(
-        "Yolov3DetectionOutput",
-        "yolov3_detection_output",
-        num_classes=classes,
-        num_box=boxes,
-        mask_group_num=maps,
-        mask=[chance.randrange(count) for _ in range(boxes * maps)],
-        biases=[chance.uniform(5, 90) for _ in range(2 * count)],
-        anchors_scale=[chance.choice([8, 16, 32]) for _ in range(maps)],
-        confidence_threshold=chance.choice([None, 0, 0.2, 0.4, 1.1]),
-        nms_threshold=chance.choice([None, 0, 0.2, 0.7, 1.5]),
-    )
-
-
 def _bn(chance: random.Random) -> tuple[list[Shape], str]:
     if chance.random() < 0.5:
         mode = chance.choice(["LEARN", "INFERENCE"])
@@ -201,80 +133,6 @@ def _bn(chance: random.Random) -> tuple[list[Shape], str]:
 def _upsample(chance: random.Random) -> tuple[list[Shape], str]:
     scale = chance.choice([None, 1, 2, 3])
     return [sizes(chance, 4, 1, 5)], layer_text("Upsample", "upsample", scale=scale)
-
-
-def _volume(chance: random.Random) -> tuple[list[int], list[int]]:
-    """Depth and width of a window, and their strides."""
-    return [chance.randint(1, 3) for _ in range(2)], [chance.randint(1, 3) for _ in range(2)]
-
-
-def _convolution_3d(chance: random.Random) -> tuple[list[Shape], str]:
-    (depth, width), (temporal, stride) = _volume(chance)
-    maps = [chance.randint(depth, 6), *(chance.randint(width, 6) for _ in range(2))]
-    return [(chance.randint(1, 3), chance.randint(1, 4), *maps)], layer_text(
-        "Convolution3D",
-        chance.choice(["convolution", "convolution3d"]),
-        num_output=chance.randint(1, 4),
-        kernel_size=width,
-        kernel_depth=depth,
-        stride=stride,
-        temporal_stride=temporal,
-        pad=chance.choice([None, 1]),
-        temporal_pad=chance.choice([None, 1]),
-        bias_term=yes_or_no(chance),
-        weight_filler=filler(chance),
-    )
-
-
-def _deconvolution_3d(chance: random.Random) -> tuple[list[Shape], str]:
-    (depth, width), (temporal, stride) = _volume(chance)
-    return [sizes(chance, 5, 1, 4)], layer_text(
-        "Deconvolution3D",
-        chance.choice(["convolution", "convolution3d"]),
-        num_output=chance.randint(1, 4),
-        kernel_size=width,
-        kernel_depth=depth,
-        stride=stride,
-        temporal_stride=temporal,
-        pad=1 if width > 2 else None,
-        temporal_pad=1 if depth > 2 else None,
-        weight_filler=filler(chance),
-    )
-
-
-def _pooling_3d(chance: random.Random) -> tuple[list[Shape], str]:
-    (depth, width), (temporal, stride) = _volume(chance)
-    average = chance.random() < 0.5
-    if average:  # whose windows have to begin within the map
-        temporal, stride = min(temporal, depth), min(stride, width)
-    maps = [chance.randint(depth, 6), *(chance.randint(width, 6) for _ in range(2))]
-    return [(chance.randint(1, 3), chance.randint(1, 4), *maps)], layer_text(
-        "Pooling3D",
-        chance.choice(["pooling", "pooling3d"]),
-        pool="AVE" if average else "MAX",
-        kernel_size=width,
-        kernel_depth=depth,
-        stride=stride,
-        temporal_stride=temporal,
-    )
-
-
-def _pooling_nd(chance: random.Random) -> tuple[list[Shape], str]:
-    rank = chance.randint(1, 3)
-    kernel = [chance.randint(1, 3) for _ in range(rank)]
-    stride = [chance.randint(1, size) for size in kernel]
-    maps = [k + s * chance.randint(0, 2) for k, s in zip(kernel, stride, strict=True)]
-    return [(chance.randint(1, 3), chance.randint(1, 4), *maps)], layer_text(
-        "NdPooling",
-        "pooling",
-        pool=chance.choice(["AVE", "MAX"]),
-        kernel_shape=_dims(kernel),
-        stride_shape=_dims(stride),
-    )
-
-
-def _dims(sizes_: list[int]) -> str:
-    return "{ " + " ".join(f"dim: {size}" for size in sizes_) + " }"
 
 
 def _space_to_batch(chance: random.Random) -> tuple[list[Shape], str]:
@@ -381,24 +239,6 @@ def _interp(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
-def _prior_box_clustered(chance: random.Random) -> tuple[list[Shape], str]:
-    maps, picture = sizes(chance, chance.randint(2, 4), 1, 5), sizes(chance, 4, 20, 90)
-    boxes = [(chance.uniform(1, 90), chance.uniform(1, 90)) for _ in range(chance.randint(1, 4))]
-    image = chance.choice([{}, {"img_size": 70}, {"img_h": 50, "img_w": 81}])
-    text = layer_text(
-        "PriorBoxClustered",
-        "prior_box",
-        width=[width for width, _ in boxes],
-        height=[height for _, height in boxes],
-        clip=yes_or_no(chance),
-        variance=chance.choice([[], [0.2], [0.1, 0.1, 0.2, 0.25]]),
-        offset=chance.choice([None, 0, 0.3]),
-        **image,
-        **chance.choice([{}, {"step": 8}, {"step_h": 7.5, "step_w": 11}]),
-    )
-    return [maps] if image else [maps, (*maps[:1], *picture[1:])], text
-
-
 MAKERS: dict[str, Maker] = {
     "Add": _add,
     "Pad": _pad,
@@ -414,10 +254,6 @@ MAKERS: dict[str, Maker] = {
         ["align_corners", "half_pixel_centers", "pytorch_half_pixel"],
         True,
     ),
-    "PriorBoxClustered": _prior_box_clustered,
-    "DetectionOutput": _detection_output,
-    "YoloDetectionOutput": _yolo,
-    "Yolov3DetectionOutput": _yolov3,
     "MaskPooling": _mask_pooling,
     "Mul": _mul,
     "CReLU": _crelu,
@@ -426,10 +262,6 @@ MAKERS: dict[str, Maker] = {
     "CropCenter": _crop_center,
     "Upsample": _upsample,
     "Unpool": _unpool,
-    "Convolution3D": _convolution_3d,
-    "Deconvolution3D": _deconvolution_3d,
-    "Pooling3D": _pooling_3d,
-    "NdPooling": _pooling_nd,
     "SpaceToBatchND": _space_to_batch,
     "BatchToSpaceND": _batch_to_space,
     "DepthToSpace": _depth_to_space,

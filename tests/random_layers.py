@@ -5,7 +5,15 @@ from __future__ import annotations
 import random
 from math import prod
 
-from tests import random_flow, random_forks, random_ristretto, random_roi, random_windows
+from tests import (
+    random_detectors,
+    random_flow,
+    random_forks,
+    random_ristretto,
+    random_roi,
+    random_volumes,
+    random_windows,
+)
 from tests.random_settings import (
     Maker,
     Shape,
@@ -283,7 +291,9 @@ def _threshold(chance: random.Random) -> tuple[list[Shape], str]:
 
 MAKERS: dict[str, Maker] = (
     random_windows.MAKERS
+    | random_detectors.MAKERS
     | random_forks.MAKERS
+    | random_volumes.MAKERS
     | random_flow.MAKERS
     | random_ristretto.MAKERS
     | random_roi.MAKERS

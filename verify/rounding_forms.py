@@ -277,8 +277,9 @@ def _steepest(steps: Array, axis: int, size: int, count: int) -> Array:
 @bound_form("ROIAlign")
 def of_boxes(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
     """The boxes must be exact, since they decide what is looked at."""
+    function: Any = FUNCTIONS[layer.type]
     boxes = bottoms[1].exact("a choice of pixels by boxes")
-    return list(FUNCTIONS[layer.type](layer, [bottoms[0], boxes], params))  # type: ignore[list-item]
+    return list(function(layer, [bottoms[0], boxes], params))
 
 
 @bound_form("ROIPooling")

@@ -4,7 +4,7 @@ parameters out, or Caffe's refusal.
 A family of layers a file; importing this registers them all.
 """
 
-from prototxt.shape_rules import (
+from prototxt.shape_rules import (  # each registers its layers  # noqa: F401
     blocks,
     detection,
     elementwise,
@@ -28,26 +28,3 @@ from prototxt.shape_rules import (
 from prototxt.shape_rules.rule import RULES, LayerShapes, ParamShape, Rule, Shape, shape_rule, shown
 
 __all__ = ["RULES", "LayerShapes", "ParamShape", "Rule", "Shape", "shape_rule", "shown"]
-
-# Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (
-    blocks,
-    detection,
-    elementwise,
-    flow,
-    interpolation,
-    linear,
-    loss,
-    movement,
-    normalization,
-    pooling,
-    prior_box,
-    rearrangement,
-    recurrent,
-    reduction,
-    resizing,
-    ristretto,
-    roi,
-    source,
-    window,
-)

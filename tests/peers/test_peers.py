@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,7 +67,9 @@ def test_every_layer_of_bvlc_is_ours_but_python() -> None:
     ],
     ids=["types", "nets"],
 )
-def test_the_counts_are_those_of_the_public_nets(name, source, text) -> None:  # type: ignore[no-untyped-def]
+def test_the_counts_are_those_of_the_public_nets(
+    name: str, source: Path, text: Callable[[], str]
+) -> None:
     existing(source)
     assert (FOLDER / name).read_text(encoding="utf-8") == text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import text_format
@@ -29,8 +30,8 @@ def write(path: Path, text: str, more: bytes = b"") -> Path:
     return path
 
 
-def stored(tmp_path: Path, text: str, **options: object) -> Net:
-    return load_net(write(tmp_path / "m.caffemodel", text), **options)  # type: ignore[arg-type]
+def stored(tmp_path: Path, text: str, **options: Any) -> Net:
+    return load_net(write(tmp_path / "m.caffemodel", text), **options)
 
 
 def names(net: Net) -> list[str]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import UnsupportedError
 from prototxt.net import Blob, Layer, Net
-from verify.reference import (
+from verify.reference import (  # each registers its layers  # noqa: F401
     activation,
     arithmetic,
     blocks,
@@ -49,34 +49,6 @@ from verify.reference.registry import FUNCTIONS, Array
 from verify.reference.storage import Storage
 
 __all__ = ["ByLayer", "layer_types", "run"]
-
-# Importing a family registers its layers; naming them here keeps the imports from looking unused.
-FAMILIES = (
-    activation,
-    arithmetic,
-    blocks,
-    box_output,
-    convolution,
-    detection,
-    flow,
-    interpolation,
-    linear,
-    loss,
-    normalization,
-    pooling,
-    prior_box,
-    proposal,
-    rearrangement,
-    recurrent,
-    reduction,
-    resizing,
-    ristretto,
-    roi,
-    shape,
-    softmax,
-    source,
-    yolo,
-)
 
 
 class ByLayer(Protocol):
