@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import decaffeinate
 from decaffeinate.cli import main
+from prototxt.errors import UnsupportedError
 from tests import real_models
 from tests.converters.test_lowering import LOWERED
 from tests.frameworks import require
@@ -95,6 +96,16 @@ def test_optimised_models_pass(name: str, dtype: str, tmp_path: Path) -> None:
     result, notes = judged(done)
     assert result.passed, result.problem
     assert not any("judged by 1e-4" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_IN_HALVES))
+def test_models_that_halves_cannot_hold_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="float16 cannot hold this net") as caught:
+        decaffeinate.convert(*real_models.paths(name), to="onnx", output=tmp_path / "out",
+                             dtype="float16")  # fmt: skip
+    (detail,) = caught.value.details
+    assert detail.startswith('layer "detection_output": it compares numbers or counts positions')
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_manifest_and_the_report_say_what_was_done(tmp_path: Path) -> None:
