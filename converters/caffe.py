@@ -4,7 +4,7 @@ blobs."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from converters import layers as _layers  # registers the lowerings  # noqa: F401
 from converters.lowering import LOWERINGS, Lowering
@@ -19,13 +19,20 @@ from prototxt.shapes import NetShapes
 __all__ = ["lower"]
 
 
-def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
+def lower(
+    net: Net,
+    shapes: NetShapes,
+    parameters: Parameters,
+    opened: Mapping[Blob, frozenset[int]] | None = None,
+) -> Graph:
     """The graph that computes what the net computes.
 
     Args:
         net: the net.
         shapes: its shapes, from `infer_shapes`.
         parameters: its parameters, from `bind_parameters`.
+        opened: the axes of blobs whose sizes are to be open, so that what follows from them is
+            computed rather than stored; none by default.
 
     Returns:
         A validated graph.  Inputs carry the names of their blobs, and so do the values that hold
@@ -53,6 +60,8 @@ def lower(net: Net, shapes: NetShapes, parameters: Parameters) -> Graph:
         tops = tuple(shapes.blobs[top] for top in layer.tops)
         inputs = [values[blob] for blob in layer.bottoms]
         step = Lowering(graph, layer, _phase(net, layer), inputs, (), tops, changed, shared)
+        if opened:
+            step.opened = tuple(opened.get(blob, frozenset()) for blob in layer.bottoms)
         step.params = tuple(
             # PERMISSIVE sharing: the same values under another shape than their owner's.
             step.reshape(stored[parameters.owners[layer.index, i]], param.shape)

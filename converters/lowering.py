@@ -35,6 +35,8 @@ class Lowering:
     stored: dict[tuple[Parameter, Shape, str | None], Parameter]
     shared: frozenset[Parameter] = frozenset()
     """Parameters that other layers read too, perhaps in another shape."""
+    opened: tuple[frozenset[int], ...] = ()
+    """The axes of each input whose sizes are to be open; empty where all sizes are known."""
 
     def add(self, op: Op, *inputs: Value) -> Value:
         """Append an op; its value gets a name of the layer until blobs are named."""
@@ -55,6 +57,10 @@ class Lowering:
     def reshape(self, x: Value, shape: Shape) -> Value:
         """X in another shape."""
         return x if x.shape == shape else self.add(Reshape(shape), x)
+
+    def is_open(self, place: int, *axes: int) -> bool:
+        """Whether one of some axes of an input is to be open."""
+        return bool(self.opened) and not self.opened[place].isdisjoint(axes)
 
     def param(self, index: int) -> Parameter:
         """A parameter whose values the lowering needs.

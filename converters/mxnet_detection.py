@@ -16,6 +16,70 @@ __all__ = ["DetectionEmitter"]
 class DetectionEmitter(ShapeEmitter):
     """Emits the ops of ir/ops/detection.py."""
 
+    def prior_boxes(self, node: Node, op: o.PriorBoxes) -> None:
+        """The centres of a row and of a column, each spread over the other; the corners around
+        them."""
+        maps, boxes, variances, *image = self.read(node)
+        if image:
+            height, width = self._sizes(node, "image", image[0])
+        else:
+            one = self.filled((1,), 1)
+            height, width = (
+                self.step(node, name, "_mul_scalar", one, scalar=float(size))
+                for name, size in (("image_height", op.image_h), ("image_width", op.image_w))
+            )
+        steps: list[float | Symbol] = [op.step_h, op.step_w]
+        if not op.step_h:
+            counts = self._sizes(node, "map", maps)
+            steps = [self.step(node, f"step_{name}", "broadcast_div", whole, count)
+                     for name, whole, count in zip("yx", (height, width), counts, strict=True)]  # fmt: skip
+        row = self._centres(node, op, maps, 2, steps[0], (-1, 1, 1, 1))
+        column = self._centres(node, op, maps, 3, steps[1], (1, -1, 1, 1))
+        y, x = (
+            self._spread(node, f"{name}_of_all", self.step(node, f"no_{name}", "zeros_like", other),
+                         one)
+            for name, one, other in (("y", row, column), ("x", column, row))
+        )  # fmt: skip
+        centres = self._join(node, "centres", 3, x, y, x, y)
+        corners = self.step(node, "corners", "broadcast_add", centres, boxes)
+        whole = self._join(node, "whole", 0, width, height, width, height)
+        corners = self.step(node, "shares", "broadcast_div", corners, whole)
+        if op.clip:
+            corners = self.step(node, "clipped", "clip", corners, a_min=0.0, a_max=1.0)
+        spread = self._spread(
+            node, "spread", self.step(node, "nothing", "zeros_like", corners), variances
+        )
+        rows = [self.step(node, f"{role}_row", "Reshape", of, shape=(1, 1, -1))
+                for role, of in (("corner", corners), ("variance", spread))]  # fmt: skip
+        self.end(node, "Concat", *rows, dim=1, num_args=2)
+
+    def _sizes(self, node: Node, name: str, x: Symbol) -> list[Symbol]:
+        """Height and width of maps, (1,) each."""
+        whole = self.step(node, f"{name}_shape", "shape_array", x)
+        sizes = self.step(node, f"{name}_sizes", "Cast", whole, dtype="float32")
+        return [self.step(node, f"{name}_{role}", "slice_axis", sizes, axis=0, begin=axis,
+                          end=axis + 1)
+                for role, axis in (("height", 2), ("width", 3))]  # fmt: skip
+
+    def _centres(
+        self,
+        node: Node,
+        op: o.PriorBoxes,
+        maps: Symbol,
+        axis: int,
+        step: float | Symbol,
+        shape: tuple[int, ...],
+    ) -> Symbol:
+        """(number + offset) * step along an axis of the maps, in a shape of 4 axes."""
+        name = "yx"[axis - 2]
+        at = self.step(node, f"{name}_numbers", "_contrib_arange_like", maps, axis=axis)
+        at = self.step(node, f"{name}_shifted", "_plus_scalar", at, scalar=op.offset)
+        if isinstance(step, Symbol):
+            at = self.step(node, f"{name}_centre", "broadcast_mul", at, step)
+        else:
+            at = self.step(node, f"{name}_centre", "_mul_scalar", at, scalar=step)
+        return self.step(node, name, "Reshape", at, shape=shape)
+
     def multiclass_nms(self, node: Node, op: o.MulticlassNms) -> None:
         """box_nms, each class of each image on its own, which puts what it keeps first, by falling
         scores, the first in memory of equal ones; then a choice of rows."""

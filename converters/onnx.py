@@ -19,6 +19,7 @@ from converters.onnx_file import is_large, records_of, write_model
 from converters.onnx_flow import FlowEmitter
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
+from converters.onnx_priors import PriorEmitter
 from converters.onnx_roi import newest_opset
 from converters.onnx_rounding import RoundingEmitter
 from converters.onnx_shapes import ShapeEmitter
@@ -40,7 +41,9 @@ EXTERNAL_PAST = 2**31 - 2**24
 GiB."""
 
 
-class OnnxEmitter(FlowEmitter, WarpEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter):
+class OnnxEmitter(
+    FlowEmitter, WarpEmitter, PriorEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter
+):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
     target = "onnx"

@@ -20,7 +20,7 @@ GREATEST = 65504.0
 """The greatest finite half."""
 _EXACT = (
     o.Gather, o.Pick, o.TopIndices, o.TopValues, o.MaxPoolMask, o.Equal, o.GreaterEqual,
-    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms, o.Unpool, o.Warp,
+    o.RoiMaxPool, o.RoiMeanPool, o.RoiSample, o.MulticlassNms, o.PriorBoxes, o.Unpool, o.Warp,
 )  # fmt: skip
 """Ops that read or make positions, as floats, or that tell which of two numbers is the greater."""
 _WHOLE = 2048

@@ -16,7 +16,7 @@ from converters.open_graph import SizeFixedError, merge
 from ir import Graph, Shape
 from prototxt.errors import DecaffeinateError, NetError, UnsupportedError, UsageError
 from prototxt.load import with_input_shapes
-from prototxt.net import Layer, Net
+from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from prototxt.shapes import NetShapes, counted_axis, infer_shapes
 
@@ -26,6 +26,7 @@ DYNAMIC = ("batch", "spatial")
 """What may be open: the first axis of the inputs, and their axes from the third on."""
 
 _Axes = dict[str, dict[int, tuple[str, int]]]
+_Opened = Mapping[Blob, frozenset[int]]
 _STEPS = ((32, 64, 96), (64, 32, 128))
 """What is added to the spatial sizes: multiples of 32, which nets that halve and double take."""
 _ODD_STEPS = ((37, 21, 51), (3, 10, 5))
@@ -56,26 +57,34 @@ def lower_open(
             lowered.
         UsageError: a name that is none of DYNAMIC, or inputs without such axes.
     """
-    graph = lower(net, shapes, parameters)
     if not dynamic and all(counted_axis(layer) is None for layer in net):
-        return graph
+        return lower(net, shapes, parameters)
     axes = _open_axes(net, shapes, dynamic)
+    opened = _opened(net, shapes, axes)
+    graph = lower(net, shapes, parameters, opened)
     try:
-        _open(graph, net, shapes, parameters, axes)
+        _open(graph, net, shapes, parameters, axes, opened)
     except SizeFixedError as fixed:
-        raise _refusal(fixed, _culprit(fixed, net, shapes, parameters, axes), net) from None
+        raise _refusal(fixed, _culprit(fixed, net, shapes, parameters, axes, opened), net) from None
     graph.validate()
     return graph
 
 
-def _open(graph: Graph, net: Net, shapes: NetShapes, parameters: Parameters, axes: _Axes) -> None:
+def _open(
+    graph: Graph,
+    net: Net,
+    shapes: NetShapes,
+    parameters: Parameters,
+    axes: _Axes,
+    opened: _Opened,
+) -> None:
     """Mark what is open in the net's graph.
 
     Raises:
         SizeFixedError: a layer fixes a size.
     """
-    others = dict(_variants(net, shapes, parameters, axes))
-    others |= _counted(net, shapes, parameters)
+    others = dict(_variants(net, shapes, parameters, axes, opened))
+    others |= _counted(net, shapes, parameters, opened)
     merge(graph, others, {name: {a: k for a, (k, _) in by.items()} for name, by in axes.items()})
 
 
@@ -180,8 +189,23 @@ def _accepted(net: Net, shapes: NetShapes, sizes: Mapping[str, Shape]) -> bool:
 # --- variants -------------------------------------------------------------------------------------
 
 
+def _opened(net: Net, shapes: NetShapes, axes: _Axes) -> _Opened:
+    """The axes of each blob whose sizes are others at other sizes of the inputs."""
+    opened: dict[Blob, frozenset[int]] = {}
+    for sizes, _ in _resized(net, shapes, axes):
+        try:
+            found = infer_shapes(with_input_shapes(net, sizes))
+        except DecaffeinateError:
+            continue  # `_variants` tells, where the net has to take them
+        for blob, shape in shapes.blobs.items():
+            pairs = enumerate(zip(shape, found.blobs[blob], strict=False))
+            others = {axis for axis, (declared, other) in pairs if declared != other}
+            opened[blob] = opened.get(blob, frozenset()) | others
+    return opened
+
+
 def _variants(
-    net: Net, shapes: NetShapes, parameters: Parameters, axes: _Axes
+    net: Net, shapes: NetShapes, parameters: Parameters, axes: _Axes, opened: _Opened
 ) -> Iterator[tuple[str, Graph]]:
     """The net lowered for other sizes, each under a label for messages."""
     for sizes, required in _resized(net, shapes, axes):
@@ -189,7 +213,7 @@ def _variants(
         resized = with_input_shapes(net, sizes)
         try:
             found = infer_shapes(resized)
-            yield label, _lowered(resized, shapes, found, parameters, label)
+            yield label, _lowered(resized, shapes, found, parameters, label, opened)
         except NetError as error:
             if required:
                 raise SizeFixedError(f"at {label}: {error.what}", error.layer or "") from error
@@ -200,10 +224,15 @@ def _variants(
 
 
 def _lowered(
-    net: Net, shapes: NetShapes, found: NetShapes, parameters: Parameters, label: str
+    net: Net,
+    shapes: NetShapes,
+    found: NetShapes,
+    parameters: Parameters,
+    label: str,
+    opened: _Opened,
 ) -> Graph:
     _check_parameters(net, shapes, found, label)
-    return lower(net, found, parameters)
+    return lower(net, found, parameters, opened)
 
 
 def _check_parameters(net: Net, shapes: NetShapes, found: NetShapes, label: str) -> None:
@@ -219,7 +248,9 @@ def _check_parameters(net: Net, shapes: NetShapes, found: NetShapes, label: str)
                 )
 
 
-def _counted(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, Graph]:
+def _counted(
+    net: Net, shapes: NetShapes, parameters: Parameters, opened: _Opened
+) -> dict[str, Graph]:
     """The net with other numbers of what its data tell."""
     counters = [(layer, axis) for layer in net if (axis := counted_axis(layer)) is not None]
     graphs = {}
@@ -232,12 +263,17 @@ def _counted(net: Net, shapes: NetShapes, parameters: Parameters) -> dict[str, G
             found = infer_shapes(net, kept=kept)
         except NetError as error:
             raise SizeFixedError(f"with {label}: {error.what}", error.layer or "") from error
-        graphs[f"{label} ({more})"] = _lowered(net, shapes, found, parameters, label)
+        graphs[f"{label} ({more})"] = _lowered(net, shapes, found, parameters, label, opened)
     return graphs
 
 
 def _culprit(
-    fixed: SizeFixedError, net: Net, shapes: NetShapes, parameters: Parameters, axes: _Axes
+    fixed: SizeFixedError,
+    net: Net,
+    shapes: NetShapes,
+    parameters: Parameters,
+    axes: _Axes,
+    opened: _Opened,
 ) -> Layer | None:
     """The layer that fixes the size.  Where names repeat, it is found with numbers for names."""
     named = [layer for layer in net if layer.name == fixed.layer]
@@ -247,7 +283,8 @@ def _culprit(
         net, layers=tuple(replace(layer, name=str(i)) for i, layer in enumerate(net))
     )
     try:
-        _open(lower(numbered, shapes, parameters), numbered, shapes, parameters, axes)
+        graph = lower(numbered, shapes, parameters, opened)
+        _open(graph, numbered, shapes, parameters, axes, opened)
     except SizeFixedError as again:
         return net.layers[int(again.layer)] if again.layer else None
     return None

@@ -71,6 +71,35 @@ def top_indices(x: torch.Tensor, k: int, dim: int) -> torch.Tensor:
     return (x.shape[dim] - 1 - order.narrow(dim, 0, k)).float()
 '''
 
+_PRIOR_BOXES = '''\
+def prior_boxes(
+    maps: torch.Tensor,
+    boxes: torch.Tensor,
+    variances: torch.Tensor,
+    image: tuple[int, int],
+    step: tuple[float, float] | None = None,
+    offset: float = 0.5,
+    clip: bool = False,
+) -> torch.Tensor:
+    """Boxes around each place of maps, in parts of the image, and variances of each.
+
+    Takes corners (K, 4) around (0, 0), in pixels, and height and width of the image; makes
+    (1, 2, places * K * 4).
+    """
+    height, width = image
+    step = step or (height / maps.shape[2], width / maps.shape[3])
+    rows, columns = (
+        (torch.arange(count, dtype=boxes.dtype, device=boxes.device) + offset) * by
+        for count, by in zip(maps.shape[2:], step)
+    )
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    centres = torch.stack((x, y, x, y), 2).unsqueeze(2)
+    corners = (centres + boxes) / boxes.new_tensor((width, height, width, height))
+    corners = corners.clamp(0, 1) if clip else corners
+    spread = variances.expand_as(corners)
+    return torch.stack((corners.flatten(), spread.flatten()))[None]
+'''
+
 _MULTICLASS_NMS = '''\
 def multiclass_nms(
     boxes: torch.Tensor,
@@ -151,6 +180,7 @@ FUNCTIONS = {
     "last_argmax": _LAST_ARGMAX,
     "top_indices": _TOP_INDICES,
     **ROI_FUNCTIONS,
+    "prior_boxes": _PRIOR_BOXES,
     "multiclass_nms": _MULTICLASS_NMS,
     **FLOW_FUNCTIONS,
 }

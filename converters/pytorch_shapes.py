@@ -219,6 +219,15 @@ class ShapeOps(Forward):
 
     # Detectors
 
+    def prior_boxes(self, node: Node, op: o.PriorBoxes) -> None:
+        """The file's own prior_boxes."""
+        maps, boxes, variances, *image = self.arguments(node)
+        sized = f"{image[0]}.shape[2:]" if image else str((op.image_h, op.image_w))
+        settings = [f"step=({number(op.step_h)}, {number(op.step_w)})"] if op.step_h else []
+        settings += [f"offset={number(op.offset)}"] if op.offset != 0.5 else []
+        settings += ["clip=True"] if op.clip else []
+        self.assign(node, Call("prior_boxes", (maps, boxes, variances, sized, *settings)))
+
     def multiclass_nms(self, node: Node, op: o.MulticlassNms) -> None:
         """The file's own multiclass_nms."""
         settings = [f"background={op.background}"]

@@ -1,6 +1,6 @@
 """The primitive ops, a family a file."""
 
-from ir.ops.detection import MulticlassNms
+from ir.ops.detection import MulticlassNms, PriorBoxes
 from ir.ops.elementwise import (
     Abs,
     Add,
@@ -65,8 +65,8 @@ PRIMITIVES: tuple[type[Op], ...] = (
     Correlation, CropLike, Div, Dropout, Elu, Equal, Exp, FixedPoint, Flatten, Gather,
     GlobalAveragePool, GlobalMaxPool, GreaterEqual, Identity, LeadingBit, Linear,
     LocalResponseNorm, Log, MaxPool, MaxPoolMask, Maximum, Mul, MulticlassNms, PRelu, Pad, Pick,
-    Pow, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample, Round,
-    Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
+    Pow, PriorBoxes, ReduceMean, ReduceSum, Relu, Reshape, RoiMaxPool, RoiMeanPool, RoiSample,
+    Round, Sigmoid, Slice, Softmax, Softplus, Sub, Tanh, Tile, TopIndices, TopValues, Transpose,
     Unpool, Warp,
 )  # fmt: skip
 """Every op that a lowering may use and a target has to express."""
@@ -112,6 +112,7 @@ __all__ = [
     "Pick",
     "Pool",
     "Pow",
+    "PriorBoxes",
     "ReduceMean",
     "ReduceSum",
     "Relu",

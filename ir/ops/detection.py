@@ -1,4 +1,4 @@
-"""Ops of detectors."""
+"""Ops of detectors: the boxes that they begin with, and the choice that they end in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ir.ops.op import Op, Shape
+
+
+@dataclass(frozen=True)
+class PriorBoxes(Op):
+    """Boxes around each place of maps, in parts of an image, and their variances.
+
+    Takes maps (N, C, H, W), of which only the sizes are read, corners (K, 4) of the boxes around
+    (0, 0), in pixels, variances (4,), and an image (N, C, height, width), of which only the sizes
+    are read, unless `image_h` and `image_w` state them.
+
+    Makes (1, 2, H * W * K * 4): for each place, row by row, the K boxes around the centre
+    ((column + offset) * step_w, (row + offset) * step_h), x1, y1, x2, y2, over the width and the
+    height of the image, with `clip` cut to 0..1; and the variances of each.  Steps of 0 are the
+    image's sizes over those of the maps.  Float32 arithmetic.
+    """
+
+    offset: float = 0.5
+    step_h: float = 0.0
+    step_w: float = 0.0
+    image_h: int = 0
+    image_w: int = 0
+    clip: bool = False
+
+    def infer(self, shapes: Sequence[Shape]) -> list[Shape]:
+        self.need((self.image_h > 0) == (self.image_w > 0), shapes)
+        self.need((self.step_h > 0) == (self.step_w > 0), shapes)
+        self.need(len(shapes) == (3 if self.image_h else 4), shapes)
+        maps, boxes, variances, *image = shapes
+        self.need(all(len(shape) == 4 for shape in (maps, *image)), shapes)
+        self.need(len(boxes) == 2 and boxes[1] == 4 and variances == (4,), shapes)
+        return [(1, 2, maps[2] * maps[3] * boxes[0] * 4)]
 
 
 @dataclass(frozen=True)

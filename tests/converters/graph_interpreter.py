@@ -273,6 +273,19 @@ def _multiclass_nms(op: o.MulticlassNms, boxes: Array, scores: Array) -> Array:
     return _rows(op, rows, len(boxes))
 
 
+def _prior_boxes(
+    op: o.PriorBoxes, maps: Array, boxes: Array, variances: Array, *image: Array
+) -> Array:
+    sizes = np.array(image[0].shape[2:] if image else (op.image_h, op.image_w), float)
+    steps = (op.step_h, op.step_w) if op.step_h else sizes / maps.shape[2:]
+    made = []
+    for row, column in product(*map(range, maps.shape[2:])):
+        y, x = ((place + op.offset) * by for place, by in zip((row, column), steps, strict=True))
+        made += [(box + (x, y, x, y)) / (*sizes[::-1], *sizes[::-1]) for box in boxes]
+    corners = np.clip(made, 0, 1) if op.clip else np.array(made)
+    return np.stack([corners.ravel(), np.tile(variances, len(corners))])[None]
+
+
 def _rows(op: o.MulticlassNms, rows: list[list[float]], images: int) -> Array:
     images = images if op.blanks < 0 else op.blanks
     rows = rows or [[image, *[-1] * 6] for image in range(images)]
@@ -387,6 +400,7 @@ MEANINGS: dict[type[o.Op], Callable[..., Any]] = {
     o.Transpose: lambda op, x: x.transpose(op.order),
     o.Gather: lambda op, x, indices: np.take(x, indices.astype(np.int64), op.axis),
     o.MulticlassNms: _multiclass_nms,
+    o.PriorBoxes: _prior_boxes,
     o.Compress: lambda op, x, selector: x[selector != 0],
     o.TopValues: lambda op, x: np.take_along_axis(x, _top(op, x), op.axis),
     o.TopIndices: lambda op, x: _top(op, x).astype(float),
