@@ -89,22 +89,27 @@ class DetectionEmitter(ShapeEmitter):
                 f"{op.eta:g} lowers it from box to box",
                 layer=node.layer,
             )
-        shape = node.inputs[1].shape
+        shape, opened = node.inputs[1].shape, 1 in node.inputs[1].open_axes
         labels, k = 1 if op.agnostic else len(op.labels(shape)), op.candidates(shape)
-        found = self._suppressed(node, op, labels, k)
+        found = self._suppressed(node, op, labels, None if opened else k)
         kept = self._part(node, "first", found, 0, 1)
         kept = self.step(node, "kept", "_greater_scalar", kept, scalar=0.0)
-        if 0 <= op.keep_top_k < labels * k:
+        # Of an open number of boxes each class is split off the images; -4 does that.
+        ways: tuple[int, ...] = (-4, -1, labels, 0) if opened else (-1, labels, k)
+        if op.keep_top_k >= 0 and (opened or op.keep_top_k < labels * k):
             score = self._part(node, "score", found, 1, 2)
-            kept = self._best(node, op, kept, score, labels * k)
-        kept = self.step(node, "by_image", "Reshape", kept, shape=(-1, labels, k, 1))
+            kept = self._best(node, op, kept, score, labels, None if opened else k)
+            kept = self.step(node, "by_image", "Reshape", kept,
+                             shape=(0, -4, labels, -1, 1) if opened else (*ways, 1))  # fmt: skip
+        else:
+            kept = self.step(node, "by_image", "Reshape", kept, shape=(*ways, 1))
         boxes = self._part(node, "score_and_box", found, 1, 6)
-        boxes = self.step(node, "boxes", "Reshape", boxes, shape=(-1, labels, k, 5))
+        boxes = self.step(node, "boxes", "Reshape", boxes, shape=(*ways, 5))
         zeros = self.step(node, "zeros", "zeros_like", kept)
         image = self._spread(node, "image", zeros, self._positions(node, kept, 0))
         if op.agnostic:
             label = self._part(node, "label_of", found, 6, 7)
-            label = self.step(node, "label", "Reshape", label, shape=(-1, labels, k, 1))
+            label = self.step(node, "label", "Reshape", label, shape=(*ways, 1))
         else:
             label = self._spread(node, "label", zeros, self._label(node, op, kept, shape[2]))
         if op.first_label:
@@ -113,9 +118,9 @@ class DetectionEmitter(ShapeEmitter):
         rows = self.step(node, "all_rows", "Reshape", rows, shape=(-1, 7))
         self._choose(node, op, rows, kept)
 
-    def _suppressed(self, node: Node, op: o.MulticlassNms, labels: int, k: int) -> Symbol:
-        """(N * labels, k, 6): 1, score and corners of what is kept, and the class if they are of
-        all; and then -1."""
+    def _suppressed(self, node: Node, op: o.MulticlassNms, labels: int, k: int | None) -> Symbol:
+        """(N * labels, k, 6), or as many as there are boxes: 1, score and corners of what is kept,
+        and the class if they are of all; and then -1."""
         columns = self._columns_of_all(node) if op.agnostic else self._columns(node, op, labels)
         joined = self._join(node, "candidates", 2, *columns)
         settings: Mapping[str, Setting] = {
@@ -124,7 +129,7 @@ class DetectionEmitter(ShapeEmitter):
         }  # fmt: skip
         found = self.step(node, "nms", "_contrib_box_nms", joined, **settings)
         (_, count, classes) = node.inputs[1].shape
-        if k < (count * classes if op.agnostic else count):
+        if k is not None and k < (count * classes if op.agnostic else count):
             found = self.step(node, "top", "slice_axis", found, axis=1, begin=0, end=k)
         return found
 
@@ -171,12 +176,15 @@ class DetectionEmitter(ShapeEmitter):
         return self._join(node, role, 1, *parts) if len(parts) > 1 else parts[0]
 
     def _best(
-        self, node: Node, op: o.MulticlassNms, kept: Symbol, score: Symbol, count: int
-    ) -> Symbol:
+        self, node: Node, op: o.MulticlassNms, kept: Symbol, score: Symbol, labels: int,
+        k: int | None,
+    ) -> Symbol:  # fmt: skip
         """What is kept, an image a row, less all but the greatest scores, of equal ones the
         first."""
-        kept = self.step(node, "kept_of_image", "Reshape", kept, shape=(-1, count))
-        score = self.step(node, "score_of_image", "Reshape", score, shape=(-1, count))
+        kept, score = (
+            self._by_image(node, role, of, labels, k)
+            for role, of in (("kept_of_image", kept), ("score_of_image", score))
+        )
         key = self.key(node, score, 1, rank=2, first=True)
         # What is not kept comes after all that is.
         mark = self.step(node, "mark", "Cast", kept, dtype="float64")
@@ -185,9 +193,26 @@ class DetectionEmitter(ShapeEmitter):
         lack = self.step(node, "below", "_mul_scalar", lack,
                          scalar=PowerOfTwo(2 * INSTEAD_OF_INFINITY))  # fmt: skip
         key = self.step(node, "rank", "broadcast_add", key, lack)
+        if k is None:  # topk takes no more than there are
+            last = self.step(node, "behind", "slice_axis", key, axis=1, begin=0, end=1)
+            last = self.step(node, "behind_zero", "zeros_like", last)
+            last = self.step(node, "behind_all", "_minus_scalar", last,
+                             scalar=PowerOfTwo(8 * INSTEAD_OF_INFINITY))  # fmt: skip
+            last = self.step(node, "spare", "broadcast_axis", last, axis=1, size=op.keep_top_k)
+            key = self._join(node, "rank_and_spare", 1, key, last)
         best = self.step(node, "best", "topk", key, axis=1, k=op.keep_top_k, ret_typ="mask")
+        if k is None:
+            best = self.step(node, "best_of_all", "slice_axis", best, axis=1, begin=0,
+                             end=-op.keep_top_k)  # fmt: skip
         best = self.step(node, "is_best", "Cast", best, dtype="float32")
         return self.step(node, "kept_best", "broadcast_mul", kept, best)
+
+    def _by_image(self, node: Node, role: str, x: Symbol, labels: int, k: int | None) -> Symbol:
+        """(N * labels, k, 1) as (N, labels * k)."""
+        if k is not None:
+            return self.step(node, role, "Reshape", x, shape=(-1, labels * k))
+        x = self.step(node, f"{role}_and_class", "Reshape", x, shape=(-4, -1, labels, 0, 0))
+        return self.step(node, role, "Reshape", x, shape=(0, -1))
 
     def _label(self, node: Node, op: o.MulticlassNms, kept: Symbol, classes: int) -> Symbol:
         """The classes along axis 1: those from the background on are one more than their place."""

@@ -59,8 +59,6 @@ SIZE_FIXED = {
     "Interp",
     "Mul",
     "PSROIPooling",
-    "PriorBox",
-    "PriorBoxClustered",
     "Proposal",
     "Proposal in Python",
     "Proposal of MNC",
