@@ -21,6 +21,7 @@ from converters.mxnet_flow import FlowEmitter
 from converters.mxnet_fusion import unfused
 from converters.mxnet_params import write_params
 from converters.mxnet_pooling import PoolingEmitter
+from converters.mxnet_priors import PriorEmitter
 from converters.mxnet_roi import RoiEmitter
 from converters.mxnet_symbol import OUTPUT, to_json
 from ir import Graph, Node, Parameter
@@ -35,6 +36,7 @@ class MXNetEmitter(
     ElementwiseEmitter,
     FlowEmitter,
     RoiEmitter,
+    PriorEmitter,
     DetectionEmitter,
 ):
     """Writes a checkpoint (symbol, parameters of epoch 0) and Gluon source for its parameters."""

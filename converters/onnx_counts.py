@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Union
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ir import Node
 
 __all__ = ["Count", "CountBuilder"]
 
-Count = Union[int, str]
+Count = int | str
 """How many there are of something: a number, or the name of a value (1,) int64."""
 
 

@@ -86,22 +86,19 @@ class DetectionEmitter(CountBuilder):
     def _candidates_of_all(self, node: Node, k: Count) -> tuple[str, str, str]:
         """The same of all classes at once, (N, k) and (N, k, 4), and the classes (N, k)."""
         boxes, scores = self.arguments(node)
-        each, (_, count, classes) = node.inputs[0].shape[2], node.inputs[1].shape
-        if isinstance(k, str):
-            count = self.sizes(node, "places", boxes, 1, 2)
-        scores = self.reshaped(
-            node, "in_one", scores, [-1, self.times(node, "all", classes, count)]
-        )
-        boxes = self.reshaped(
-            node, "boxes_in_one", boxes, [-1, self.times(node, "boxes", each, count), 4]
-        )
+        each, (_, number, classes) = node.inputs[0].shape[2], node.inputs[1].shape
+        count = self.sizes(node, "places", boxes, 1, 2) if isinstance(k, str) else number
+        every = self.times(node, "all_scores", classes, count)
+        own = self.times(node, "all_boxes", each, count)
+        scores = self.reshaped(node, "in_one", scores, [-1, every])
+        boxes = self.reshaped(node, "boxes_in_one", boxes, [-1, own, 4])
         values, places = self.part(node, "sorted"), self.part(node, "order")
         most = self.vector(node, "k", k)
         self.node("TopK", [scores, most], [values, places], axis=-1, largest=1, sorted=1)
-        number = self.store(node, "classes", classes, np.int64)
-        found = self.step(node, "label_index", "Mod", places, number)
+        divisor = self.store(node, "classes", classes, np.int64)
+        found = self.step(node, "label_index", "Mod", places, divisor)
         if each < classes:
-            places = self.step(node, "box_index", "Div", places, number)
+            places = self.step(node, "box_index", "Div", places, divisor)
         picks = self.step(node, "picks", "Unsqueeze", places, self._axes(node, 2))
         return values, self.step(node, "boxes", "GatherND", boxes, picks, batch_dims=1), found
 
