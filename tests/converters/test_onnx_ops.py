@@ -281,6 +281,10 @@ EVERY: list[tuple[Op, list[Any]]] = [
     (o.Correlation(1, 2, 1, 1, 3, False), [MAPS, MAPS[::-1]]),
     (o.Correlation(3, 2, 2, 2, 3, True), [MAPS, MAPS[::-1]]),
     (o.Warp(), [MAPS, random(2, 2, 6, 5)]),
+    (
+        o.PriorBoxes(0.3, image_h=50, image_w=81, clip=True),
+        [MAPS, constant("boxes", [[-3, -4, 5, 2]]), constant("variances", [1, 2, 3, 4])],
+    ),
     (o.Slice(1, 1, 3), [MAPS]),
     (o.CropLike(2, (1, 2)), [MAPS, random(2, 4, 3, 2)]),
     (o.Tile(1, 2), [MAPS]),
@@ -303,6 +307,7 @@ OPEN: dict[type[Op], tuple[int | str, ...]] = {
     o.ReduceMean: ("batch", "height", "width"),
     o.Reshape: ("batch", 20, "rest"),
     o.Transpose: ("batch", "height", "width", 4),
+    o.PriorBoxes: (1, 2, "length"),
     o.Pad: ("batch", 5, "y_2", "y_3"),
     o.Gather: ("batch", 2, "height", "width"),
     o.TopValues: ("batch", 4, 3, "width"),
