@@ -84,7 +84,7 @@ NOTES = {
     "PReLU": "a slope a channel, or one",
     "Pooling": "MAX, with the mask as second top; AVE; STOCHASTIC at TEST; global; both "
     "round modes",
-    "PriorBox": "of SSD; a constant, so the sizes of maps and image cannot be open",
+    "PriorBox": "of SSD; a constant, or computed where the sizes of maps or image are open",
     "PriorBoxClustered": "of a fork, openvinotoolkit/training_toolbox_caffe; as PriorBox",
     "RawDetections": "what `--detections raw` makes of DetectionOutput: all boxes and scores",
     "Pooling3D": "of a fork, C3D; POOLING3D of V1; MAX and AVE",

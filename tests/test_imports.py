@@ -45,6 +45,7 @@ THEIRS = {
             "_half",
             "_image",
             "_nodes",
+            "_priors",
             "_roi",
             "_rounding",
             "_shapes",

@@ -7,7 +7,7 @@ import pytest
 
 from converters.open_sizes import lower_open, other_sizes
 from ir import Graph
-from ir.ops import Reshape
+from ir.ops import Identity, PriorBoxes, Reshape
 from prototxt import parse_net
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.parameters import bind_parameters
@@ -157,23 +157,41 @@ def test_a_sum_of_maps_that_meet_at_some_sizes_only_stays_open() -> None:
         assert sizes["data"][3] % 2 == 0
 
 
-@pytest.mark.parametrize("fields", ["", "img_size: 40", "img_size: 40 step: 8"])
-def test_boxes_that_follow_from_the_size_of_maps_fix_it(fields: str) -> None:
-    text = (
-        'layer { name: "boxes" type: "PriorBox" bottom: "data" bottom: "data" top: "boxes" '
-        f"prior_box_param {{ min_size: 9 {fields} }} }}"
+def priors(bottoms: str, fields: str = "") -> str:
+    reads = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
+    return (
+        f'layer {{ name: "boxes" type: "PriorBox" {reads} top: "boxes" '
+        f"prior_box_param {{ min_size: 9 max_size: 20 {fields} }} }}"
     )
-    message = refusal(CONV + text, "spatial")
-    assert 'layer "boxes"' in message
-    assert "PriorBox fixes the size" in message
-    graph = opened(CONV + text, "batch")
-    assert [value.dims for value in graph.outputs if value.name == "boxes"] == [None]
-    whole = CONV + (
-        'layer { name: "g" type: "Pooling" bottom: "conv" top: "g" '
-        "pooling_param { pool: AVE global_pooling: true } }"
-    )
-    settled = 'bottom: "g" top: "boxes" prior_box_param { min_size: 9 img_size: 40 } }'
-    opened(whole + f'layer {{ name: "boxes" type: "PriorBox" {settled}', "spatial")
+
+
+WHOLE = CONV + (
+    'layer { name: "g" type: "Pooling" bottom: "conv" top: "g" '
+    "pooling_param { pool: AVE global_pooling: true } }"
+)
+PRIORS = [
+    # net, kinds of open sizes, settings where priors are computed, sizes of what they make
+    (CONV + priors("conv data"), ("spatial",), PriorBoxes(), (1, 2, "boxes.length")),
+    (CONV + priors("data data", "step: 8"), BOTH, PriorBoxes(0.5, 8.0, 8.0),
+     (1, 2, "boxes.length")),
+    (CONV + priors("conv", "img_size: 40 clip: true"), ("spatial",),
+     PriorBoxes(0.5, 0.0, 0.0, 40, 40, True), (1, 2, "boxes.length")),
+    # Of one place, in parts of an image of any size: as many numbers in any case.
+    (WHOLE + priors("g data"), BOTH, PriorBoxes(), None),
+    (WHOLE + priors("g data", "img_h: 40 img_w: 50"), BOTH, None, None),
+    (CONV + priors("conv data"), ("batch",), None, None),
+    (CONV + priors("conv data"), (), None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "dynamic", "op", "dims"), PRIORS)
+def test_priors_are_computed_where_a_size_that_they_follow_from_is_open(
+    text: str, dynamic: tuple[str, ...], op: PriorBoxes | None, dims: tuple[int | str, ...] | None
+) -> None:
+    graph = opened(text, *dynamic)
+    (node,) = [node for node in graph.nodes if node.layer == "boxes"]
+    assert node.op == (op or Identity())
+    assert node.output.dims == dims
 
 
 def test_behind_a_filter_the_number_of_samples_is_open() -> None:

@@ -82,8 +82,7 @@ SIZE_FIXED = {
 """What may have a parameter, or a setting, that depends on the batch or on the size of the maps: by
 an unusual `axis`, in a pyramid, as boxes or places that follow from the sizes, to a stated size, or
 where an axis is cut at both ends; or an axis whose size of 1 cannot be open: of an input that is
-broadcast, or of boxes, or because it is dropped; or priors, that are fed or follow from the
-sizes."""
+broadcast, or of boxes, or because it is dropped; or priors that are fed."""
 BOXES = dict.fromkeys(("PSROIPooling", "ROIAlign", "ROIPooling"), "x1") | {"ScaleRoute": "x0"}
 """What reads boxes, which are no noise, and from which input."""
 REFUSED_BY_MXNET = re.compile(r"nms_threshold: 0\.7 .*eta: 0")
