@@ -21,7 +21,7 @@ class PriorEmitter(SymbolEmitter):
         image = self._image(node, op)
         row, column = self._centres(node, op, image)
         y, x = (
-            self._spread(node, f"{name}_of_all", other, one)
+            self._repeated(node, f"{name}_of_all", other, one)
             for name, one, other in zip(_NAMES, (row, column), (column, row), strict=True)
         )
         centres = self.step(node, "centres", "Concat", x, y, x, y, dim=3, num_args=4)
@@ -31,7 +31,7 @@ class PriorEmitter(SymbolEmitter):
         corners = self.step(node, "shares", "broadcast_div", corners, whole)
         if op.clip:
             corners = self.step(node, "clipped", "clip", corners, a_min=0.0, a_max=1.0)
-        spread = self._spread(node, "of_each", corners, variances)
+        spread = self._repeated(node, "of_each", corners, variances)
         rows = [self.step(node, f"{role}_row", "Reshape", of, shape=(1, 1, -1))
                 for role, of in (("corner", corners), ("variance", spread))]  # fmt: skip
         self.end(node, "Concat", *rows, dim=1, num_args=2)
@@ -72,7 +72,7 @@ class PriorEmitter(SymbolEmitter):
                           end=axis + 1)
                 for role, axis in axes]  # fmt: skip
 
-    def _spread(self, node: Node, role: str, over: Symbol, x: Symbol) -> Symbol:
+    def _repeated(self, node: Node, role: str, over: Symbol, x: Symbol) -> Symbol:
         """X as often as another's shape asks for."""
         zeros = self.step(node, f"{role}_zeros", "zeros_like", over)
         return self.step(node, role, "broadcast_add", zeros, x)

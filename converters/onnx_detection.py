@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from converters.onnx_counts import Count, CountBuilder
 from ir import Node
@@ -125,9 +125,9 @@ class DetectionEmitter(CountBuilder):
         found = self.step(node, "selected", "NonMaxSuppression", boxes, alone, *settings)
         ends = self.store(node, "image_and_box", [0, 2], np.int64)
         places = self.step(node, "places", "Gather", found, ends, axis=1)
-        none = self._filled(node, "none", self.step(node, "shape", "Shape", scores), False)
+        none = self.filled(node, "none", self.step(node, "shape", "Shape", scores), False)
         count = self.sizes(node, "count", places, 0, 1)
-        marks = self._filled(node, "marks", count, True)
+        marks = self.filled(node, "marks", count, True)
         return self.step(node, "kept", "ScatterND", none, places, marks)
 
     def _suppressed_in_a_loop(
@@ -139,10 +139,9 @@ class DetectionEmitter(CountBuilder):
         areas = self._product(node, "areas", sides)
         threshold = self.store(node, "score_threshold", op.score_threshold)
         above = self.step(node, "above", "Greater", scores, threshold)
-        none = self._filled(node, "none", self.step(node, "shape", "Shape", scores), False)
+        none = self.filled(node, "none", self.step(node, "shape", "Shape", scores), False)
         ones = self.sizes(node, "count", scores, 0, 1)
-        limit = self.step(node, "limit", "ConstantOfShape", ones,
-                           value=_tensor([op.iou_threshold]))  # fmt: skip
+        limit = self.filled(node, "limit", ones, np.float32(op.iou_threshold))
         count = self.scalar(node, "most", k)
         outside, self.nodes = self.nodes, []
         body = self._loop_body(node, op, k, low, high, areas, above)
@@ -218,9 +217,9 @@ class DetectionEmitter(CountBuilder):
         limit = self.vector(node, "keep_top_k", self.least(node, "most_kept", op.keep_top_k, total))
         self.node("TopK", [left, limit], [self.part(node, "best_scores"), best],
                   axis=-1, largest=1, sorted=1)  # fmt: skip
-        none = self._filled(node, "none_best", self.step(node, "all", "Shape", left), False)
+        none = self.filled(node, "none_best", self.step(node, "all", "Shape", left), False)
         shape = self.step(node, "best_shape", "Shape", best)
-        marks = self._filled(node, "best_marks", shape, True)
+        marks = self.filled(node, "best_marks", shape, True)
         among = self.step(node, "is_best", "ScatterElements", none, best, marks, axis=1)
         if classes > 1:
             kept = self.reshaped(node, "kept_of_image", kept, [-1, total])
@@ -311,12 +310,5 @@ class DetectionEmitter(CountBuilder):
             return self.step(node, role, "ReduceMax", x, self._axes(node, 1), keepdims=0)
         return self.step(node, role, "ReduceMax", x, axes=[1], keepdims=0)
 
-    def _filled(self, node: Node, role: str, shape: str, value: bool) -> str:
-        return self.step(node, role, "ConstantOfShape", shape, value=_tensor([value], np.bool_))
-
     def _axes(self, node: Node, axis: int) -> str:
         return self.store(node, "axes", [axis], np.int64)
-
-
-def _tensor(values: Sequence[float], dtype: Any = np.float32) -> Any:
-    return numpy_helper.from_array(np.array(values, dtype))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from converters.emitter import Emitter, Provenance
 from ir import Graph, Node
@@ -77,6 +77,11 @@ class NodeBuilder(Emitter):
         every = self.node("Shape", [x], [self.part(node, f"{role}_of_all")])
         ends = (self.store(node, f"{role}_{i}", [i], np.int64) for i in (start, stop))
         return self.node("Slice", [every, *ends], [self.part(node, role)])
+
+    def filled(self, node: Node, role: str, shape: str, value: Any) -> str:
+        """An array of one value, whose type it has."""
+        tensor = numpy_helper.from_array(np.array([value]))
+        return self.step(node, role, "ConstantOfShape", shape, value=tensor)
 
     def part(self, node: Node, role: str) -> str:
         """A name for a value that exists only on the way to a node's output."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from converters.onnx_nodes import NodeBuilder
 from ir import Node
@@ -102,7 +101,7 @@ class WindowEmitter(NodeBuilder):
         )
         places = self.node("Cast", [places], [self.part(node, "places")], to=TensorProto.INT64)
         if op.distinct:
-            maps = self._filled(node, "zeros", shape, np.float32(0))
+            maps = self.filled(node, "zeros", shape, np.float32(0))
             empty = self.node("Reshape", [maps, flat], [self.part(node, "empty")])
             put = self.node(
                 "ScatterElements", [empty, places, rows], [self.part(node, "put")], axis=2
@@ -119,10 +118,10 @@ class WindowEmitter(NodeBuilder):
                 layer=node.layer,
                 hint="give --opset 18 or later",
             )
-        maps = self._filled(node, "nowhere", shape, np.int64(-1))
+        maps = self.filled(node, "nowhere", shape, np.int64(-1))
         none = self.node("Reshape", [maps, flat], [self.part(node, "none")])
         sizes = self.node("Shape", [places], [self.part(node, "sizes")])
-        one = self._filled(node, "ones", sizes, np.int64(1))
+        one = self.filled(node, "ones", sizes, np.int64(1))
         axis = self.store(node, "axis", 2, np.int64)
         order = self.node("CumSum", [one, axis], [self.part(node, "order")], exclusive=1)
         last = self.node("ScatterElements", [none, places, order], [self.part(node, "last")],
@@ -133,10 +132,6 @@ class WindowEmitter(NodeBuilder):
         there = self.node("GreaterOrEqual", [last, first], [self.part(node, "there")])
         nothing = self.shared("zero", 0.0)
         return self.node("Where", [there, found, nothing], [self.part(node, "put")])
-
-    def _filled(self, node: Node, role: str, shape: str, value: Any) -> str:
-        tensor = numpy_helper.from_array(np.array([value]))
-        return self.node("ConstantOfShape", [shape], [self.part(node, role)], value=tensor)
 
     def _unpooled_shape(self, node: Node, op: o.Unpool, x: str) -> str:
         """The shape of the output, from the input's where that is open."""

@@ -262,6 +262,37 @@ def test_a_published_detector_finds_the_qr_code_at_any_size(backend: str, tmp_pa
         assert_verified(report, 1)
 
 
+FAULTS = {
+    "an offset": ("+ offset)", "+ offset * 1.00001)", (33, 70, 36)),
+    "a step of the declared size": ("height / maps.shape[2]", "33 / 8", (70, 36)),
+    "the image's other size": ("(width, height, width, height)", "(width, height, width, width)",
+                               (33, 70, 36)),
+}  # fmt: skip
+"""What is written for what, and the heights at which that is wrong."""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_prior_that_is_computed_otherwise_is_found(name: str, tmp_path: Path) -> None:
+    require("torch")
+    right, wrong, heights = FAULTS[name]
+    path = tmp_path / "net.prototxt"
+    path.write_text(net_of("1 3 33 46", MAPS, prior("p", "maps data", "min_size: 9 offset: 0.25")))
+    done = decaffeinate.convert(path, to=["pytorch"], output=tmp_path / "out", dynamic=SPATIAL)
+    source = tmp_path / "out" / "net.py"
+    assert source.read_text().count(right) == 1
+    source.write_text(source.read_text().replace(right, wrong))
+    report = decaffeinate.verify(done.loaded, backends=["pytorch"], manifest=done.manifest)
+    found = {}
+    for result in report.results:
+        size = result.inputs.rpartition("=")[2].split(",")
+        found[int(size[2]) if len(size) > 1 else 33] = [
+            row.blob for row in result.blobs if not row.passed
+        ]
+    wanted = {height: ["p"] if height in heights else [] for height in found}
+    assert len(found) == 3
+    assert {height: blobs[:1] for height, blobs in found.items()} == wanted
+
+
 REFUSED = {
     "a part of them": (
         layer("cut", "Slice", "p", 'top: "rest" slice_param { axis: 2 slice_point: 40 }'),
