@@ -165,7 +165,8 @@ def prior_box(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -
 
     Until it is stored a term meets 8 roundings: up to 3 in the step and the centre, up to 5 in the
     box, times or over the root of a ratio or its inverse; one in the sum, and two in a division, or
-    a product with the rounded reciprocal.  Variances are float32 numbers, which halves round.
+    a product with the rounded reciprocal.  That holds of a file that computes them when it runs
+    and of one that stores them.  Variances are float32 numbers, which halves round.
     """
     (value,) = _values(layer, bottoms, params)
     corners = prior_corners(layer, [bottom.value for bottom in bottoms]).reshape(-1, 2, 2)

@@ -133,6 +133,21 @@ def as_onnxruntime(
     check(reader, name, path, inputs, want)
 
 
+def test_a_detector_of_open_sizes_in_opencv(tmp_path: Path) -> None:
+    """Its priors are computed from the size of what it is fed."""
+    if "opencv" in MISSING:
+        pytest.skip(f"{MISSING['opencv']}: tox -e onnx-readers has it")
+    done = decaffeinate.convert(*real_models.paths("wechat_qr_detect"), to="onnx", output=tmp_path,
+                                opset=OPSETS["opencv"], dynamic=["spatial"])  # fmt: skip
+    (image,) = real_models.recorded("wechat_qr_detect", "qr")[0].values()
+    session = onnxruntime.InferenceSession(str(done.files[0]))
+    for part in (image, image[..., 32:, 64:], image[..., :352, :320]):
+        fed = {"data": np.ascontiguousarray(part)}
+        (want,) = session.run(["detection_output"], fed)
+        assert want[..., 2].min() > 0.9
+        check("opencv", "a detector", done.files[0], fed, {"detection_output": want})
+
+
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
 def test_images_of_bytes(reader: str, half: bool, tmp_path: Path) -> None:
     case = Case("nets/squeezenet")
