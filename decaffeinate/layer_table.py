@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from textwrap import wrap
 
 from converters.emitter import Emitter
 from converters.lowering import LOWERINGS
 from decaffeinate.conversion import TARGETS  # which brings in every lowering
 from ir.ops import PRIMITIVES
+from prototxt.measures import MEASURES
 from prototxt.net import DATA_LAYERS
 from prototxt.shapes import known_types
 from verify.reference import layer_types
@@ -166,6 +168,11 @@ def markdown() -> str:
     for row in layer_rows():
         cells = [row.type, row.reference, *row.targets.values(), row.note]
         lines.append("| " + " | ".join(cells).rstrip() + " |")
+    lines += ["", *wrap(
+        "Left out with a note, where no layer that stays reads them ([docs/detections.md]"
+        f"(docs/detections.md)): {', '.join(sorted(MEASURES))}.",
+        100, break_on_hyphens=False,
+    )]  # fmt: skip
     for target in TARGETS:
         lacking = _lacking(target)
         if lacking:

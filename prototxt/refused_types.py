@@ -4,7 +4,10 @@ from __future__ import annotations
 
 __all__ = ["WHY"]
 
-_OHEM = "mines hard examples of R-FCN, for training; convert the net to deploy"
+_OHEM = (
+    "mines hard examples of R-FCN, for training, and is left out only where no layer that stays "
+    "reads what it makes; convert the net to deploy"
+)
 WHY = {
     "BoxAnnotatorOHEM": _OHEM,
     "CROP": "of Caffe before its Crop layer: where it cuts follows from the strides and paddings "
