@@ -74,6 +74,10 @@ def describe(
             "phase": net.phase,
             "level": net.level,
             "stages": list(net.stages),
+            "crops": [
+                {"layer": cut.layer, "type": cut.type, "top": cut.top, "offset": list(cut.offsets)}
+                for cut in net.cuts
+            ],
         },
         "weights": source,
         "inputs": [_input(value) for value in graph.inputs],

@@ -13,6 +13,7 @@ from converters.emitter import Emitter
 from converters.lowering import LOWERINGS
 from decaffeinate.conversion import TARGETS  # which brings in every lowering
 from ir.ops import PRIMITIVES
+from prototxt.crops import FORKS
 from prototxt.measures import MEASURES
 from prototxt.net import DATA_LAYERS
 from prototxt.shapes import known_types
@@ -29,6 +30,7 @@ NOTES = {
     "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
     "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
+    "AutoCrop": "of a fork, RCF; as a Crop whose offset follows from the net",
     "Axpy": "of a fork, SENet",
     "BatchToSpaceND": "of a fork, synopsys-caffe",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -44,8 +46,10 @@ NOTES = {
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
     "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
     "ConvolutionRistretto": _RISTRETTO,
+    "CROP": "of forks, FCN's and CRF-RNN's of 2015; as a Crop whose offset follows from the net",
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
-    "Crop": "any axis; the sizes of the second bottom may be open",
+    "Crop": "any axis; the sizes of the second bottom may be open; without a crop_param at 0, or "
+    "as in forks (`--crop-offsets fork`): see [docs/crops.md](docs/crops.md)",
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
@@ -158,6 +162,7 @@ def layer_rows() -> list[TableRow]:
     ]
     inputs = dict.fromkeys(TARGETS, "input")
     rows += [TableRow(name, "input", inputs, _AS_INPUT) for name in DATA_LAYERS - converted]
+    rows += [TableRow(name, "yes", complete, NOTES[name]) for name in FORKS]
     return sorted(rows, key=lambda row: (row.type.lower(), row.type))
 
 

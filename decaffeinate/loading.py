@@ -58,6 +58,7 @@ def load(
     input_layers: str = "input",
     plugins: Sequence[str | Path] = (),
     detections: str = "rows",
+    crop_offsets: str = "caffe",
     strict: bool = False,
 ) -> Loaded:
     """Read a net and its weights; without weights, parameters are drawn from the net's fillers with
@@ -75,6 +76,8 @@ def load(
         plugins: Python files that register further layer types; see `decaffeinate.plugins`.
         detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw": boxes and scores
             before suppression, see docs/detections.md.
+        crop_offsets: where a Crop without a crop_param begins: "caffe", at 0, or "fork", where
+            forks of 2015 work out that its bottoms lie on each other.
         strict: refuse what is otherwise noted: fields that are not known, shapes that are assumed,
             layers of the weights that are left out without it being known what for.
 
@@ -85,7 +88,9 @@ def load(
         raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
     parsed, used = read_with_plugins(
         plugins,
-        lambda: load_net(net, phase, stages, level, input_shapes, input_layers, detections),
+        lambda: load_net(
+            net, phase, stages, level, input_shapes, input_layers, detections, crop_offsets
+        ),
     )
     if weights is None and parsed.stored:
         weights = net

@@ -8,10 +8,13 @@ _OHEM = (
     "mines hard examples of R-FCN, for training, and is left out only where no layer that stays "
     "reads what it makes; convert the net to deploy"
 )
+_CROP = (
+    "where it begins follows from all layers between its bottoms, one of which is not known; write "
+    '`type: "Crop"` with the offset in its place'
+)
 WHY = {
     "BoxAnnotatorOHEM": _OHEM,
-    "CROP": "of Caffe before its Crop layer: where it cuts follows from the strides and paddings "
-    'of all layers between its bottoms; write `type: "Crop"` with the offset in its place',
+    **dict.fromkeys(("AutoCrop", "CROP"), _CROP),
     "LRNRistretto": "Ristretto's CPU code stops at it, so that there is nothing to hold it to",
     "Region": "forks have several layers of this name, each with another output, and a net does "
     "not tell which it means",
