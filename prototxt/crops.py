@@ -142,10 +142,8 @@ def _about_worked_out(cuts: Sequence[Cut]) -> list[str]:
     if not cuts:
         return []
     where = ", ".join(f'"{cut.top}" at {_shown(cut.offsets)}' for cut in cuts)
-    types = " and ".join(sorted({cut.type for cut in cuts}))
-    return [
-        f"{cuts[0].where}: {types} begin where the layers between their bottoms have it: {where}"
-    ]
+    what = " and ".join(sorted({cut.type for cut in cuts})) + " layers begin"
+    return [f"{cuts[0].where}: {what} where the layers between their bottoms have it: {where}"]
 
 
 def _about_bare(bare: Sequence[tuple[Layer, Offsets | NotAlignedError]]) -> list[str]:
