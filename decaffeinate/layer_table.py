@@ -97,6 +97,8 @@ NOTES = {
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
+    "Region": "of a fork, openvinotoolkit/training_toolbox_caffe: `coords`, `classes` and `num`; "
+    "others of this name are refused",
     "Reorg": "of forks, from Darknet; `reverse`",
     "Resample": "of FlowNet 2; NEAREST, LINEAR, CUBIC; `antialias`",
     "Reshape": "0 and -1, `axis`, `num_axes`",

@@ -21,6 +21,7 @@ MEASURES = {
     "DetectionEvaluate": _AGAINST,
     "EvalDetection": _AGAINST,
     "MultiBoxLoss": _LOSS,
+    "RegionLoss": _LOSS,
     "SmoothL1LossOHEM": _LOSS,
     "SoftmaxWithLossOHEM": _LOSS,
 }

@@ -16,8 +16,11 @@ WHY = {
     "BoxAnnotatorOHEM": _OHEM,
     **dict.fromkeys(("AutoCrop", "CROP"), _CROP),
     "LRNRistretto": "Ristretto's CPU code stops at it, so that there is nothing to hold it to",
-    "Region": "forks have several layers of this name, each with another output, and a net does "
-    "not tell which it means",
+    "Region": "of the layers that forks call so, each with other tops, the one converts whose "
+    "region_param has coords, classes and num alone (training_toolbox_caffe's); instead of another "
+    "end the net before it, and work out the boxes from what it reads",
+    "RegionOutput": "forks have several layers of this name, each with other tops: end the net "
+    "before it, and work out the boxes from what it reads",
     "SmoothL1LossOHEM": _OHEM,
     "SoftmaxWithLossOHEM": _OHEM,
     "UnPooling": "Cambricon's, whose settings (unpooling_param) are not read; DeconvNet's is "

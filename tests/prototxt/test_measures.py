@@ -35,14 +35,15 @@ def test_an_evaluation_goes_with_its_labels() -> None:
     assert infer_shapes(net).blobs[net.outputs[0]] == (2, 3, 8, 9)
 
 
-def test_a_loss_goes_too_and_its_bottoms_are_outputs() -> None:
-    loss = EVALUATE.replace("DetectionEvaluate", "MultiBoxLoss").replace(
-        "detection_evaluate_param", "multibox_loss_param"
-    )
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("MultiBoxLoss", "multibox_loss_param"), ("RegionLoss", "region_loss_param")],
+)
+def test_a_loss_goes_too_and_its_bottoms_are_outputs(kind: str, message: str) -> None:
+    loss = EVALUATE.replace("DetectionEvaluate", kind).replace("detection_evaluate_param", message)
     net = parse_net(DATA + loss, phase="TRAIN")
     assert [blob.name for blob in net.outputs] == ["found"]
-    assert any('(MultiBoxLoss) is a loss, for training: it is left out' in one
-               for one in net.warnings)  # fmt: skip
+    assert any(f"({kind}) is a loss, for training: it is left out" in one for one in net.warnings)
 
 
 def test_several_of_a_type_have_one_note() -> None:
