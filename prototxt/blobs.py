@@ -78,6 +78,7 @@ _IN_PLACE_SPOILT = frozenset(
         "Reduction",
         "Resample",
         "SPP",
+        "Shift",
         "ShuffleChannel",
         "SigmoidCrossEntropyBalanceLoss",
         "SigmoidCrossEntropyLoss",

@@ -143,7 +143,7 @@ def _net(parse: Callable[[Mapping[str, Sequence[int]]], Parsed], path: str, how:
     state.CopyFrom(parsed.message.state)
     state.MergeFrom(wanted)
     kept, left_out, notes = _filtered(parsed, state, path)
-    kept, measures = without_measures(kept)
+    asked, (kept, measures) = kept, without_measures(kept)
     kept = with_raw_detections(kept, path) if how.detections == "raw" else kept
     read = _with_inputs(kept, how.input_shapes, path, how.input_layers)
     layers, outputs, finals = resolve_blobs(read.layers, left_out, how.phase)
@@ -153,7 +153,7 @@ def _net(parse: Callable[[Mapping[str, Sequence[int]]], Parsed], path: str, how:
         notes += about_outputs(layers, outputs)
     crops = with_crops(layers, how.crop_offsets)
     layers = crops.layers
-    unknown = _unread(parsed.unknown, layers, left_out)
+    unknown = _unread(_less(parsed.unknown, asked, kept), layers, left_out)
     own = _of_this_net(unknown, layers)
     doubtful = [item for item in not_handled(own) if not item.again and noted(item) is None]
     return Net(
@@ -280,6 +280,15 @@ def _unread(
             read |= _ids(origin.unknown)
     rest += [item for item in unknown if id(item.field) not in read]
     return sorted(rest, key=lambda item: (item.field.where.line, item.field.where.column))
+
+
+def _less(
+    unknown: list[UnknownField], all_layers: Sequence[Origin], kept: Sequence[Origin]
+) -> list[UnknownField]:
+    """The unknown fields but those of layers that are left out with a note."""
+    noted_already = _ids([field for one in all_layers for field in one.unknown])
+    noted_already -= _ids([field for one in kept for field in one.unknown])
+    return [item for item in unknown if id(item.field) not in noted_already]
 
 
 def _of_this_net(unknown: list[UnknownField], layers: Sequence[Layer]) -> list[UnknownField]:

@@ -138,6 +138,7 @@ UNRECORDED = {
     "ResizeBilinear",
     "ResizeNearestNeighbor",
     "ScaleRoute",
+    "Shift",
     "SmoothL1Loss",
     "YoloDetectionOutput",
 }

@@ -192,3 +192,10 @@ def test_layers_that_choose_boxes_for_training_are_refused() -> None:
         infer_shapes(net)
     (detail,) = caught.value.details
     assert 'class "ProposalTargetLayer" of module "rpn.proposal_target_layer"' in detail
+
+
+def test_nothing_is_said_of_settings_of_what_is_left_out() -> None:
+    loss = layer("RegionLoss", "loss", "found label", "loss", "region_loss_param { side: 13 }")
+    net = parse_net(DATA + loss, phase="TRAIN")
+    assert not [one for one in net.warnings if "region_loss_param" in one]
+    assert net.doubts == ()
