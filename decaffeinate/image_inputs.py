@@ -84,7 +84,7 @@ def image_input_of(
         offset = np.broadcast_to(offset, (channels, 1, 1)).astype(np.float32)
     left = _left(how, loaded.net.phase, shapes[name])
     stored = offset if offset.any() else None
-    return ImageInput(name, stored, float(np.float32(factor)), source, left, mean)
+    return ImageInput(name, stored, float(np.float32(factor)), source, left, mean, scale)
 
 
 def noise_images(
@@ -99,8 +99,7 @@ def noise_images(
     """
     from verify.image_feed import image_noise
 
-    scale = how["scale"] if how["source"] == "given" else None
-    image = image_input_of(at, how["mean_given"], scale)
+    image = image_input_of(at, how["mean_given"], how["scale_given"])
     shape = fed[image.blob].shape
     return {**fed, image.blob: image_noise(shape, image.mean, image.scale, at.seed)}
 

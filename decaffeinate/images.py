@@ -18,7 +18,7 @@ from decaffeinate.image_inputs import MEAN, embedded_image, mean_file, mean_of
 from decaffeinate.keywords import CheckOptions, WriteOptions
 from prototxt.errors import FileError, UsageError
 from prototxt.files import read_start
-from prototxt.net import Preprocessing
+from prototxt.net import Blob, Preprocessing
 from verify.detections import detection_outputs
 from verify.discrete import discrete_blobs
 from verify.forward import BACKENDS
@@ -202,11 +202,17 @@ def _left_out(images: Images, judges: Sequence[str]) -> list[str]:
     if len(images.paths) <= images.shape[0]:
         return []
     compared = _outputs(images)
-    others = [blob.name for blob in images.loaded.net.outputs if blob.name not in compared]
+    others = [blob.name for blob in _computed(images) if blob.name not in compared]
     alone = f"compared on the first {images.shape[0]} of {len(images.paths)} images alone"
     notes = [f'output "{name}" is {alone}: its values are positions or shares, or no image has '
              "an item of its own in it" for name in others]  # fmt: skip
     return notes + [f"{name} is {alone}: it is a judge of the source" for name in judges]
+
+
+def _computed(images: Images) -> list[Blob]:
+    """The net's outputs, but for inputs that no layer reads."""
+    net = images.loaded.net
+    return [blob for blob in net.outputs if blob not in net.inputs]
 
 
 def _outputs(images: Images) -> list[str]:
@@ -215,6 +221,6 @@ def _outputs(images: Images) -> list[str]:
     chosen = {*discrete_blobs(net), *detection_outputs(net)}
     return [
         blob.name
-        for blob in net.outputs
+        for blob in _computed(images)
         if blob not in chosen and shapes.blobs[blob][:1] == images.shape[:1]
     ]

@@ -113,7 +113,7 @@ def passing_on(kind: type, *described: Callable[..., Any]) -> Callable[[F], F]:
                     )
             return function(*args, **given)
 
-        shown = [*own, *(parameters[name] for name in _names(kind))]
+        shown = [*own, *(each for name, each in parameters.items() if name in _names(kind))]
         vars(checked)["__signature__"] = whole.replace(parameters=shown)
         return cast(F, checked)
 

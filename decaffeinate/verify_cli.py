@@ -101,7 +101,9 @@ def verify(
     parameters.
 
     The reference executes Caffe's layers in float64, straight from NET, without the converter. The
-    files are read back from disk as they were written.
+    files are read back from disk as they were written: into a temporary folder, with the options
+    that `convert` takes for it, or by an earlier conversion (--converted) or another tool
+    (--artifact).
 
     Several nets and folders are taken as `convert` takes them, and give one summary.
 
@@ -111,6 +113,7 @@ def verify(
     Examples:
       verify deploy.prototxt model.caffemodel --image cat.jpg
       verify deploy.prototxt model.caffemodel --converted out/deploy.manifest.json --backend onnx
+      verify deploy.prototxt model.caffemodel --backend onnx --optimize --dtype float16
       verify models --backend onnx --report reports
       verify deploy.prototxt model.caffemodel --artifact theirs.onnx
     """

@@ -120,7 +120,7 @@ class Repros:
         dynamic = manifest.get("dynamic", ()) if manifest is not None else ()
         return write_repro(
             self._place(backend), net, layers, parameters, inputs, expected, got, backend, problem,
-            (*made_by, *self._options, *options), 
+            (*made_by, *self._options, *options),
             opens=lambda text: self._opens(text, net.phase, dynamic),
         )  # fmt: skip
 
