@@ -68,8 +68,9 @@ __all__ = ["convert"]
     "--repro",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="With --verify: where a target fails, write the first layer that is wrong there, as a net "
-    "of its own in repro-TARGET; of several nets each in a folder of its own.",
+    help="With --verify: where a target fails, write the first layer that is wrong there, or the "
+    "chain that --optimize made one layer, as a net of its own in repro-TARGET; of several nets "
+    "each in a folder of its own.",
 )
 @tolerance_options
 @net_options

@@ -66,8 +66,9 @@ def verify(
             greatest error as a part of a blob's greatest magnitude.
         rtol: with `atol` instead of a tolerance: |got - want| <= atol + rtol * |want|.
         atol: see `rtol`.
-        repro: a folder in which, where a backend fails, the first layer that is wrong is written as
-            a net of its own, as repro-BACKEND; of several sets of inputs, on the first that fails.
+        repro: a folder in which, where a backend fails, the first layer that is wrong, or the chain
+            that passes made one layer, is written as a net of its own, as repro-BACKEND; of several
+            sets of inputs, on the first that fails.
         isolate: run each backend in a process of its own; one that crashes or hangs has failed
             then, and the others go on.
         python: interpreters, by backend, to run in (and in a process of its own in any case).

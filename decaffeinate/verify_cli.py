@@ -68,8 +68,8 @@ __all__ = ["verify"]
     "--repro",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where a backend fails, write the first layer that is wrong there, as a net of its own in "
-    "repro-BACKEND. Default: beside report.json.",
+    help="Where a backend fails, write the first layer that is wrong there, or the chain that "
+    "--optimize made one layer, as a net of its own in repro-BACKEND. Default: beside report.json.",
 )
 @artifact_options
 @tolerance_options
