@@ -256,25 +256,16 @@ class _Case:
 
     def readme(self, options: Sequence[str]) -> str:
         """What failed, what the files are, and the command."""
-        chain = len(self.layers) > 1
-        blobs = [blob for one in self.layers for blob in (*one.bottoms, *one.tops)]
-        renamed = [
-            f'  {self.names[blob]!r} is the blob "{_on_one_line(blob)}"'
-            for blob in dict.fromkeys(blobs)
-            if self.names[blob] not in (blob.name, str(blob))
-        ]
-        what = "the layers" if chain else "the layer"
+        chain, renamed = len(self.layers) > 1, self._renamed()
+        what, its, it = ("the layers", "their", "them") if chain else ("the layer", "its", "it")
         parts = [f"{_NET} is {what} alone"]
-        parts += [f"{_WEIGHTS} {'their' if chain else 'its'} parameters"] if self.weights else []
-        parts += (
-            [f"inputs/ what {self.backend} fed {'them' if chain else 'it'}"] if self.fed else []
-        )
+        parts += [f"{_WEIGHTS} {its} parameters"] if self.weights else []
+        parts += [f"inputs/ what {self.backend} fed {it}"] if self.fed else []
+        anew = self.backend in _CONVERTED and not self.artifact
+        titles = [f'Layer "{_on_one_line(one.name)}", {one.type}, {_on_one_line(one.where)}'
+                  for one in self.layers]  # fmt: skip
         lines = [
-            *(
-                f'Layer "{_on_one_line(one.name)}", {one.type}, {_on_one_line(one.where)}'
-                + (":" if one is self.layers[-1] else ",")
-                for one in self.layers
-            ),
+            ",\n".join(titles) + ":",
             *(["The file computes these layers as one."] if chain else []),
             f"{self.backend} does not compute what Caffe computes from the same inputs.",
             *([_on_one_line(self.problem)] if self.problem else []),
@@ -286,17 +277,22 @@ class _Case:
             f"  {self.command(options)}",
             "",
             ", ".join(parts) + ".",
-            *(
-                [_ANEW.format(what=what)]
-                if self.backend in _CONVERTED and not self.artifact
-                else []
-            ),
+            *([_ANEW.format(what=what)] if anew else []),
             "expected.npz is what the float64 reference makes of that, by blob,",
             f"got.npz what {self.backend} made.",
         ]
         if renamed:
             lines += ["", "Blobs under other names:", *renamed]
         return "\n".join([*lines, ""])
+
+    def _renamed(self) -> list[str]:
+        """A line for each blob under another name."""
+        blobs = [blob for one in self.layers for blob in (*one.bottoms, *one.tops)]
+        return [
+            f'  {self.names[blob]!r} is the blob "{_on_one_line(blob)}"'
+            for blob in dict.fromkeys(blobs)
+            if self.names[blob] not in (blob.name, str(blob))
+        ]
 
 
 def _layer_names(layers: Sequence[Layer]) -> list[str]:
