@@ -160,6 +160,32 @@ def test_of_every_target(
     assert "Those layers alone, to be rerun" in (tmp_path / "r" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--dtype", "float16"], ["--optimize", "--dtype", "float16", "--opset", "26"]),
+        (["--dynamic", "spatial"], ["--dynamic", "spatial", "--optimize", "--opset", "26"]),
+        (["--isolate"], ["--optimize", "--opset", "26", "--isolate"]),
+    ],
+    ids=str,
+)
+def test_with_further_options(
+    more: list[str], words: list[str], wrongly: Callable[[str | None], None], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    loaded("in place", tmp_path)
+    given = [tmp_path / "net.prototxt", tmp_path / "net.caffemodel", "--backend", "onnx"]
+    wrongly("two channels of a weight swapped")
+    done = invoke("verify", *given, "--optimize", *more, "--repro", tmp_path / "r")
+    assert done.exit_code == 1, done.output
+    folder = tmp_path / "r" / "repro-onnx"
+    assert alone(folder) == chain_of("in place")
+    assert command(folder)[-len(words) :] == words
+    check(folder, monkeypatch, 1)
+    wrongly(None)
+    check(folder, monkeypatch, 0)
+
+
 def test_convert_leaves_the_chain_too(
     wrongly: Callable[[str | None], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
