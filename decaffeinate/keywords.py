@@ -34,6 +34,7 @@ class ReadOptions(TypedDict, total=False):
     input_layers: str
     plugins: Sequence[str | Path]
     detections: str
+    crop_offsets: str
     strict: bool
 
 

@@ -24,7 +24,8 @@ FUNCTIONS = [name for name in decaffeinate.__all__
 TAKE_NETS = ("convert", "verify", "verify_artifact")
 READING = {
     "phase": "TEST", "stages": ["a"], "level": 0, "input_shapes": {"data": (1, 2)}, "seed": 0,
-    "input_layers": "input", "plugins": (), "detections": "rows", "strict": False,
+    "input_layers": "input", "plugins": (), "detections": "rows", "crop_offsets": "caffe",
+    "strict": False,
 }  # fmt: skip
 """Of each argument a value, mostly the default one: a loaded net may be another's."""
 
