@@ -64,13 +64,7 @@ def without_measures(origins: Sequence[Origin]) -> tuple[list[Origin], list[str]
             kept.append(left)
     out = [origins[place] for place in sorted(gone)]
     if not kept:
-        raise NetError(
-            f'nothing is left of the net, as layer "{out[0].message.name}" ({out[0].message.type}) '
-            f"{MEASURES[out[0].message.type]}",
-            where=out[0].where,
-            expected="layers that compute what it reads",
-            hint="give the net to deploy",
-        )
+        raise _nothing_left(out[0])
     notes = _notes(out)
     if dropped:
         notes[-1] += f", and with it the input {', '.join(dropped)}"
@@ -237,3 +231,14 @@ def _notes(gone: Sequence[Origin]) -> list[str]:
         notes.append(f'{first.where}: layer "{first.message.name}" ({kind}) {why}: it is left '
                      f"out{others}")  # fmt: skip
     return notes
+
+
+def _nothing_left(first: Origin) -> NetError:
+    message = first.message
+    return NetError(
+        f'nothing is left of the net, as layer "{message.name}" ({message.type}) '
+        f"{MEASURES[message.type]}",
+        where=first.where,
+        expected="layers that compute what it reads",
+        hint="give the net to deploy",
+    )
