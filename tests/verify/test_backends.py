@@ -54,3 +54,20 @@ def test_goldens(backend: str, case: Case, tmp_path: Path) -> None:
         array = stored[entry["name"]]
         assert array.dtype == np.float32
         assert array.tobytes() == param.data.tobytes()
+
+
+@pytest.mark.parametrize("id_", ["hardswish/plain", "hardswish/two_d"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_hard_swish_divides_as_the_fork_does(backend: str, id_: str, tmp_path: Path) -> None:
+    """synopsys-caffe computes x * min(max(x + 3.0, 0.), 6.0) / 6.0 in double and rounds once, which
+    the goldens have bit for bit; files take the same steps in float32."""
+    require(PACKAGES[backend])
+    case = Case(id_)
+    runner = BACKENDS[backend](read_conversion(converted(case, backend, tmp_path).manifest))
+    got = runner.run(case.inputs())["out"]
+    (x,) = case.inputs().values()
+    wide = x.astype(np.float64)
+    exact = wide * np.minimum(np.maximum(wide + 3, 0), 6) / 6
+    np.testing.assert_array_equal(case.expected()["out"], exact.astype(np.float32))
+    three, six = np.float32(3), np.float32(6)
+    np.testing.assert_array_equal(got, x * np.minimum(np.maximum(x + three, 0), six) / six)
