@@ -52,6 +52,9 @@ def test_goldens(backend: str, case: Case, tmp_path: Path) -> None:
         [p for p in done.graph.parameters() if p.origin], entries["parameters"], strict=True
     ):
         array = stored[entry["name"]]
+        if "scale" in entry:
+            assert array.dtype.name == entry["dtype"]
+            array = array.astype(np.float32) * stored[entry["scale"]]
         assert array.dtype == np.float32
         assert array.tobytes() == param.data.tobytes()
 
