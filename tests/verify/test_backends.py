@@ -13,6 +13,7 @@ import decaffeinate
 from tests.converters.test_lowering import LOWERED
 from tests.frameworks import require
 from tests.golden_cases import CASES, Case, assert_blobs_match, case_id
+from tests.stored_values import stored_values
 from verify.forward import BACKENDS
 from verify.runners.runner import read_conversion
 
@@ -51,10 +52,7 @@ def test_goldens(backend: str, case: Case, tmp_path: Path) -> None:
     for param, entry in zip(
         [p for p in done.graph.parameters() if p.origin], entries["parameters"], strict=True
     ):
-        array = stored[entry["name"]]
-        if "scale" in entry:
-            assert array.dtype.name == entry["dtype"]
-            array = array.astype(np.float32) * stored[entry["scale"]]
+        array = stored_values(stored, entry)
         assert array.dtype == np.float32
         assert array.tobytes() == param.data.tobytes()
 
