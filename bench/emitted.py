@@ -50,8 +50,9 @@ def _figure(
     found: Mapping[str, list[float]], ours: str, theirs: str, limit: float, where: str
 ) -> Figure:
     mine, other = found[ours], found[theirs]
+    paired = median(a / b for a, b in zip(mine, other, strict=True))
     return Figure(f"{where}: {ours}", median(mine), "s", theirs, median(other), limit,
-                  (min(mine), min(other)))  # fmt: skip
+                  (min(mine), min(other)), paired=paired)  # fmt: skip
 
 
 def _convert(work: Path, environment: Mapping[str, str]) -> None:

@@ -22,11 +22,14 @@ class Figure:
     """The smallest of the runs and of the peer's: the least disturbed by other work."""
     by_least: bool = False
     """Whether the limit is for the smallest runs rather than for the medians."""
+    paired: float | None = None
+    """Median of the ratios of each run to the peer's run beside it, where they were kept."""
 
     @property
     def ratio(self) -> float:
-        """In times of the peer."""
-        return self.value / self.peer_value
+        """In times of the peer: of pairs of runs where there are, which a machine that becomes
+        slower and faster meets alike; else of the medians."""
+        return self.value / self.peer_value if self.paired is None else self.paired
 
     @property
     def least_ratio(self) -> float | None:

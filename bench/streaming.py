@@ -2,22 +2,33 @@
 
 `python -m bench.streaming TARGET WEIGHTS FILE` reads a `.caffemodel` with packed float32 data and
 writes FILE: ONNX initialisers in a graph without nodes, safetensors, or MXNet's list of arrays.
-No net is read, nothing is checked or hashed, no other file is written, and no package is imported.
+No net is read, nothing is checked, no other file is written, and no package is imported.  Nothing
+is hashed either, but with `--hash`: then the SHA-256 of what is read and of what is written are
+computed meanwhile, each in a thread of its own, as a conversion does for its manifest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import struct
 import sys
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import BinaryIO, NamedTuple
+from queue import SimpleQueue
+from threading import Thread
+from typing import NamedTuple, Protocol
 
 _LAYER, _NAME, _BLOB, _DATA, _SHAPE, _DIM = 100, 1, 7, 5, 7, 1
 """Field numbers of NetParameter.layer, LayerParameter.name and blobs, BlobProto.data and shape, and
 BlobShape.dim."""
+
+
+class Output(Protocol):
+    """What is written to."""
+
+    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 class Blob(NamedTuple):
@@ -73,7 +84,7 @@ def _numbers(packed: memoryview) -> Iterator[int]:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def write_onnx(file: BinaryIO, stored: list[Blob]) -> None:
+def write_onnx(file: Output, stored: list[Blob]) -> None:
     """A ModelProto with a graph of initialisers."""
     heads = []
     for name, shape, values in stored:
@@ -103,7 +114,7 @@ def _encoded(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def write_safetensors(file: BinaryIO, stored: list[Blob]) -> None:
+def write_safetensors(file: Output, stored: list[Blob]) -> None:
     """A header in JSON and the values."""
     header: dict[str, object] = {}
     offset = 0
@@ -117,7 +128,7 @@ def write_safetensors(file: BinaryIO, stored: list[Blob]) -> None:
         file.write(blob.values)
 
 
-def write_params(file: BinaryIO, stored: list[Blob]) -> None:
+def write_params(file: Output, stored: list[Blob]) -> None:
     """Dense float32 arrays, then their names."""
     file.write(struct.pack("<QQQ", 0x112, 0, len(stored)))
     for _, shape, values in stored:
@@ -129,21 +140,67 @@ def write_params(file: BinaryIO, stored: list[Blob]) -> None:
         file.write(struct.pack("<Q", len(blob.name)) + blob.name.encode())
 
 
-WRITERS: dict[str, Callable[[BinaryIO, list[Blob]], None]] = {
+WRITERS: dict[str, Callable[[Output, list[Blob]], None]] = {
     "onnx": write_onnx,
     "pytorch": write_safetensors,
     "mxnet": write_params,
 }
 
 
+# --- hashing --------------------------------------------------------------------------------------
+
+
+class Hashing:
+    """A SHA-256 in a thread of its own, which lets others run while it takes in a large array."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._waiting: SimpleQueue[bytes | memoryview | None] = SimpleQueue()
+        self._thread = Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (data := self._waiting.get()) is not None:
+            self._digest.update(data)
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take in data, which must not change afterwards."""
+        self._waiting.put(data)
+
+    def finish(self) -> str:
+        """The digest, in hexadecimal digits."""
+        self._waiting.put(None)
+        self._thread.join()
+        return self._digest.hexdigest()
+
+
+class HashedOutput:
+    """A file, and the SHA-256 of what is written to it."""
+
+    def __init__(self, file: Output) -> None:
+        self._file = file
+        self.hashing = Hashing()
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        self.hashing.update(data)
+        self._file.write(data)
+
+
 def main() -> None:
     """Copy one file."""
-    target, source, destination = sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--hash"]
+    target, source, destination = arguments
     with open(source, "rb") as file, open(destination, "wb") as out:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        stored = list(blobs(memoryview(mapped)))
+        mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        stored = list(blobs(mapped))
         assert all(len(blob.values) == 4 * prod(blob.shape) for blob in stored)
-        WRITERS[target](out, stored)
+        if len(arguments) == len(sys.argv) - 1:
+            WRITERS[target](out, stored)
+            return
+        read, written = Hashing(), HashedOutput(out)
+        read.update(mapped)
+        WRITERS[target](written, stored)
+        print(read.finish(), written.hashing.finish())
 
 
 if __name__ == "__main__":

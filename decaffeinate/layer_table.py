@@ -107,6 +107,8 @@ NOTES = {
     "ROIAlign": "of a fork, Cascade R-CNN (by `roi_pooling_param`)",
     "ROIPooling": "of forks: Fast R-CNN, and MS-CNN with `pad_ratio`; ONNX up to `--opset` 21",
     "Scale": "the factor as a parameter or as second bottom",
+    "Shift": "of three forks, told apart by their fields: ctensmeyer/caffe's h_shift and w_shift, "
+    "leonzfa/iResNet's displacement, xw-hu/DSC's four tops",
     "ShuffleChannel": "of a fork, ShuffleNet",
     "SigmoidCrossEntropyBalanceLoss": "of a fork, OSVOS",
     "SigmoidCrossEntropyLoss": "all normalisations, `ignore_label`",

@@ -76,6 +76,7 @@ _IN_PLACE_SPOILT = frozenset(
         "Reduction",
         "Resample",
         "SPP",
+        "Shift",
         "ShuffleChannel",
         "SigmoidCrossEntropyBalanceLoss",
         "SigmoidCrossEntropyLoss",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,8 @@ from tests import real_models
 __all__ = ["require", "required", "unmet"]
 
 _ROOT = Path(__file__).resolve().parents[1]
+_HUGE = 5 * 10**9
+"""Bytes of disk for a file past 2 GiB and what it is made of."""
 _PACKAGES = ("prototxt", "ir", "converters", "verify", "squeezenet_ref", "decaffeinate")
 
 
@@ -46,6 +50,11 @@ def _models() -> list[str]:
     return [f"{folder} is absent" for folder in folders if not folder.is_dir()]
 
 
+def _huge() -> list[str]:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    return [] if free > _HUGE else [f"{free / 1e9:.1f} GB of disk are free, of {_HUGE / 1e9:.1f}"]
+
+
 def _readers() -> list[str]:
     from tests.readers.reading import MISSING
 
@@ -59,6 +68,7 @@ _REQUIREMENTS: dict[str, Callable[[], list[str]]] = {
     "image": _imports("PIL"),
     "opencv": _imports("cv2"),
     "readers": _readers,
+    "huge": _huge,
     "installed": _installed,
     "models": _models,
 }

@@ -137,6 +137,7 @@ UNRECORDED = {
     "ResizeBilinear",
     "ResizeNearestNeighbor",
     "ScaleRoute",
+    "Shift",
     "SmoothL1Loss",
     "YoloDetectionOutput",
 }

@@ -58,9 +58,22 @@ def _resample(chance: random.Random) -> tuple[list[Shape], str]:
     )
 
 
+def _shift(chance: random.Random) -> tuple[list[Shape], str]:
+    far = [None, 0, 1, 2, -1, -3, 9]
+    fields = chance.choice(
+        [
+            {"h_shift": chance.choice(far), "w_shift": chance.choice(far)},
+            {"direction": chance.choice([None, 0, 1]), "displacement": chance.choice(far)},
+            {"stride": chance.choice([1, 1, 2, 3, 4])},
+        ]
+    )
+    return [sizes(chance, 4, 1, 6)], layer_text("Shift", "shift", **fields)
+
+
 MAKERS: dict[str, Maker] = {
     "ActiveShift": _active_shift,
     "Correlation": _correlation,
     "FlowWarp": _flow_warp,
     "Resample": _resample,
+    "Shift": _shift,
 }

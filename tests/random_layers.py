@@ -38,6 +38,8 @@ def random_net(kind: str, seed: int) -> str:
     tops = 'top: "y" top: "mask"' if "MASK" in text else 'top: "y"'
     if kind.removesuffix("Ristretto") in ("Convolution", "Deconvolution"):
         tops = " ".join(f'top: "y{i}"' for i in range(len(shapes)))
+    if kind == "Shift" and "stride" in text:
+        tops = " ".join(f'top: "{side}"' for side in ("left", "up", "right", "down"))
     return inputs + f'layer {{ name: "layer" {bottoms} {tops} {text.replace("MASK", "")} }}\n'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -36,6 +37,18 @@ def streamed(target: str, weights: Path) -> Path:
     command = [sys.executable, "-m", "bench.streaming", target, str(weights), str(copy)]
     subprocess.run(command, check=True)
     return copy
+
+
+@pytest.mark.parametrize("target", ["onnx", "pytorch", "mxnet"])
+def test_a_streaming_copy_that_hashes_writes_the_same(target: str, weights: Path) -> None:
+    plain = streamed(target, weights).read_bytes()
+    copy = weights.with_name("hashed")
+    command = [sys.executable, "-m", "bench.streaming", "--hash", target, str(weights), str(copy)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert copy.read_bytes() == plain
+    assert printed.split() == [
+        hashlib.sha256(content).hexdigest() for content in (weights.read_bytes(), plain)
+    ]
 
 
 def expected() -> dict[str, np.ndarray]:

@@ -9,8 +9,33 @@ from numpy.typing import NDArray
 
 from converters.lowering import Lowering, lowers
 from ir import Value
-from ir.ops import Conv, Correlation, Gather, Linear, Transpose, Warp
+from ir.ops import Conv, Correlation, CropLike, Gather, Linear, Pad, Transpose, Warp
 from prototxt import caffe_pb2 as pb
+
+
+@lowers("Shift")
+def shift(step: Lowering) -> Sequence[Value]:
+    """ctensmeyer: y[i, j] = x[i - h_shift, j - w_shift].  iResNet: x[i, j + displacement], or
+    x[i + displacement, j] in another direction than 0.  DSC, by its four tops: x[i, j + stride],
+    x[i + stride, j], x[i, j - stride], x[i - stride, j].  Outside x all is 0."""
+    param, x = step.layer.message.shift_param, step.inputs[0]
+    if len(step.layer.tops) == 4:
+        far = param.stride
+        return [_moved(step, x, *by) for by in ((0, -far), (-far, 0), (0, far), (far, 0))]
+    along = (param.direction != 0, param.direction == 0)
+    down, right = (-param.displacement * one for one in along)
+    return [_moved(step, x, down + param.h_shift, right + param.w_shift)]
+
+
+def _moved(step: Lowering, x: Value, down: int, right: int) -> Value:
+    """So many rows down and columns to the right, up and to the left where that is less than 0;
+    rows and columns of 0 are put on one side, and as many taken from the other, whatever the
+    sizes."""
+    if not down and not right:
+        return x
+    before, after = ((0, 0, max(s * down, 0), max(s * right, 0)) for s in (1, -1))
+    wide = step.add(Pad(before, after), x)
+    return step.add(CropLike(2, after[2:]), wide, x)
 
 
 @lowers("ActiveShift")

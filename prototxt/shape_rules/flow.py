@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from prototxt import caffe_pb2 as pb
-from prototxt.geometry import fail
+from prototxt.geometry import counted, fail
 from prototxt.net import Layer
 from prototxt.shape_rules.rule import (
     LayerShapes,
@@ -17,6 +17,9 @@ from prototxt.shape_rules.rule import (
     shape_rule,
     shown,
 )
+
+_SHIFTS = {1: (("h_shift", "w_shift"), ("direction", "displacement")), 4: (("stride",),)}
+"""Number of tops of a Shift -> the fields of shift_param that go together."""
 
 
 @shape_rule("ActiveShift")
@@ -45,6 +48,28 @@ def active_shift(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
         filler = pb.FillerParameter(type="uniform", min=-radius, max=radius)
     shifts = tuple(ParamShape(f"{axis}_shift", (shape[1], 1, 1, 1), filler) for axis in "xy")
     return LayerShapes((top,), shifts, 4 * prod(top))
+
+
+@shape_rule("Shift", tops=(1, 4))
+def shift(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """Maps of the same size, moved by whole places: ctensmeyer/caffe's by h_shift and w_shift,
+    leonzfa/iResNet's by a displacement in one direction, and xw-hu/DSC's four ways, by a stride."""
+    need_rank(layer, bottoms[0], 4)
+    param, tops = layer.message.shift_param, len(layer.tops)
+    given = [field.name for field, _ in param.ListFields()]
+    if tops not in (1, 4):
+        raise fail(layer, f"{tops} tops", "one, or four (left, up, right, down)")
+    forms = _SHIFTS[tops]
+    if not any(set(given) <= set(form) for form in forms):
+        expected = ", or ".join(" and ".join(form) for form in forms)
+        raise fail(
+            layer,
+            f"{' and '.join(given)} with {counted(tops, 'top')}",
+            f"{expected}: three forks have a layer of this name",
+        )
+    if not param.stride:
+        raise fail(layer, "a stride of 0", "at least 1")
+    return LayerShapes((bottoms[0],) * tops)
 
 
 def _height_and_width(layer: Layer, name: str) -> tuple[int, int]:

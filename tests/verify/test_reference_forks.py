@@ -251,6 +251,40 @@ def test_scale_route_takes_the_first_of_two_as_near() -> None:
         finals(text, {"b": SQUARES[[2]]})
 
 
+# Maps moved
+
+
+ROWS = np.arange(1.0, 7).reshape(1, 1, 2, 3)
+"""1 2 3, and 4 5 6 below."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ("", [1, 2, 3, 4, 5, 6]),
+        ("h_shift: 1", [0, 0, 0, 1, 2, 3]),
+        ("w_shift: -1", [2, 3, 0, 5, 6, 0]),
+        ("h_shift: -1 w_shift: 2", [0, 0, 4, 0, 0, 0]),
+        ("h_shift: 2", [0] * 6),
+        ("displacement: 1", [2, 3, 0, 5, 6, 0]),
+        ("displacement: -2 direction: 0", [0, 0, 1, 0, 0, 4]),
+        ("displacement: 1 direction: 1", [4, 5, 6, 0, 0, 0]),
+        ("displacement: -1 direction: 2", [0, 0, 0, 1, 2, 3]),
+    ],
+)
+def test_shift_moves_maps_by_whole_places(fields: str, wanted: list[float]) -> None:
+    assert y("Shift", f"shift_param {{ {fields} }}", ROWS).ravel().tolist() == wanted
+
+
+@pytest.mark.parametrize("fields", ["", "shift_param { stride: 1 }"])
+def test_shift_of_four_tops_moves_to_the_left_up_to_the_right_and_down(fields: str) -> None:
+    got = finals(layer("Shift", fields, "b", "l u r d"), {"b": ROWS})
+    assert got["l"].ravel().tolist() == [2, 3, 0, 5, 6, 0]
+    assert got["u"].ravel().tolist() == [4, 5, 6, 0, 0, 0]
+    assert got["r"].ravel().tolist() == [0, 1, 2, 0, 4, 5]
+    assert got["d"].ravel().tolist() == [0, 0, 0, 1, 2, 3]
+
+
 # Maps made larger or smaller
 
 

@@ -15,6 +15,30 @@ from verify.reference.registry import Array, caffe_layer
 Whole = npt.NDArray[np.int64]
 
 
+@caffe_layer("Shift")
+def shift(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """What lies so many places to the side, and 0 where that is outside (shift_layer.cpp of
+    ctensmeyer/caffe, shift_layer.cu of leonzfa/iResNet and of xw-hu/DSC)."""
+    (x,) = bottoms
+    param = layer.message.shift_param
+    if len(layer.tops) == 4:
+        far = param.stride
+        sides = [(0, far), (far, 0), (0, -far), (-far, 0)]
+    elif param.HasField("displacement"):
+        sides = [(param.displacement, 0) if param.direction else (0, param.displacement)]
+    else:
+        sides = [(-param.h_shift, -param.w_shift)]
+    tops = []
+    for down, right in sides:
+        top = np.zeros_like(x)
+        rows, columns = (np.arange(size) for size in x.shape[2:])
+        rows = rows[(rows + down >= 0) & (rows + down < x.shape[2])]
+        columns = columns[(columns + right >= 0) & (columns + right < x.shape[3])]
+        top[:, :, rows[:, None], columns] = x[:, :, rows[:, None] + down, columns + right]
+        tops.append(top)
+    return tops
+
+
 @caffe_layer("ActiveShift")
 def active_shift(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
     """Channel c at (y, x) is the bottom's at (y * stride - pad + dy[c], x * stride - pad + dx[c]),
