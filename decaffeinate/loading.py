@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decaffeinate.plugins import Plugin, read_with_plugins
 from prototxt.bn_form import with_stored_form
@@ -15,7 +16,10 @@ from prototxt.parameters import Parameters, bind_parameters
 from prototxt.shapes import NetShapes, infer_shapes
 from prototxt.weights import Weights, read_weights
 
-__all__ = ["Loaded", "load"]
+if TYPE_CHECKING:
+    from decaffeinate.keywords import ReadOptions
+
+__all__ = ["Loaded", "load", "loaded_from"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,27 @@ def load(
         raise
     refuse_doubts(parsed, doubts)
     return loaded
+
+
+def loaded_from(
+    net: str | Path | Loaded, weights: str | Path | None, options: ReadOptions
+) -> Loaded:
+    """What a public function was given: a net that is loaded, or what `load` takes.
+
+    Raises:
+        UsageError: a loaded net, with weights or options that are no longer of use.
+        DecaffeinateError: see `load`.
+    """
+    if not isinstance(net, Loaded):
+        return load(net, weights, **options)
+    given = [*(["weights"] if weights is not None else []), *options]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} given with a net that is "
+            "loaded already",
+            expected="none: decaffeinate.load takes what says how a net is read",
+        )
+    return net
 
 
 def _with_weights(

@@ -225,7 +225,7 @@ class _Trial:
         case = made.culprit
         folder = self.repro / f"repro-{self.path.name}"
         write_repro(
-            folder, self.net, case.layer, self.parameters, case.inputs, case.expected, case.got,
+            folder, self.net, [case.layer], self.parameters, case.inputs, case.expected, case.got,
             self.path.name, made.fault.text, self.options, artifact=True,
         )  # fmt: skip
         return str(folder)
