@@ -170,6 +170,7 @@ def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
         "name": emitter.parameters[param],
         "shape": list(emitter.shapes.get(param, param.shape)),
         "change": ", ".join(filter(None, (param.change, emitter.stored_as))) or None,
+        **emitter.storage(param),
     }
 
 
