@@ -122,6 +122,11 @@ class Emitter:
         """Put the emitted nodes together into files."""
         raise NotImplementedError
 
+    def storage(self, param: Parameter) -> Mapping[str, str]:
+        """How a parameter is stored where that is not as float32 values, for the manifest: `dtype`,
+        and by the name of a stored number the `scale` that makes the values of it."""
+        return {}
+
     def arguments(self, node: Node) -> list[str]:
         """What the target calls a node's inputs."""
         return [

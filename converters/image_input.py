@@ -30,6 +30,8 @@ class ImageInput:
     left: tuple[str, ...]
     given: str | None = None
     """The mean as the user gave it: numbers, or the path of a file."""
+    given_scale: float | None = None
+    """The scale as the user gave it."""
 
     def described(self, name: str, dims: Sequence[int | str], mean: str | None) -> dict[str, Any]:
         """For the manifest: the interface, and the numbers.
@@ -52,5 +54,6 @@ class ImageInput:
             "scale": self.scale,
             "source": self.source,
             "mean_given": self.given,
+            "scale_given": self.given_scale,
             "not_embedded": list(self.left),
         }

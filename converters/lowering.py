@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir import Graph, Op, Parameter, ShapeError, Value, constant
+from ir import Graph, Op, Parameter, ShapeError, Steps, Value, constant
 from ir.ops import Affine, Reshape
 from prototxt.errors import NetError, UnsupportedError
 from prototxt.net import Layer
@@ -75,13 +75,21 @@ class Lowering:
             )
         return value
 
-    def store(self, param: Parameter, data: object, change: str | None = None) -> Parameter:
+    def store(
+        self,
+        param: Parameter,
+        data: object,
+        change: str | None = None,
+        steps: Steps | None = None,
+    ) -> Parameter:
         """The parameter stored in another shape, or with other values; `change` says what was done
-        to them."""
+        to them, `steps` that they are in fixed point now."""
         array = np.asarray(data, np.float32)
         key = (param, array.shape, change)
         if key not in self.stored:
-            self.stored[key] = replace(param, data=array, shape=array.shape, change=change)
+            self.stored[key] = replace(
+                param, data=array, shape=array.shape, change=change, steps=steps
+            )
         return self.stored[key]
 
     def fold(self, index: int, reason: str) -> None:

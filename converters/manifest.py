@@ -74,6 +74,10 @@ def describe(
             "phase": net.phase,
             "level": net.level,
             "stages": list(net.stages),
+            "crops": [
+                {"layer": cut.layer, "type": cut.type, "top": cut.top, "offset": list(cut.offsets)}
+                for cut in net.cuts
+            ],
         },
         "weights": source,
         "inputs": [_input(value) for value in graph.inputs],
@@ -166,6 +170,7 @@ def _parameter(param: Parameter, emitter: Emitter) -> dict[str, Any]:
         "name": emitter.parameters[param],
         "shape": list(emitter.shapes.get(param, param.shape)),
         "change": ", ".join(filter(None, (param.change, emitter.stored_as))) or None,
+        **emitter.storage(param),
     }
 
 

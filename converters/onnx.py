@@ -16,12 +16,12 @@ from converters.manifest import INPUT_CONTRACT
 from converters.onnx_chains import without_chains
 from converters.onnx_detection import DetectionEmitter
 from converters.onnx_file import is_large, records_of, write_model
+from converters.onnx_fixed import FixedPointEmitter
 from converters.onnx_flow import FlowEmitter
 from converters.onnx_half import halved, refuse_in_half, with_casts
 from converters.onnx_image import ImageHead
 from converters.onnx_priors import PriorEmitter
 from converters.onnx_roi import newest_opset
-from converters.onnx_rounding import RoundingEmitter
 from converters.onnx_shapes import ShapeEmitter
 from converters.onnx_warp import WarpEmitter
 from converters.output_file import Output, bytes_of
@@ -42,7 +42,7 @@ GiB."""
 
 
 class OnnxEmitter(
-    FlowEmitter, WarpEmitter, PriorEmitter, ShapeEmitter, DetectionEmitter, RoundingEmitter
+    FlowEmitter, WarpEmitter, PriorEmitter, ShapeEmitter, DetectionEmitter, FixedPointEmitter
 ):
     """Writes NAME.onnx, and NAME.onnx.data where the weights are too large for one message."""
 
@@ -87,6 +87,8 @@ class OnnxEmitter(
         for node in self.graph.nodes:
             for value in node.outputs:
                 self.values[value] = value.name
+        if not self.half:
+            self.find_whole_numbers()
 
     # --- products and normalisation ---------------------------------------------------------------
 
@@ -257,7 +259,7 @@ class OnnxEmitter(
         kept = {self.values[value] for value in blobs if value in self.values}
         self.nodes = without_chains(self.nodes, self.constants, kept)
         stored: dict[str, NDArray[Any]] = {
-            self.parameters[p]: p.data.reshape(self.shapes.get(p, p.shape))
+            self.parameters[p]: self.whole.get(p, p.data).reshape(self.shapes.get(p, p.shape))
             for p in self.graph.parameters()
         }
         stored |= self.constants

@@ -22,6 +22,7 @@ _TYPES = {
     "float16": TensorProto.FLOAT16,
     "float32": TensorProto.FLOAT,
     "int8": TensorProto.INT8,
+    "int16": TensorProto.INT16,
     "int64": TensorProto.INT64,
     "uint8": TensorProto.UINT8,
 }

@@ -20,6 +20,11 @@ class RoundingEmitter(NodeBuilder):
 
     opset: int
 
+    @property
+    def widest(self) -> int:
+        """Bits of the widest whole numbers that QuantizeLinear and DequantizeLinear both know."""
+        return 16 if self.opset >= _TYPED else 8
+
     def round(self, node: Node, op: o.Round) -> None:
         """See `_whole`."""
         (x,) = self.arguments(node)
@@ -44,10 +49,10 @@ class RoundingEmitter(NodeBuilder):
         change nothing but the sign of 0.
         """
         (x,) = self.arguments(node)
-        scaled = self.node("Mul", [x, self._power(op.fraction)], [self.part(node, "scaled")])
+        scaled = self.node("Mul", [x, self.power(op.fraction)], [self.part(node, "scaled")])
         whole = self._whole(node, scaled, self.part(node, "whole"))
-        step = self._power(-op.fraction)
-        if op.bits > (16 if self.opset >= _TYPED else 8):
+        step = self.power(-op.fraction)
+        if op.bits > self.widest:
             self.node("Mul", [whole, step], [node.output.name])
             return
         near = self.node("Mul", [whole, step], [self.part(node, "near")])
@@ -61,7 +66,8 @@ class RoundingEmitter(NodeBuilder):
         self.node("QuantizeLinear", [near, *given], [short], **type_)
         self.node("DequantizeLinear", [short, *given], [node.output.name])
 
-    def _power(self, exponent: int) -> str:
+    def power(self, exponent: int) -> str:
+        """The name of a stored power of 2."""
         sign = "minus_" if exponent < 0 else ""
         return self.shared(f"power_{sign}{abs(exponent)}", 2.0**exponent)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from decaffeinate.file_options import refuse_for_files
 from decaffeinate.several import usage
 
 if TYPE_CHECKING:
@@ -55,12 +56,15 @@ def artifact_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-def refuse_beside(artifact: Mapping[str, Any], options: Mapping[str, object]) -> None:
+def refuse_beside(
+    artifact: Mapping[str, Any], options: Mapping[str, object], writing: Mapping[str, object]
+) -> None:
     """Options that have no meaning with --artifact, and those that have none without it.
 
     Args:
         artifact: what `artifact_options` passed on.
         options: others by name.
+        writing: those of the conversion that there is not.
 
     Raises:
         UsageError: one of them is given.
@@ -72,6 +76,7 @@ def refuse_beside(artifact: Mapping[str, Any], options: Mapping[str, object]) ->
         if value:
             raise usage(f"{option} is given with --artifact", "one of them: the file is judged "
                         "as it is, in this process")  # fmt: skip
+    refuse_for_files(writing, "--artifact")
 
 
 def run_artifact(
@@ -79,12 +84,12 @@ def run_artifact(
     artifact: Mapping[str, Any],
     arrays: Sequence[tuple[str, Path]],
     image: Path | None,
-    mean: str,
+    mean: str | None,
     **checks: Any,
 ) -> Report:
     """Judge the file on the image and arrays that are given, or on noise."""
     from decaffeinate import api
     from decaffeinate.feeds import make_feeds
 
-    feeds = make_feeds(loaded, dict(arrays), image, mean) if arrays or image is not None else None
+    feeds = make_feeds(loaded, dict(arrays), image, mean)
     return api.verify_artifact(loaded, feeds=feeds, **artifact, **checks)

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from decaffeinate.loading import Loaded, load
+from decaffeinate.keywords import ReadOptions, passing_on
+from decaffeinate.loading import Loaded, load, loaded_from
 from decaffeinate.plugins import use_plugins
 from decaffeinate.verification import plugin_options
 from decaffeinate.version import __version__
 from prototxt.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from verify.report import Report
 
 __all__ = ["artifact_noise", "read_map", "verify_artifact"]
@@ -22,6 +25,7 @@ _WEAK = 0.02
 negative value that a converter could get wrong, the second does not."""
 
 
+@passing_on(ReadOptions, load)
 def verify_artifact(
     net: str | Path | Loaded,
     weights: str | Path | None = None,
@@ -35,7 +39,7 @@ def verify_artifact(
     atol: float | None = None,
     repro: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
-    **options: Any,
+    **options: Unpack[ReadOptions],
 ) -> Report:
     """Judge a file that this tool did not write: whether it computes what Caffe computes, layer by
     layer as far as it shows the layers' values.
@@ -54,7 +58,7 @@ def verify_artifact(
         atol: as for `verify`.
         repro: a folder in which the first layer that is wrong is written as a net of its own.
         progress: told what is being done.
-        options: further arguments of `load`.
+        options: further arguments of `load`, of a net that is not loaded yet.
 
     Raises:
         UsageError: inputs and outputs that cannot be put to the net's; a map of what is not there.
@@ -65,7 +69,7 @@ def verify_artifact(
 
     allowed = Tolerance.of(tolerance, rtol, atol)
     told = dict(map) if isinstance(map, Mapping) else read_map(map)
-    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    loaded = loaded_from(net, weights, options)
     use_plugins(loaded.plugins)
     report = judged(
         loaded.net,

@@ -10,16 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters.emitter import Artifact, Emitter, Provenance
-from converters.image_input import ImageInput
 from converters.manifest import describe, manifest_artifact, target_entry
 from converters.onnx_metadata import onnx_metadata
 from converters.open_sizes import lower_open
 from converters.preprocessing import in_words
 from decaffeinate.class_names import read_class_names
-from decaffeinate.loading import Loaded, load
+from decaffeinate.file_options import refuse_without_effect
+from decaffeinate.keywords import ReadOptions, passing_on
+from decaffeinate.loading import Loaded, load, loaded_from
 from decaffeinate.plugin_tables import check_references
 from decaffeinate.plugins import use_plugins
 from decaffeinate.version import __version__
@@ -29,6 +30,9 @@ from ir.passes import optimize as run_passes
 from prototxt.atomic import Staging
 from prototxt.errors import UnsupportedError, UsageError
 from prototxt.files import name_of, net_stem
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 __all__ = ["TARGETS", "Conversion", "convert", "file_stem"]
 
@@ -66,6 +70,7 @@ class Conversion:
         return self.loaded.notes
 
 
+@passing_on(ReadOptions, load)
 def convert(
     net: str | Path | Loaded,
     weights: str | Path | None = None,
@@ -84,7 +89,7 @@ def convert(
     flat: bool = False,
     verifiable: bool = False,
     progress: Callable[[str], None] = lambda _: None,
-    **options: Any,
+    **options: Unpack[ReadOptions],
 ) -> Conversion:
     """Convert a net to one or more targets; all files are written, or none.
 
@@ -110,23 +115,32 @@ def convert(
         scale: for `preprocess`, instead of the net's.
         verifiable: refuse, before anything is written, a net that `verify` cannot judge.
         progress: told what is being done.
-        options: further arguments of `load`.
+        options: further arguments of `load`, of a net that is not loaded yet.
 
     Raises:
+        UsageError: an option that has no effect on these targets; see also below.
         DecaffeinateError: see `prototxt.errors`; nothing has been written then.
     """
     if dtype not in DTYPES:
         raise UsageError(f'unknown dtype "{dtype}"', expected=" or ".join(DTYPES))
-    loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+    targets = _known([to] if isinstance(to, str) else to)
+    refuse_without_effect({"opset": opset, "labels": labels, "dtype": dtype, "flat": flat,
+                           "preprocess": preprocess, "mean": mean, "scale": scale},
+                          targets)  # fmt: skip
+    loaded = loaded_from(net, weights, options)
     use_plugins(loaded.plugins)
     if verifiable and loaded.plugins:
         check_references(loaded.net)
     stem = file_stem(name or net_stem(Path(loaded.net.path)))
     graph = lower_open(loaded.net, loaded.shapes, loaded.parameters, dynamic)
     passes = run_passes(graph) if optimize else []
-    targets = [to] if isinstance(to, str) else to
+    image = None
+    if preprocess:
+        from decaffeinate.image_inputs import image_input_of
+
+        image = image_input_of(loaded, mean, scale)
     settings: dict[str, dict[str, Any]] = {
-        "onnx": {"opset": opset, "dtype": dtype, "image": _image(loaded, preprocess, mean, scale)},
+        "onnx": {"opset": opset, "dtype": dtype, "image": image},
         "pytorch": {"flat": flat},
         "mxnet": {"flat": flat},
     }
@@ -147,6 +161,13 @@ def convert(
     place = folder / f"{stem}.manifest.json"
     files = _write(loaded, graph, emitters, planned, place, names, marks, progress)
     return Conversion(stem, folder, place, files, loaded, graph, tuple(passes))
+
+
+def _known(targets: Sequence[str]) -> Sequence[str]:
+    for target in targets:
+        if target not in TARGETS:
+            raise UsageError(f'unknown target "{target}"', expected="one of " + ", ".join(TARGETS))
+    return targets
 
 
 def _write(
@@ -189,19 +210,6 @@ def _write(
     return tuple(files)
 
 
-def _image(
-    loaded: Loaded, preprocess: bool, mean: str | None, scale: float | None
-) -> ImageInput | None:
-    """What ONNX files embed of the preprocessing."""
-    if not preprocess:
-        if mean is not None or scale is not None:
-            raise UsageError("a mean or a scale is given without preprocess", expected="both")
-        return None
-    from decaffeinate.image_inputs import image_input_of
-
-    return image_input_of(loaded, mean, scale)
-
-
 def _emitter(
     target: str,
     graph: Graph,
@@ -209,8 +217,6 @@ def _emitter(
     provenance: Provenance,
     settings: Mapping[str, Any],
 ) -> Emitter:
-    if target not in TARGETS:
-        raise UsageError(f'unknown target "{target}"', expected="one of " + ", ".join(TARGETS))
     module, cls = TARGETS[target]
     try:
         emitter: type[Emitter] = getattr(import_module(module), cls)

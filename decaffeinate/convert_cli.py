@@ -10,11 +10,10 @@ from typing import Any
 
 import click
 
-from decaffeinate.onnx_options import onnx_options, refuse_without_onnx
+from decaffeinate.conversion_options import conversion_options, mean_option
 from decaffeinate.options import (
     CONTEXT,
     TargetOption,
-    dynamic_option,
     failing_cleanly,
     nets_argument,
     tolerance_options,
@@ -51,7 +50,14 @@ __all__ = ["convert"]
     help="Stem of the files; what is no letter, digit or underscore becomes one, since the files "
     "are also modules. Default: that of NET.",
 )
-@onnx_options
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Names of the classes, one a line, class 0 first; they go into ONNX's metadata.",
+)
+@conversion_options
+@mean_option("For --preprocess, instead of the net's")
 @click.option(
     "--verify",
     "verified",
@@ -62,15 +68,10 @@ __all__ = ["convert"]
     "--repro",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="With --verify: where a target fails, write the first layer that is wrong there, as a net "
-    "of its own in repro-TARGET; of several nets each in a folder of its own.",
+    help="With --verify: where a target fails, write the first layer that is wrong there, or the "
+    "chain that --optimize made one layer, as a net of its own in repro-TARGET; of several nets "
+    "each in a folder of its own.",
 )
-@click.option(
-    "--flat",
-    is_flag=True,
-    help="Write PyTorch and Gluon layer by layer, without classes for what repeats.",
-)
-@dynamic_option
 @tolerance_options
 @net_options
 @failing_cleanly
@@ -80,7 +81,9 @@ def convert(
     targets: Sequence[Sequence[str]],
     output: Path,
     name: str | None,
-    opset: int | None,
+    labels: Path | None,
+    mean: str | None,
+    writing: dict[str, Any],
     verified: bool,
     repro: Path | None,
     as_json: bool,
@@ -113,6 +116,7 @@ def convert(
       convert models --to onnx -o converted --jobs 2
     """
     from decaffeinate import api
+    from decaffeinate.file_options import refuse_without_effect
     from decaffeinate.jobs import ConvertJob, conversion_json
     from decaffeinate.pairing import gather, places
     from prototxt.atomic import output_folders
@@ -124,18 +128,15 @@ def convert(
     if not verified and repro is not None:
         raise usage("--repro is given without --verify", "--verify, which may find a fault")
     Tolerance.of(**tolerance)
-    refuse_without_onnx({"opset": opset, **options}, wanted)
-    if options["flat"] and not {"pytorch", "mxnet"} & {*wanted}:
-        expected = "--to pytorch, --to mxnet or --to all"
-        raise usage("--flat is given, and neither PyTorch nor MXNet is a target", expected)
+    options |= {"labels": labels, "mean": mean, **writing}
+    refuse_without_effect(options, wanted)
     gathered = gather(nets)
     if gathered.several:
         refuse_for_several({"--name": name})
         placed = places([found.net for found in gathered.nets])
         work = [
             ConvertJob(
-                found, output / folder, stem, tuple(wanted), opset, verified, tolerance, options,
-                place,
+                found, output / folder, stem, tuple(wanted), verified, tolerance, options, place,
             )
             for found, (folder, stem), place in zip(
                 gathered.nets, placed, folders_below(gathered, repro), strict=True
@@ -147,7 +148,7 @@ def convert(
     net, weights = gathered.nets[0].net, gathered.nets[0].weights
     kept = [] if repro is None else [repro]
     with output_folders(kept), Progress(as_json) as progress:
-        done = api.convert(net, weights, to=wanted, output=output, name=name, opset=opset,
+        done = api.convert(net, weights, to=wanted, output=output, name=name,
                            verifiable=verified, progress=progress, **options)  # fmt: skip
         report = None
         if verified:

@@ -1,4 +1,4 @@
-"""`convert --preprocess`: which mean and scale a net's images had, from the net or given."""
+"""`--preprocess`: which mean and scale a net's images had, from the net or given."""
 
 from __future__ import annotations
 
@@ -11,15 +11,29 @@ from numpy.typing import NDArray
 
 from converters.image_input import ImageInput
 from converters.preprocessing import steps
-from decaffeinate.feeds import mean_of
 from decaffeinate.loading import Loaded
 from prototxt.errors import FileError, UsageError
 from prototxt.mean import read_mean
 from prototxt.net import Preprocessing
 
-__all__ = ["image_input_of", "mean_file", "noise_images"]
+__all__ = ["MEAN", "embedded_image", "image_input_of", "mean_file", "mean_of", "noise_images"]
+
+MEAN = "104,117,123"
+"""The mean of an image where none is given, as `--mean` takes it: `verify.inputs.IMAGENET_MEAN`."""
 
 _AS_READ = frozenset(("DummyData", "HDF5Data", "WindowData"))
+
+
+def embedded_image(loaded: Loaded, writing: Mapping[str, Any]) -> ImageInput | None:
+    """What a conversion embeds, given its options as `decaffeinate.convert` takes them; None
+    without `preprocess`.
+
+    Raises:
+        UsageError, FileError: see `image_input_of`.
+    """
+    if not writing.get("preprocess"):
+        return None
+    return image_input_of(loaded, writing.get("mean"), writing.get("scale"))
 
 
 def image_input_of(
@@ -70,7 +84,7 @@ def image_input_of(
         offset = np.broadcast_to(offset, (channels, 1, 1)).astype(np.float32)
     left = _left(how, loaded.net.phase, shapes[name])
     stored = offset if offset.any() else None
-    return ImageInput(name, stored, float(np.float32(factor)), source, left, mean)
+    return ImageInput(name, stored, float(np.float32(factor)), source, left, mean, scale)
 
 
 def noise_images(
@@ -85,8 +99,7 @@ def noise_images(
     """
     from verify.image_feed import image_noise
 
-    scale = how["scale"] if how["source"] == "given" else None
-    image = image_input_of(at, how["mean_given"], scale)
+    image = image_input_of(at, how["mean_given"], how["scale_given"])
     shape = fed[image.blob].shape
     return {**fed, image.blob: image_noise(shape, image.mean, image.scale, at.seed)}
 
@@ -113,6 +126,36 @@ def _own_mean(how: Preprocessing, shape: Sequence[int], folder: Path) -> NDArray
             expected="one, or one a channel",
         )
     return values.reshape(-1, 1, 1)
+
+
+def mean_of(text: str, shape: tuple[int, ...]) -> Any:
+    """The mean that `--mean` gives, in a shape that is subtracted from (C, H, W).
+
+    Raises:
+        UsageError: it does not fit an input of this shape.
+        FileError: no readable mean image.
+    """
+    path = Path(text)
+    if path.is_file():
+        mean = read_mean(path)
+        if mean.shape[0] != shape[1]:
+            raise UsageError(f"a mean of {mean.shape[0]} channels for an input of {shape[1]}",
+                             where=text, expected="the mean that belongs to the model")  # fmt: skip
+        return mean if mean.shape == shape[1:] else mean.mean(axis=(1, 2))[:, None, None]
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f'mean "{text}" is neither numbers nor a file',
+            where="--mean",
+            expected="numbers a channel, as in 104,117,123, or a .binaryproto",
+        ) from None
+    if len(numbers) == 3 and shape[1] == 1:
+        numbers = [sum(numbers) / 3]
+    if len(numbers) not in (1, shape[1]):
+        raise UsageError(f"{len(numbers)} means for {shape[1]} channels", where="--mean",
+                         expected="one number, or one a channel")  # fmt: skip
+    return np.array(numbers, np.float32).reshape(-1, 1, 1)
 
 
 def mean_file(how: Preprocessing, folder: Path) -> NDArray[np.float32] | None:

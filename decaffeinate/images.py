@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decaffeinate import api
-from decaffeinate.feeds import MEAN, mean_of
-from decaffeinate.image_inputs import mean_file
+from decaffeinate.file_options import refuse_for_files, refuse_without_effect
+from decaffeinate.image_inputs import MEAN, embedded_image, mean_file, mean_of
+from decaffeinate.keywords import CheckOptions, WriteOptions
 from prototxt.errors import FileError, UsageError
 from prototxt.files import read_start
-from prototxt.net import Preprocessing
+from prototxt.net import Blob, Preprocessing
 from verify.detections import detection_outputs
 from verify.discrete import discrete_blobs
 from verify.forward import BACKENDS
@@ -27,6 +28,9 @@ from verify.isolation import isolation_of
 from verify.report import Report
 from verify.runners.runner import read_conversion
 from verify.transformer import read_pixels, transform
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 __all__ = ["Images", "read_labels", "verify_images"]
 
@@ -45,7 +49,12 @@ class Images:
     mean: Array | None
 
     @staticmethod
-    def of(loaded: api.Loaded, folder: Path, mean: str | None) -> Images:
+    def of(
+        loaded: api.Loaded,
+        folder: Path,
+        mean: str | None,
+        writing: Mapping[str, Any] | None = None,
+    ) -> Images:
         """Those of `folder`, and of folders in it.
 
         Args:
@@ -53,6 +62,8 @@ class Images:
             folder: the folder.
             mean: as `--mean` takes it, for images that are resized to the input; None for what the
                 net's own data layer does, or 104,117,123 without one.
+            writing: the options of the conversion; where it embeds a preprocessing, images are
+                scaled as there.
 
         Raises:
             FileError: no folder, no images in it, or no mean file.
@@ -71,11 +82,13 @@ class Images:
                              expected="an input of shape (N, 1 or 3, H, W)")  # fmt: skip
         own = {entry.blob: entry for entry in loaded.net.preprocessing}
         name = next((name for name in fits if name in own), fits[0])
+        embedded = embedded_image(loaded, writing or {})
+        factor = 1.0 if embedded is None else embedded.scale
         if mean is not None or name not in own:
             found = mean_of(MEAN if mean is None else mean, shapes[name])
             image = np.broadcast_to(found, shapes[name][1:]).astype(np.float32)
-            return Images(loaded, paths, name, Preprocessing(name, (), "", ""), image)
-        how = own[name]
+            return Images(loaded, paths, name, Preprocessing(name, (), "", "", scale=factor), image)
+        how = own[name] if embedded is None else replace(own[name], scale=factor)
         return Images(loaded, paths, name, how, mean_file(how, Path(loaded.net.path).parent))
 
     @property
@@ -131,9 +144,9 @@ def verify_images(
     labels: Path | None = None,
     backends: Sequence[str],
     manifest: Path | None = None,
-    dynamic: Sequence[str] = (),
+    writing: WriteOptions | None = None,
     progress: Callable[[str], None] = lambda _: None,
-    **checks: Any,
+    **checks: Unpack[CheckOptions],
 ) -> Report:
     """Verify a net blob by blob on the first batch of the images, and its outputs on all of them,
     which the report's `images` tell of.
@@ -145,21 +158,25 @@ def verify_images(
         labels: see `read_labels`.
         backends: as for `decaffeinate.verify`, as what follows; `checks` are its further arguments.
         manifest: of an earlier conversion; by default the net is converted.
-        dynamic: open sizes of the conversion.
+        writing: options of the conversion, as `decaffeinate.convert` takes them.
         progress: told what is being done.
 
     Raises:
         DecaffeinateError: see `prototxt.errors`.
     """
-    images = Images.of(loaded, folder, mean)
+    chosen = writing or {}
+    if manifest is not None:
+        refuse_for_files(chosen, "--converted")
+    images = Images.of(loaded, folder, mean, chosen)
     names = [path.name for path in images.paths]
     known = read_labels(labels, names) if labels is not None else {}
     targets = [backend for backend in backends if backend in BACKENDS]
     with ExitStack() as stack:
         if manifest is None:
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="decaffeinate-"))
-            manifest = api.convert(loaded, to=targets, output=place, dynamic=dynamic,
-                                   progress=progress).manifest  # fmt: skip
+            refuse_without_effect(chosen, targets, "--backend")
+            manifest = api.convert(loaded, to=targets, output=place, progress=progress,
+                                   **chosen).manifest  # fmt: skip
         first = next(images.batches())
         title = first.names[0] if len(first.names) == 1 else f"{len(first.names)} images"
         report = api.verify(loaded, backends=backends, manifest=manifest, progress=progress,
@@ -185,11 +202,17 @@ def _left_out(images: Images, judges: Sequence[str]) -> list[str]:
     if len(images.paths) <= images.shape[0]:
         return []
     compared = _outputs(images)
-    others = [blob.name for blob in images.loaded.net.outputs if blob.name not in compared]
+    others = [blob.name for blob in _computed(images) if blob.name not in compared]
     alone = f"compared on the first {images.shape[0]} of {len(images.paths)} images alone"
     notes = [f'output "{name}" is {alone}: its values are positions or shares, or no image has '
              "an item of its own in it" for name in others]  # fmt: skip
     return notes + [f"{name} is {alone}: it is a judge of the source" for name in judges]
+
+
+def _computed(images: Images) -> list[Blob]:
+    """The net's outputs, but for inputs that no layer reads."""
+    net = images.loaded.net
+    return [blob for blob in net.outputs if blob not in net.inputs]
 
 
 def _outputs(images: Images) -> list[str]:
@@ -198,6 +221,6 @@ def _outputs(images: Images) -> list[str]:
     chosen = {*discrete_blobs(net), *detection_outputs(net)}
     return [
         blob.name
-        for blob in net.outputs
+        for blob in _computed(images)
         if blob not in chosen and shapes.blobs[blob][:1] == images.shape[:1]
     ]

@@ -71,6 +71,7 @@ def inspect_net(
     level: int = 0,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
+    crop_offsets: str = "caffe",
     plugins: Sequence[str | Path] = (),
     strict: bool = False,
 ) -> Inspection:
@@ -81,7 +82,10 @@ def inspect_net(
         DecaffeinateError: the net cannot be read, or Caffe would refuse its shapes.
     """
     net, _ = read_with_plugins(
-        plugins, lambda: load_net(path, phase, stages, level, input_shapes, input_layers)
+        plugins,
+        lambda: load_net(
+            path, phase, stages, level, input_shapes, input_layers, crop_offsets=crop_offsets
+        ),
     )
     if strict:
         from decaffeinate.strictness import net_doubts, refuse_doubts

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from decaffeinate import api
 from decaffeinate.feeds import make_feeds
+from decaffeinate.keywords import WriteOptions
 from decaffeinate.pairing import Found, choose_weights
 from prototxt.atomic import atomic_file
 
@@ -57,7 +58,6 @@ class ConvertJob:
     output: Path
     name: str
     targets: tuple[str, ...]
-    opset: int | None
     verified: bool
     tolerance: Mapping[str, Any]
     options: Mapping[str, Any]
@@ -73,7 +73,6 @@ class ConvertJob:
             to=self.targets,
             output=self.output,
             name=self.name,
-            opset=self.opset,
             verifiable=self.verified,
             progress=progress,
             **self.options,
@@ -102,15 +101,16 @@ class ConvertJob:
 @dataclass(frozen=True)
 class VerifyJob:
     """Verify a net; `report` is the folder for report.json.  `options` are those of
-    `decaffeinate.load`, `tolerance` and `isolation` those of `decaffeinate.verify` about what is
-    allowed and about processes; `repro` is a folder too."""
+    `decaffeinate.load`, `writing` those of `decaffeinate.convert`, `tolerance` and `isolation`
+    those of `decaffeinate.verify` about what is allowed and about processes; `repro` is a folder
+    too."""
 
     found: Found
     backends: tuple[str, ...]
     image: Path | None
-    mean: str
+    mean: str | None
     tolerance: Mapping[str, Any]
-    dynamic: Sequence[str]
+    writing: WriteOptions
     report: Path | None
     options: Mapping[str, Any]
     isolation: Mapping[str, Any]
@@ -122,16 +122,16 @@ class VerifyJob:
         progress("reading")
         weights = choose_weights(self.found, self.options)
         loaded = api.load(self.found.net, weights, **self.options)
-        feeds = make_feeds(loaded, {}, self.image, self.mean)
+        feeds = make_feeds(loaded, {}, self.image, self.mean, self.writing)
         report = api.verify(
             loaded,
             backends=self.backends,
             feeds=feeds,
-            dynamic=self.dynamic,
             repro=self.repro,
             progress=progress,
             **self.tolerance,
             **self.isolation,
+            **self.writing,
         )
         report.command = self.command
         content = report.to_json()

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from textwrap import wrap
 
 from converters.emitter import Emitter
 from converters.lowering import LOWERINGS
 from decaffeinate.conversion import TARGETS  # which brings in every lowering
 from ir.ops import PRIMITIVES
+from prototxt.crops import FORKS
+from prototxt.measures import MEASURES
 from prototxt.net import DATA_LAYERS
 from prototxt.shapes import known_types
 from verify.reference import layer_types
@@ -27,6 +30,7 @@ NOTES = {
     "ActiveShift": "of a fork, jyh2986/Active-Shift; as a convolution of each channel",
     "Add": "of forks, synopsys-caffe and Cambricon/caffe; two bottoms, broadcast",
     "ArgMax": "`top_k`, `out_max_val`, `axis`; of equal values the later one first, as in Caffe",
+    "AutoCrop": "of a fork, RCF; as a Crop whose offset follows from the net",
     "Axpy": "of a fork, SENet",
     "BatchToSpaceND": "of a fork, synopsys-caffe",
     "BatchNorm": "global statistics, or the batch's own (`use_global_stats: false`, or TRAIN)",
@@ -42,8 +46,10 @@ NOTES = {
     "ConvolutionDepthwise": "of a fork, farmingyard/caffe-mobilenet",
     "Correlation": "of FlowNet, synopsys-caffe; products and differences, any kernel and strides",
     "ConvolutionRistretto": _RISTRETTO,
+    "CROP": "of forks, FCN's and CRF-RNN's of 2015; as a Crop whose offset follows from the net",
     "CReLU": "of a fork, Cambricon/caffe; `negative_slope`, `concat_axis`",
-    "Crop": "any axis; the sizes of the second bottom may be open",
+    "Crop": "any axis; the sizes of the second bottom may be open; without a crop_param at 0, or "
+    "as in forks (`--crop-offsets fork`): see [docs/crops.md](docs/crops.md)",
     "CropCenter": "of a fork, lltcggie/caffe",
     "Deconvolution": "1-D to N-D, groups, dilation, any axis, several bottoms",
     "DeconvolutionRistretto": _RISTRETTO,
@@ -91,6 +97,8 @@ NOTES = {
     "ReLU": "`negative_slope`",
     "ReLU6": "of a fork, eric612/MobileNet-YOLO; `negative_slope`",
     "Reduction": "SUM, ASUM, SUMSQ, MEAN",
+    "Region": "of a fork, openvinotoolkit/training_toolbox_caffe: `coords`, `classes` and `num`; "
+    "others of this name are refused",
     "Reorg": "of forks, from Darknet; `reverse`",
     "Resample": "of FlowNet 2; NEAREST, LINEAR, CUBIC; `antialias`",
     "Reshape": "0 and -1, `axis`, `num_axes`",
@@ -158,6 +166,7 @@ def layer_rows() -> list[TableRow]:
     ]
     inputs = dict.fromkeys(TARGETS, "input")
     rows += [TableRow(name, "input", inputs, _AS_INPUT) for name in DATA_LAYERS - converted]
+    rows += [TableRow(name, "yes", complete, NOTES[name]) for name in FORKS]
     return sorted(rows, key=lambda row: (row.type.lower(), row.type))
 
 
@@ -168,6 +177,11 @@ def markdown() -> str:
     for row in layer_rows():
         cells = [row.type, row.reference, *row.targets.values(), row.note]
         lines.append("| " + " | ".join(cells).rstrip() + " |")
+    lines += ["", *wrap(
+        "Left out with a note, where no layer that stays reads them ([docs/detections.md]"
+        f"(docs/detections.md)): {', '.join(sorted(MEASURES))}.",
+        100, break_on_hyphens=False,
+    )]  # fmt: skip
     for target in TARGETS:
         lacking = _lacking(target)
         if lacking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decaffeinate.plugins import Plugin, read_with_plugins
 from prototxt.bn_form import with_stored_form
@@ -15,7 +16,10 @@ from prototxt.parameters import Parameters, bind_parameters
 from prototxt.shapes import NetShapes, infer_shapes
 from prototxt.weights import Weights, read_weights
 
-__all__ = ["Loaded", "load"]
+if TYPE_CHECKING:
+    from decaffeinate.keywords import ReadOptions
+
+__all__ = ["Loaded", "load", "loaded_from"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def load(
     input_layers: str = "input",
     plugins: Sequence[str | Path] = (),
     detections: str = "rows",
+    crop_offsets: str = "caffe",
     strict: bool = False,
 ) -> Loaded:
     """Read a net and its weights; without weights, parameters are drawn from the net's fillers with
@@ -75,6 +80,8 @@ def load(
         plugins: Python files that register further layer types; see `decaffeinate.plugins`.
         detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw": boxes and scores
             before suppression, see docs/detections.md.
+        crop_offsets: where a Crop without a crop_param begins: "caffe", at 0, or "fork", where
+            forks of 2015 work out that its bottoms lie on each other.
         strict: refuse what is otherwise noted: fields that are not known, shapes that are assumed,
             layers of the weights that are left out without it being known what for.
 
@@ -85,7 +92,9 @@ def load(
         raise UsageError(f"seed {seed} cannot be used", expected="a whole number from 0 on")
     parsed, used = read_with_plugins(
         plugins,
-        lambda: load_net(net, phase, stages, level, input_shapes, input_layers, detections),
+        lambda: load_net(
+            net, phase, stages, level, input_shapes, input_layers, detections, crop_offsets
+        ),
     )
     if weights is None and parsed.stored:
         weights = net
@@ -102,6 +111,27 @@ def load(
         raise
     refuse_doubts(parsed, doubts)
     return loaded
+
+
+def loaded_from(
+    net: str | Path | Loaded, weights: str | Path | None, options: ReadOptions
+) -> Loaded:
+    """What a public function was given: a net that is loaded, or what `load` takes.
+
+    Raises:
+        UsageError: a loaded net, with weights or options that are no longer of use.
+        DecaffeinateError: see `load`.
+    """
+    if not isinstance(net, Loaded):
+        return load(net, weights, **options)
+    given = [*(["weights"] if weights is not None else []), *options]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} given with a net that is "
+            "loaded already",
+            expected="none: decaffeinate.load takes what says how a net is read",
+        )
+    return net
 
 
 def _with_weights(

@@ -25,6 +25,9 @@ class CaffeBlob:
 def to_caffe(manifest: str | Path, target: str = "pytorch") -> dict[str, CaffeBlob]:
     """By name of a stored array, such as one of a state dict, the parameter of Caffe's that it is.
 
+    Of Ristretto's layers an ONNX file may store whole numbers, which the scale that the manifest
+    names makes the values of (docs/ristretto.md).
+
     Args:
         manifest: NAME.manifest.json.
         target: which of its targets.

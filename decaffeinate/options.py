@@ -13,11 +13,11 @@ import click
 __all__ = [
     "CONTEXT",
     "INTERRUPTED",
+    "TARGETS",
     "BackendOption",
     "InputFile",
     "ParameterType",
     "TargetOption",
-    "dynamic_option",
     "failing_cleanly",
     "images_options",
     "isolation_options",
@@ -36,8 +36,8 @@ CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells have it."""
 
-_TARGETS = ("onnx", "pytorch", "mxnet")
-_JUDGES = ("opencv", "caffe")
+TARGETS = ("onnx", "pytorch", "mxnet")
+JUDGES = ("opencv", "caffe")
 
 
 class TargetOption(ParameterType):
@@ -52,8 +52,8 @@ class TargetOption(ParameterType):
         if not isinstance(value, str):
             return value
         if value == "all":
-            return _TARGETS
-        known = (*_TARGETS, *self.beside)
+            return TARGETS
+        known = (*TARGETS, *self.beside)
         if value not in known:
             self.fail(
                 f'unknown {self.name} "{value}"; choose from {", ".join(known)}, all', param, ctx
@@ -64,7 +64,7 @@ class TargetOption(ParameterType):
         """Names that start so."""
         from click.shell_completion import CompletionItem
 
-        names = (*_TARGETS, *self.beside, "all")
+        names = (*TARGETS, *self.beside, "all")
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -72,7 +72,7 @@ class BackendOption(TargetOption):
     """The same names, of the backends that run the files; and the judges of the source."""
 
     name = "backend"
-    beside = _JUDGES
+    beside = JUDGES
 
 
 class InputFile(ParameterType):
@@ -88,16 +88,6 @@ class InputFile(ParameterType):
         if not equals or not blob or not path:
             self.fail(f'"{value}" is no input; give BLOB=FILE.npy', param, ctx)
         return blob, Path(path)
-
-
-dynamic_option = click.option(
-    "--dynamic",
-    type=click.Choice(["batch", "spatial"]),
-    multiple=True,
-    help="Let the files take other batch sizes, or other heights and widths, than the net "
-    "declares; may be given twice. A layer that fixes a size is named. Verified at three sizes.",
-)
-"""Which sizes are to be open; passed on as `convert` and `verify` take it."""
 
 
 class ToleranceOption(ParameterType):
@@ -171,7 +161,7 @@ class Interpreter(ParameterType):
         if not isinstance(value, str):
             return value
         backend, equals, path = value.partition("=")
-        known = (*_TARGETS, *_JUDGES)
+        known = (*TARGETS, *JUDGES)
         if not equals or backend not in known or not path:
             self.fail(
                 f'"{value}" is no interpreter of a backend; give BACKEND=PATH with a backend '

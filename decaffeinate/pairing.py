@@ -232,7 +232,7 @@ def choose_weights(found: Found, options: Mapping[str, Any]) -> Path | None:
         return found.weights
     from decaffeinate.plugins import read_with_plugins
 
-    names = ("phase", "stages", "level", "input_shapes", "input_layers")
+    names = ("phase", "stages", "level", "input_shapes", "input_layers", "crop_offsets")
     state = {name: options[name] for name in names if name in options}
     net, _ = read_with_plugins(options.get("plugins", ()), lambda: load_net(found.net, **state))
     shapes = infer_shapes(net)

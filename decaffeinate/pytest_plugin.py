@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from decaffeinate.api import Conversion
+    from decaffeinate.keywords import AssertOptions
     from verify.report import Report
 
 __all__ = ["assert_equivalent", "equivalence_assertion", "net_conversion"]
@@ -27,7 +30,7 @@ def assert_equivalent(
     manifest: str | Path | None = None,
     image: str | Path | None = None,
     mean: str | None = None,
-    **options: Any,
+    **options: Unpack[AssertOptions],
 ) -> Report:
     """Fail unless what a net was converted to computes what Caffe computes, blob by blob, with the
     same parameters.
@@ -40,7 +43,8 @@ def assert_equivalent(
         manifest: NAME.manifest.json of files that `convert` wrote, which are verified then; by
             default the net is converted into a temporary folder.
         image: fed to the net's image input; by default noise is.
-        mean: subtracted from the image, as `verify --mean` takes it.
+        mean: subtracted from the image, as `verify --mean` takes it; with `preprocess`, embedded
+            too.
         options: further arguments of `decaffeinate.verify` and `decaffeinate.load`.
 
     Returns:
@@ -51,20 +55,24 @@ def assert_equivalent(
         DecaffeinateError: the net, or an option, cannot be used; see `prototxt.errors`.
     """
     __tracebackhide__ = True
-    from inspect import signature
-
     from decaffeinate import api
-    from decaffeinate.feeds import MEAN, make_feeds
+    from decaffeinate.feeds import make_feeds
+    from decaffeinate.keywords import ReadOptions
     from prototxt.errors import UsageError
 
-    if mean is not None and image is None:
+    checks: dict[str, Any] = {**options}
+    if mean is not None and image is None and not checks.get("preprocess"):
         raise UsageError("a mean is given without an image",
                          expected="an image that it is subtracted from")  # fmt: skip
-    taken = set(signature(api.verify).parameters).intersection(options)
-    checks = {name: options.pop(name) for name in taken}
-    loaded = api.load(net, weights, **options)
+    if image is not None and checks.get("feeds") is not None:
+        raise UsageError("an image is given beside feeds", expected="one of them")
+    reading: Any = {name: checks.pop(name) for name in ReadOptions.__annotations__
+                    if name in checks}  # fmt: skip
+    loaded = api.load(net, weights, **reading)
+    if checks.get("preprocess"):
+        checks["mean"] = mean
     if image is not None:
-        checks["feeds"] = make_feeds(loaded, {}, Path(image), MEAN if mean is None else mean)
+        checks["feeds"] = make_feeds(loaded, {}, Path(image), mean, checks)
     report = api.verify(loaded, backends=_names(backends, manifest), manifest=manifest, **checks)
     if not report.passed:
         raise AssertionError(_text(report))

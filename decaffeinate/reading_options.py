@@ -81,6 +81,14 @@ _STATE = (
         help="What becomes of layers that read data from files: inputs of the net, or an error.",
     ),
     click.option(
+        "--crop-offsets",
+        type=click.Choice(["caffe", "fork"]),
+        default="caffe",
+        show_default=True,
+        help="Where a Crop without a crop_param begins: at 0, as in Caffe 1.0, or where the forks "
+        "of FCN and HED (2015) work out that its bottoms lie on each other.",
+    ),
+    click.option(
         "--strict",
         is_flag=True,
         help="Refuse what is noted else, all of it in one message: fields and layer types that are "

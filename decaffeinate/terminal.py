@@ -103,8 +103,9 @@ def show_report(report: Report, notes: bool = True, layers: bool = False) -> Non
             f"{escape(str(result.first_fault))}",
             soft_wrap=True,
         )
-        if result.repro is not None:
-            console.print(f"  that layer alone: {escape(result.repro)}", soft_wrap=True)
+        if result.repro is not None and result.first_fault is not None:
+            what = "those layers" if result.first_fault.among else "that layer"
+            console.print(f"  {what} alone: {escape(result.repro)}", soft_wrap=True)
     console.print(f"[{colour}]{report.verdict}[/{colour}]")
 
 

@@ -8,14 +8,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.open_sizes import other_sizes
-from decaffeinate.conversion import convert
-from decaffeinate.loading import Loaded, load
+from converters.open_sizes import lower_open, other_sizes
+from decaffeinate.conversion import TARGETS, convert
+from decaffeinate.file_options import refuse_for_files, refuse_without_effect
+from decaffeinate.keywords import ConvertOptions, apart, passing_on
+from decaffeinate.loading import Loaded, load, loaded_from
 from decaffeinate.plugins import other_plugins, use_plugins
 from decaffeinate.version import __version__
 from prototxt.atomic import output_folders
+from prototxt.errors import DecaffeinateError, UsageError
+from prototxt.load import parse_net
+from prototxt.parameters import bind_parameters
+from prototxt.shapes import infer_shapes
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from verify.isolation import Isolation
     from verify.report import Report
     from verify.repro import Repros
@@ -24,24 +32,23 @@ if TYPE_CHECKING:
 __all__ = ["plugin_options", "verify"]
 
 
+@passing_on(ConvertOptions, load, convert)
 def verify(
     net: str | Path | Loaded,
     weights: str | Path | None = None,
     *,
-    backends: Sequence[str] = ("onnx", "pytorch", "mxnet"),
+    backends: str | Sequence[str] = ("onnx", "pytorch", "mxnet"),
     manifest: str | Path | None = None,
     feeds: Mapping[str, Mapping[str, Any]] | None = None,
     tolerance: str | float | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     repro: str | Path | None = None,
-    opset: int | None = None,
-    dynamic: Sequence[str] = (),
     isolate: bool = False,
     python: Mapping[str, str | Path] | None = None,
     timeout: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
-    **options: Any,
+    **options: Unpack[ConvertOptions],
 ) -> Report:
     """Prove that converted files compute what Caffe computes, blob by blob, and hold its
     parameters.
@@ -49,8 +56,8 @@ def verify(
     Args:
         net: the prototxt, or what `load` returned.
         weights: the weights; None draws from the net's fillers.
-        backends: names of TARGETS; and "opencv" or "caffe", which read the net's own files
-            (`verify.judges`).
+        backends: a name of TARGETS, or several; and "opencv" or "caffe", which read the net's own
+            files (`verify.judges`).
         manifest: of an earlier conversion whose files are to be verified; by default the net is
             converted into a temporary folder first.  Either way the files are read back from disk.
         feeds: sets of inputs by name, each an array an input blob; by default one of seeded noise.
@@ -59,19 +66,22 @@ def verify(
             greatest error as a part of a blob's greatest magnitude.
         rtol: with `atol` instead of a tolerance: |got - want| <= atol + rtol * |want|.
         atol: see `rtol`.
-        repro: a folder in which, where a backend fails, the first layer that is wrong is written as
-            a net of its own, as repro-BACKEND; of several sets of inputs, on the first that fails.
-        opset: as for `convert`.
-        dynamic: as for `convert`.  Files that take other sizes are verified at three: the declared
-            one and two others, which the report names.
+        repro: a folder in which, where a backend fails, the first layer that is wrong, or the chain
+            that passes made one layer, is written as a net of its own, as repro-BACKEND; of several
+            sets of inputs, on the first that fails.
         isolate: run each backend in a process of its own; one that crashes or hangs has failed
             then, and the others go on.
         python: interpreters, by backend, to run in (and in a process of its own in any case).
         timeout: seconds that an isolated backend may take for one answer.
         progress: told what is being done.
-        options: further arguments of `load`.
+        options: further arguments of `load`, of a net that is not loaded yet; and those of
+            `convert` about what files compute: `opset`, `dynamic`, `optimize`, `dtype`,
+            `preprocess`, `mean`, `scale`, `flat`; not with a manifest, whose files are as they are.
+            Files that take other sizes (`dynamic`) are verified at three: the declared one and two
+            others, which the report names.
 
     Raises:
+        UsageError: an option that has no effect; see also below.
         DecaffeinateError: see `prototxt.errors`.
     """
     from verify.isolation import isolation_of
@@ -79,22 +89,32 @@ def verify(
     from verify.repro import Repros
     from verify.tolerance import Tolerance
 
+    backends = [backends] if isinstance(backends, str) else backends
+    for name in backends:
+        if name not in {*TARGETS, *JUDGES}:
+            raise UsageError(f'unknown backend "{name}"',
+                             expected="one of " + ", ".join((*TARGETS, *JUDGES)))  # fmt: skip
+    targets = [backend for backend in backends if backend not in JUDGES]
+    reading, writing = apart(options)
+    if manifest is not None:
+        refuse_for_files(writing, "--converted")
+    else:
+        refuse_without_effect(writing, targets, "--backend")
     allowed = Tolerance.of(tolerance, rtol, atol)
     isolation = isolation_of(backends, isolate, python or {}, timeout)
     with ExitStack() as stack:
         if repro is not None:
             stack.enter_context(output_folders([Path(repro)]))
-        loaded = net if isinstance(net, Loaded) else load(net, weights, **options)
+        loaded = loaded_from(net, weights, reading)
         use_plugins(loaded.plugins)
         repros = None
         if repro is not None:
             words = [*allowed.options(), *plugin_options(loaded)]
-            repros = Repros(Path(repro), backends, words)
+            repros = Repros(Path(repro), backends, words, opening_words)
         if manifest is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="decaffeinate-"))
-            targets = [backend for backend in backends if backend not in JUDGES]
-            manifest = convert(loaded, to=targets, output=folder, opset=opset, dynamic=dynamic,
-                               progress=progress).manifest  # fmt: skip
+            manifest = convert(loaded, to=targets, output=folder, progress=progress,
+                               **writing).manifest  # fmt: skip
         return _judged(
             loaded, Path(manifest), backends, feeds, allowed, progress, isolation, repros
         )
@@ -104,6 +124,26 @@ def plugin_options(loaded: Loaded) -> list[str]:
     """What loads the net's plugins on a command line; those of packages need nothing."""
     files = [plugin.file for plugin in loaded.plugins if plugin.package is None]
     return [word for file in files for word in ("--plugin", str(Path(file).resolve()))]
+
+
+def opening_words(definition: str, phase: str, dynamic: Sequence[str]) -> list[str]:
+    """What opens sizes of a net on a command line: of those that were open in a net that it is a
+    part of, the ones that it can leave open by itself."""
+    if not dynamic:
+        return []
+    net = parse_net(definition, phase=phase)
+    shapes = infer_shapes(net)
+    parameters = bind_parameters(net, shapes)
+
+    def opens(kinds: Sequence[str]) -> bool:
+        try:
+            lower_open(net, shapes, parameters, kinds)
+            return bool(other_sizes(net, shapes, kinds))
+        except DecaffeinateError:
+            return False
+
+    kinds = dynamic if opens(dynamic) else [kind for kind in dynamic if opens([kind])]
+    return [word for kind in kinds for word in ("--dynamic", kind)]
 
 
 def _judged(

@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from decaffeinate.artifact_cli import artifact_options, refuse_beside, run_artifact
+from decaffeinate.conversion_options import conversion_options, mean_option
+from decaffeinate.keywords import WriteOptions
 from decaffeinate.options import (
     CONTEXT,
+    TARGETS,
     BackendOption,
     InputFile,
-    dynamic_option,
     failing_cleanly,
     images_options,
     isolation_options,
@@ -52,9 +54,8 @@ __all__ = ["verify"]
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE",
               help="Feed this image to the net's image input: resized, BGR, 0 to 255, "
  "--mean subtracted.")  # fmt: skip
-@click.option("--mean", metavar="B,G,R|FILE",
-              help="Mean for --image and --images: numbers a channel, or a .binaryproto; 0: none. "
-              "Default: 104,117,123.")  # fmt: skip
+@mean_option("Mean for --image and --images; and for --preprocess, instead of the net's",
+             " Default, of images: 104,117,123.")  # fmt: skip
 @click.option("--input", "arrays", type=InputFile(), multiple=True, metavar="BLOB=FILE.npy",
               help="Feed this array to an input; inputs not given get noise.")  # fmt: skip
 @click.option(
@@ -67,14 +68,14 @@ __all__ = ["verify"]
     "--repro",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where a backend fails, write the first layer that is wrong there, as a net of its own in "
-    "repro-BACKEND. Default: beside report.json.",
+    help="Where a backend fails, write the first layer that is wrong there, or the chain that "
+    "--optimize made one layer, as a net of its own in repro-BACKEND. Default: beside report.json.",
 )
 @artifact_options
 @tolerance_options
 @images_options
 @isolation_options
-@dynamic_option
+@conversion_options
 @net_options
 @failing_cleanly
 def verify(
@@ -90,7 +91,7 @@ def verify(
     tolerance: dict[str, Any],
     report: Path | None,
     repro: Path | None,
-    dynamic: Sequence[str],
+    writing: WriteOptions,
     as_json: bool,
     isolation: dict[str, Any],
     artifact: dict[str, Any],
@@ -100,7 +101,9 @@ def verify(
     parameters.
 
     The reference executes Caffe's layers in float64, straight from NET, without the converter. The
-    files are read back from disk as they were written.
+    files are read back from disk as they were written: into a temporary folder, with the options
+    that `convert` takes for it, or by an earlier conversion (--converted) or another tool
+    (--artifact).
 
     Several nets and folders are taken as `convert` takes them, and give one summary.
 
@@ -110,11 +113,13 @@ def verify(
     Examples:
       verify deploy.prototxt model.caffemodel --image cat.jpg
       verify deploy.prototxt model.caffemodel --converted out/deploy.manifest.json --backend onnx
+      verify deploy.prototxt model.caffemodel --backend onnx --optimize --dtype float16
       verify models --backend onnx --report reports
       verify deploy.prototxt model.caffemodel --artifact theirs.onnx
     """
     from decaffeinate import api
-    from decaffeinate.feeds import MEAN, make_feeds, refuse_together
+    from decaffeinate.feeds import make_feeds, refuse_together
+    from decaffeinate.file_options import refuse_for_files, refuse_without_effect
     from decaffeinate.jobs import VerifyJob, write_report
     from decaffeinate.pairing import gather
     from prototxt.atomic import output_folders
@@ -122,20 +127,22 @@ def verify(
 
     Tolerance.of(**tolerance)
     refuse_together(images, labels, {"--image": image, "--input": arrays})
-    if mean is not None and image is None and images is None:
+    if mean is not None and image is None and images is None and not writing["preprocess"]:
         raise usage("--mean is given without --image", "an image that it is subtracted from")
-    if dynamic and converted is not None:
-        raise usage("--dynamic is given with --converted", "one of them: the manifest tells "
-                     "which sizes the files take")  # fmt: skip
-    own_mean, mean = mean, MEAN if mean is None else mean
+    if writing["preprocess"]:
+        writing["mean"] = mean
     if artifact:
         refuse_beside(artifact, {
             "--converted": converted, "--backend": backends, "--images": images,
-            "--dynamic": dynamic, "--isolate": isolation["isolate"],
-            "--python": isolation["python"], "--timeout": isolation["timeout"],
-        })  # fmt: skip
+            "--isolate": isolation["isolate"], "--python": isolation["python"],
+            "--timeout": isolation["timeout"],
+        }, writing)  # fmt: skip
+    if converted is not None:
+        refuse_for_files(writing, "--converted")
     gathered = gather(nets)
     chosen = flat(backends) or _default_backends(converted, isolation["python"])
+    if converted is None and not artifact:
+        refuse_without_effect(writing, [name for name in chosen if name in TARGETS], "--backend")
     if gathered.several:
         refuse_for_several({"--converted": converted, "--input": arrays, "--images": images,
                             "--artifact": artifact})  # fmt: skip
@@ -148,7 +155,7 @@ def verify(
                 image,
                 mean,
                 tolerance,
-                dynamic,
+                writing,
                 folder,
                 options,
                 isolation,
@@ -167,7 +174,6 @@ def verify(
         checks: dict[str, Any] = {
             "backends": chosen,
             "manifest": converted,
-            "dynamic": dynamic,
             **common,
             **isolation,
         }
@@ -176,10 +182,11 @@ def verify(
         elif images is not None:
             from decaffeinate.images import verify_images
 
-            outcome = verify_images(loaded, images, mean=own_mean, labels=labels, **checks)
+            outcome = verify_images(loaded, images, mean=mean, labels=labels, writing=writing,
+                                    **checks)  # fmt: skip
         else:
-            feeds = make_feeds(loaded, dict(arrays), image, mean)
-            outcome = api.verify(loaded, feeds=feeds, **checks)
+            feeds = make_feeds(loaded, dict(arrays), image, mean, writing)
+            outcome = api.verify(loaded, feeds=feeds, **checks, **writing)
         outcome.command = command_line("verify")
         if report is not None:
             write_report(report, outcome)

@@ -1,6 +1,6 @@
 """The framework-neutral graph and its ops.  Knows no file format and imports no framework."""
 
-from ir.graph import Graph, GraphError, Node, Origin, Parameter, Value, constant
+from ir.graph import Graph, GraphError, Node, Origin, Parameter, Steps, Value, constant
 from ir.ops.op import Op, Shape, ShapeError
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Parameter",
     "Shape",
     "ShapeError",
+    "Steps",
     "Value",
     "constant",
 ]

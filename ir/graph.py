@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ir.ops.op import Op, Shape, ShapeError
 
-__all__ = ["Graph", "GraphError", "Node", "Origin", "Parameter", "Value"]
+__all__ = ["Graph", "GraphError", "Node", "Origin", "Parameter", "Steps", "Value"]
 
 
 class GraphError(AssertionError):
@@ -53,17 +53,28 @@ class Origin:
     position: int = 0
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Of fixed point: whole numbers that two's complement of `bits` bits holds, times
+    2^-`fraction`."""
+
+    bits: int
+    fraction: int
+
+
 @dataclass(frozen=True, eq=False)
 class Parameter(Value):
     """A value that is stored with the graph.
 
     `origin` is None for a constant that the lowering made.  `change` names what was done to the
-    source's values, None where they are bit for bit the source's.
+    source's values, None where they are bit for bit the source's.  `steps` tells that they are on
+    the steps of fixed point, so that a target may store the whole numbers.
     """
 
     data: NDArray[np.float32] = field(default_factory=lambda: np.zeros((), np.float32))
     origin: Origin | None = None
     change: str | None = None
+    steps: Steps | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,11 +27,13 @@ __all__ = [
 
 _REPEATED_IN_FORKS = ("decaffeinate.caffe.TransformationParameter.resize_param",)
 """Single in the schema, but repeated in a fork: augmentation only, which no conversion looks at."""
+_VALUES_OF_FORKS = {"decaffeinate.caffe.LossParameter.normalization": ("PRE_FIXED",)}
+"""By enum field, values that only layers of a fork know: R-FCN's losses of hard examples."""
 
 
 @dataclass(frozen=True)
 class UnknownField:
-    """A field that has no place in the schema.
+    """A field that has no place in the schema, or whose value has none.
 
     `path` is its dotted name from the layer on, `message` the type of the message around it;
     `again` says that the schema has the field, but not so often, and that the first is kept.
@@ -42,6 +44,8 @@ class UnknownField:
     nearest: str | None = None
     again: bool = False
     message: str = ""
+    value: str = ""
+    """One that only forks have, of a field of the schema's."""
 
 
 UNREAD: dict[str, Callable[[Layer], list[UnknownField] | None]] = {}
@@ -97,6 +101,12 @@ def fill(
             _fill_message(message, item, kind, repeated, unknown, path)
         elif kind.enum_type is not None and _is_unknown_v1_type(item, kind.enum_type):
             unknown.append(UnknownField(path + item.name, item))
+        elif item.value in _VALUES_OF_FORKS.get(kind.full_name, ()) and not item.quoted:
+            unknown.append(
+                UnknownField(
+                    path + item.name, item, message=message.DESCRIPTOR.name, value=str(item.value)
+                )
+            )
         elif repeated:
             getattr(message, item.name).append(_CONVERT[kind.cpp_type](item, kind))
         else:

@@ -1,4 +1,4 @@
-"""Fields that forks add to messages of BVLC's and SSD's: which change what is computed.
+"""Fields that forks add to messages of BVLC's and SSD's, and values: which change what is computed.
 
 `fork_fields.tsv` beside this lists them with the forks that have them, and how each is handled:
 
@@ -48,7 +48,8 @@ def fork_fields() -> Mapping[tuple[str, str], ForkField]:
 
 
 def _entry(item: UnknownField) -> ForkField | None:
-    return None if item.again else fork_fields().get((item.message, item.field.name))
+    name = f"{item.field.name}: {item.value}" if item.value else item.field.name
+    return None if item.again else fork_fields().get((item.message, name))
 
 
 def not_handled(unknown: Iterable[UnknownField]) -> list[UnknownField]:
@@ -65,14 +66,14 @@ def noted(item: UnknownField) -> ForkField | None:
 def unread(unknown: Iterable[UnknownField]) -> tuple[str, ...]:
     """Of the unknown fields of a net's layers, and of its own, those that change what is computed:
     for each name, where it stands first, how often, its value and the forks that have it."""
-    found: dict[str, list[UnknownField]] = {}
+    found: dict[str, tuple[ForkField, list[UnknownField]]] = {}
     for item in unknown:
         entry = _entry(item)
         if entry is not None and entry.handling == "refused" and not _is_neutral(item, entry):
-            found.setdefault(item.path, []).append(item)
+            found.setdefault(item.path, (entry, []))[1].append(item)
     lines = []
-    for path, items in found.items():
-        first, field = items[0].field, fork_fields()[items[0].message, items[0].field.name]
+    for path, (field, items) in found.items():
+        first = items[0].field
         shown = f": {first.value}" if isinstance(first.value, str) else " { ... }"
         times = f" ({len(items)} times)" if len(items) > 1 else ""
         lines.append(f'{first.where}: "{path}{shown}"{times}: {field.reason} ({field.forks})')

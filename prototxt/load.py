@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prototxt import caffe_pb2 as pb
 from prototxt.blobs import Origin, resolve_blobs
-from prototxt.crops import about_crops
+from prototxt.crops import CHOICES as CROP_OFFSETS
+from prototxt.crops import with_crops
 from prototxt.data_layers import DataInputs, inputs_for_data, refuse_data_layers
 from prototxt.definition import Parsed, parse_definition
 from prototxt.errors import NetError, UsageError
@@ -18,10 +19,14 @@ from prototxt.fork_fields import not_handled, noted, unread
 from prototxt.input_layer import declaring
 from prototxt.measures import without_measures
 from prototxt.net import Field, Layer, Net
-from prototxt.raw_detections import CHOICES, with_raw_detections
+from prototxt.raw_detections import CHOICES as DETECTIONS
+from prototxt.raw_detections import with_raw_detections
 from prototxt.rules import included
 
 __all__ = ["declared_types", "load_net", "parse_net", "with_input_shapes"]
+
+INPUT_LAYERS = ("input", "error")
+"""What becomes of layers that read data from files."""
 
 Shape = tuple[int, ...]
 
@@ -34,6 +39,7 @@ def load_net(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
     detections: str = "rows",
+    crop_offsets: str = "caffe",
 ) -> Net:
     """Read a `.prototxt` as Caffe would for a phase, stages and a level.
 
@@ -50,6 +56,8 @@ def load_net(
         detections: what a DetectionOutput gives: "rows", as in Caffe, or "raw", which puts a layer
             in its place whose tops are the boxes and scores before suppression, TOP_boxes and
             TOP_scores.
+        crop_offsets: where a Crop begins that has no crop_param: "caffe", at 0 as in Caffe 1.0, or
+            "fork", where forks of 2015 work out that its bottoms lie on each other.
 
     A data layer's shapes follow from the net as far as it tells them; where it does not, and
     `input_shapes` does not either, the net holds it in `unsized`, and `infer_shapes` refuses it.
@@ -58,7 +66,8 @@ def load_net(
         FileError: the file is missing, empty, or evidently something else.
         PrototxtError: the text is not a network definition; line and column.
         WeightsError: a damaged `.caffemodel`.
-        NetError: Caffe would refuse the definition, or a `.caffemodel` holds none.
+        NetError: Caffe would refuse the definition, or a `.caffemodel` holds none; an offset that
+            has to be worked out does not follow from the net.
         UsageError: an input shape for a blob that is no input; raw detections of a net that has
             none.
         UnsupportedError: data layers, where `input_layers` is "error".
@@ -71,9 +80,8 @@ def load_net(
             return read_stored(Path(path), shapes)
         return parse_definition(read_text(Path(path)), str(path), shapes)
 
-    return _net(
-        parse, str(path), phase, stages, level, input_shapes or {}, input_layers, detections
-    )
+    how = _Reading(phase, stages, level, input_shapes or {}, input_layers, detections, crop_offsets)
+    return _net(parse, str(path), how)
 
 
 def parse_net(
@@ -85,50 +93,68 @@ def parse_net(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_layers: str = "input",
     detections: str = "rows",
+    crop_offsets: str = "caffe",
 ) -> Net:
     """As `load_net`, from a string; `path` is what messages call it."""
 
     def parse(shapes: Mapping[str, Sequence[int]]) -> Parsed:
         return parse_definition(text, path, shapes)
 
-    return _net(parse, path, phase, stages, level, input_shapes or {}, input_layers, detections)
+    how = _Reading(phase, stages, level, input_shapes or {}, input_layers, detections, crop_offsets)
+    return _net(parse, path, how)
 
 
-def _net(
-    parse: Callable[[Mapping[str, Sequence[int]]], Parsed],
-    path: str,
-    phase: str,
-    stages: Sequence[str],
-    level: int,
-    input_shapes: Mapping[str, Sequence[int]],
-    input_layers: str,
-    detections: str,
-) -> Net:
+@dataclass(frozen=True)
+class _Reading:
+    """How a definition is read, as `load_net` takes it."""
+
+    phase: str
+    stages: Sequence[str]
+    level: int
+    input_shapes: Mapping[str, Sequence[int]]
+    input_layers: str
+    detections: str
+    crop_offsets: str
+
+    def check(self, path: str) -> None:
+        """Refuse choices that there are not, and shapes that cannot be.
+
+        Raises:
+            UsageError: the first of them.
+        """
+        for what, chosen, choices in (
+            ("data layers", self.input_layers, INPUT_LAYERS),
+            ("detections", self.detections, DETECTIONS),
+            ("crop offsets", self.crop_offsets, CROP_OFFSETS),
+        ):
+            if chosen not in choices:
+                raise UsageError(f'unknown choice "{chosen}" for {what}',
+                                 expected=" or ".join(choices))  # fmt: skip
+        _check_sizes(self.input_shapes, path)
+
+
+def _net(parse: Callable[[Mapping[str, Sequence[int]]], Parsed], path: str, how: _Reading) -> Net:
     """What a definition is in a state of the net; `parse` is given the shapes that the user
     gives."""
-    if input_layers not in ("input", "error"):
-        raise UsageError(f'unknown choice "{input_layers}" for data layers',
-                         expected="input or error")  # fmt: skip
-    if detections not in CHOICES:
-        raise UsageError(f'unknown choice "{detections}" for detections',
-                         expected=" or ".join(CHOICES))  # fmt: skip
-    wanted = _wanted_state(phase, stages, level)
-    _check_sizes(input_shapes, path)
-    parsed = parse(input_shapes)
+    wanted = _wanted_state(how.phase, how.stages, how.level)
+    how.check(path)
+    parsed = parse(how.input_shapes)
     state = pb.NetState()
     state.CopyFrom(parsed.message.state)
     state.MergeFrom(wanted)
     kept, left_out, notes = _filtered(parsed, state, path)
-    kept, measures = without_measures(kept)
-    kept = with_raw_detections(kept, path) if detections == "raw" else kept
-    read = _with_inputs(kept, input_shapes, path, input_layers)
-    layers, outputs, finals = resolve_blobs(read.layers, left_out, phase)
+    asked, (kept, measures) = kept, without_measures(kept)
+    kept = with_raw_detections(kept, path) if how.detections == "raw" else kept
+    read = _with_inputs(kept, how.input_shapes, path, how.input_layers)
+    layers, outputs, finals = resolve_blobs(read.layers, left_out, how.phase)
     if parsed.stored:
         from prototxt.stored_net import about_outputs
 
         notes += about_outputs(layers, outputs)
-    unknown = _unread(parsed.unknown, layers, left_out)
-    own, crops = _of_this_net(unknown, layers), about_crops(layers)
+    crops = with_crops(layers, how.crop_offsets)
+    layers = crops.layers
+    unknown = _unread(_less(parsed.unknown, asked, kept), layers, left_out)
+    own = _of_this_net(unknown, layers)
     doubtful = [item for item in not_handled(own) if not item.again and noted(item) is None]
     return Net(
         name=parsed.message.name,
@@ -136,23 +162,24 @@ def _net(
         layers=layers,
         inputs=tuple(top for layer in layers if layer.type == "Input" for top in layer.tops),
         outputs=outputs,
-        phase=phase,
-        level=level,
+        phase=how.phase,
+        level=how.level,
         stages=tuple(state.stage),
         warnings=(
             *parsed.notes,
             *notes,
             *_unknown_warnings(not_handled(unknown)),
             *measures,
-            *crops,
+            *crops.notes,
             *read.notes,
         ),
         finals=finals,
         preprocessing=tuple(read.preprocessing),
         unsized=tuple(read.unsized),
         unread=_lost(parsed, layers, path) if parsed.stored else unread(own),
-        doubts=(*_unknown_warnings(doubtful), *crops, *read.assumed),
+        doubts=(*_unknown_warnings(doubtful), *crops.doubts, *read.assumed),
         stored=parsed.stored,
+        cuts=tuple(crops.worked_out),
     )
 
 
@@ -253,6 +280,15 @@ def _unread(
             read |= _ids(origin.unknown)
     rest += [item for item in unknown if id(item.field) not in read]
     return sorted(rest, key=lambda item: (item.field.where.line, item.field.where.column))
+
+
+def _less(
+    unknown: list[UnknownField], all_layers: Sequence[Origin], kept: Sequence[Origin]
+) -> list[UnknownField]:
+    """The unknown fields but those of layers that are left out with a note."""
+    noted_already = _ids([field for one in all_layers for field in one.unknown])
+    noted_already -= _ids([field for one in kept for field in one.unknown])
+    return [item for item in unknown if id(item.field) not in noted_already]
 
 
 def _of_this_net(unknown: list[UnknownField], layers: Sequence[Layer]) -> list[UnknownField]:

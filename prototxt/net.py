@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from prototxt import caffe_pb2 as pb
 from prototxt.errors import UnsupportedError, Where
 
-__all__ = ["DATA_LAYERS", "Blob", "Field", "Layer", "Net", "Preprocessing", "Unsized"]
+__all__ = ["DATA_LAYERS", "Blob", "Cut", "Field", "Layer", "Net", "Preprocessing", "Unsized"]
 
 
 DATA_LAYERS = frozenset(
@@ -118,6 +118,19 @@ class Unsized:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Where a layer crops whose definition does not say so."""
+
+    layer: str
+    type: str
+    """As the definition has it; in the net it is a Crop, with these offsets."""
+    top: str
+    where: Where
+    offsets: tuple[int, int]
+    """Of height and width."""
+
+
+@dataclass(frozen=True)
 class Net:
     """A net as Caffe would build it for one phase, level and set of stages.
 
@@ -148,6 +161,8 @@ class Net:
     and shapes of data that are assumed."""
     stored: bool = False
     """Whether this is the net inside a `.caffemodel`, `path`."""
+    cuts: tuple[Cut, ...] = ()
+    """The crops whose offsets were worked out, in layer order."""
 
     def refuse_unread(self) -> None:
         """Stop before anything is computed without fields that would change it.

@@ -134,6 +134,7 @@ UNRECORDED = {
     "Pad",
     "PriorBoxClustered",
     "Python",
+    "Region",
     "ResizeBilinear",
     "ResizeNearestNeighbor",
     "ScaleRoute",

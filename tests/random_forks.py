@@ -220,6 +220,12 @@ def _reorg(chance: random.Random) -> tuple[list[Shape], str]:
     return [shape], layer_text("Reorg", "reorg", stride=stride, reverse=reverse)
 
 
+def _region(chance: random.Random) -> tuple[list[Shape], str]:
+    coords, classes, num = chance.randint(2, 5), chance.randint(1, 4), chance.choice([None, 2, 3])
+    shape = (chance.randint(1, 3), (num or 1) * (coords + 1 + classes), *sizes(chance, 2, 1, 4))
+    return [shape], layer_text("Region", "region", coords=coords, classes=classes, num=num)
+
+
 def _interp(chance: random.Random) -> tuple[list[Shape], str]:
     crops = [chance.choice([None, None, -1, -2]) for _ in range(2)]
     shape = (*sizes(chance, 2, 1, 4), *(size - sum(crop or 0 for crop in crops)
@@ -269,6 +275,7 @@ MAKERS: dict[str, Maker] = {
     "Transpose": _transpose,
     "Unpooling": _unpooling,
     "UpsampleDarknet": _upsample_darknet,
+    "Region": _region,
     "Reorg": _reorg,
     "Interp": _interp,
     "BN": _bn,

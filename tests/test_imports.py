@@ -42,6 +42,7 @@ THEIRS = {
             "_chains",
             "_detection",
             "_file",
+            "_fixed",
             "_half",
             "_image",
             "_nodes",

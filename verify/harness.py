@@ -309,7 +309,7 @@ def _judged(task: _Task, backend: str, made: Forward | Failure, notes: list[str]
     except Exception as error:  # what the files hold may be of no use in any way
         return BackendResult(backend, task.feed, problem=told(error))
     rows = task.judged(made.blobs, notes)
-    fault = _first_fault(task.net, rows)
+    fault = _first_fault(task.net, form, rows)
     forms_rows = [
         row
         for form, outputs in made.forms.items()
@@ -333,26 +333,29 @@ def _judged(task: _Task, backend: str, made: Forward | Failure, notes: list[str]
     )
 
 
-def _first_fault(net: Net, rows: Sequence[BlobComparison]) -> Fault | None:
-    """The first layer in the net's order with a top that is not what it should be."""
+def _first_fault(net: Net, form: Form, rows: Sequence[BlobComparison]) -> Fault | None:
+    """The first layer in the net's order with a top that is not what it should be; of a chain that
+    is computed as one, any of its layers may be to blame."""
     layers = {layer.index: layer for layer in net}
     wrong = [row for row in rows if not row.passed and row.layer is not None]
     if not wrong:
         return None
     row = min(wrong, key=lambda row: -1 if row.layer is None else row.layer)
     layer = layers[-1 if row.layer is None else row.layer]
-    return Fault(layer.name, layer.index, layer.type, row.blob, row.ratio, row.text)
+    among = tuple(one.name for one in form.fusion.groups.get(layer.index, ()))
+    return Fault(layer.name, layer.index, layer.type, row.blob, row.ratio, row.text, among)
 
 
 def _repro(task: _Task, backend: str, got: Blobs, fault: Fault) -> str | None:
-    """The faulty layer as a net of its own; the first of several sets of inputs is the one."""
-    if task.repro is None or fault.index in task.form.fusion.groups:
+    """The faulty layer, or its chain, as a net of its own; the first of several sets of inputs is
+    the one."""
+    if task.repro is None:
         return None
-    (layer,) = (layer for layer in task.net if layer.index == fault.index)
+    alone = tuple(layer for layer in task.net if layer.index == fault.index)
     blobs = task.form.values(task.names, got, task.exact)
     folder = task.repro.leave(
-        task.net, layer, task.parameters, blobs, backend, fault.text,
-        task.isolation.options(backend),
+        task.net, task.form.fusion.groups.get(fault.index, alone), task.parameters, blobs, backend,
+        fault.text, task.isolation.options(backend), task.conversion.manifest,
     )  # fmt: skip
     return None if folder is None else str(folder)
 

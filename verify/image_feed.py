@@ -30,7 +30,11 @@ def embedded(target: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not isinstance(found, dict):
         return None
     fits = all(isinstance(found.get(name), kind) for name, kind in _FIELDS.items())
-    return {"mean_stored": None, "mean": None, **found} if fits else None
+    return (
+        {"mean_stored": None, "mean": None, "mean_given": None, "scale_given": None, **found}
+        if fits
+        else None
+    )
 
 
 def image_of(array: Array, mean: NDArray[Any] | None, how: Mapping[str, Any]) -> NDArray[np.uint8]:

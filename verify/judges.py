@@ -100,7 +100,7 @@ def judge(
     nothing = f"nothing could be compared with {runner.name}: {'; '.join(notes)}"
     fault, left = _first(net, rows), None
     if fault is not None and repro is not None:
-        left = repro.leave(net, net.layers[fault.index], parameters, court.blobs, name,
+        left = repro.leave(net, [net.layers[fault.index]], parameters, court.blobs, name,
                            fault.text, apart.options(name))  # fmt: skip
     return BackendResult(
         name, feed, version, tuple(rows), problem=None if rows else nothing, first_fault=fault,

@@ -66,9 +66,10 @@ class LayerParity:
 class Parity:
     """Parity of a whole artifact.
 
-    Sizes in bytes: `memory_bytes` of the stored parameters, `disk_bytes` of the target's files, and
-    `expected_bytes`, 4 for each of the source's parameters.  `constants` counts the values that are
-    stored besides, such as the scale of 1 that a framework's batch normalisation insists on.
+    Sizes in bytes: `memory_bytes` of the parameters as they are stored, `disk_bytes` of the
+    target's files, and `expected_bytes`, 4 for each of the source's parameters.  `constants` counts
+    the values that are stored besides, such as the scale of 1 that a framework's batch
+    normalisation insists on.
     """
 
     layers: tuple[LayerParity, ...]
@@ -328,10 +329,16 @@ def _differences(
     stored: Mapping[str, NDArray[Any]],
     dtype: Stored,
 ) -> list[str]:
-    """What is wrong with one stored array."""
+    """What is wrong with one stored array, or with what whole numbers are times the scale that the
+    manifest names."""
     got = stored.get(entry["name"])
     if got is None:
         return [f'{kind}: "{entry["name"]}" is not in the artifact']
+    if got.dtype in (np.int8, np.int16) and entry.get("scale") is not None:
+        scale = stored.get(str(entry["scale"]))
+        if scale is None or scale.dtype != np.float32 or scale.size != 1:
+            return [f'{kind}: "{entry["scale"]}", its scale, is not one float32 in the artifact']
+        got = got.astype(np.float32) * scale.reshape(())
     if got.dtype != dtype:
         return [f"{kind} is {got.dtype}, not {np.dtype(dtype)}"]
     if got.size != want.size:

@@ -1,15 +1,16 @@
-"""Whether files are those that a conversion's manifest speaks of."""
+"""Whether files are those that a conversion's manifest speaks of, and what made them such."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from prototxt.net import Net
 from prototxt.parameters import Parameters
 from verify.runners.runner import Conversion, sha256
 
-__all__ = ["other_files"]
+__all__ = ["conversion_words", "other_files"]
 
 
 def other_files(
@@ -41,3 +42,19 @@ def other_files(
             notes.append(f"{path} is not the {what} that was converted ({was}): its sha256 is "
                          "not the manifest's")  # fmt: skip
     return notes
+
+
+def conversion_words(manifest: Mapping[str, Any], target: str) -> list[str]:
+    """The options of `verify` that convert a part of the net as a target's files were converted.
+
+    An embedded preprocessing is left out: it is of the whole net's input.  So are open sizes, which
+    a part of the net may fix.
+    """
+    options = manifest["targets"].get(target, {}).get("options")
+    options = options if isinstance(options, dict) else {}
+    words = ["--optimize"] if manifest.get("passes") else []
+    words += ["--flat"] if options.get("flat") is True else []
+    for name in ("dtype", "opset"):
+        if name in options:
+            words += [f"--{name}", str(options[name])]
+    return words

@@ -55,8 +55,8 @@ class Fault:
     ratio: float
     text: str
     among: tuple[str, ...] = ()
-    """Of a file of another tool's making: the layers, this one among them, that it computes as one,
-    so that no more can be said than that one of them is wrong; empty where it is this one."""
+    """The layers, this one among them, that the file computes as one, so that no more can be said
+    than that one of them is wrong; empty where it is this one."""
 
     def __str__(self) -> str:
         where = f'layer "{self.layer}" ({self.type}, number {self.index})'

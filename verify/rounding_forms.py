@@ -19,6 +19,7 @@ from verify.reference.convolution import geometry
 from verify.reference.interpolation import cropped, interpolated_size
 from verify.reference.prior_box import prior_corners
 from verify.reference.registry import FUNCTIONS
+from verify.reference.yolo import region_numbers
 from verify.rounding_array import FLT_MAX, Bounded, gamma
 
 __all__ = ["FORMS", "bound_form", "is_choice", "propagated"]
@@ -192,6 +193,13 @@ def sigmoid(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> 
     """See `sigmoid_of`."""
     values = _values(layer, bottoms, params)
     return [Bounded(value, sigmoid_of(x).error) for x, value in zip(bottoms, values, strict=True)]
+
+
+@bound_form("Region")
+def region(layer: Layer, bottoms: list[Bounded], params: tuple[Array, ...]) -> list[Any]:
+    """As propagated, but for its sigmoids: see `sigmoid_of`."""
+    numbers: Any = region_numbers
+    return [numbers(layer, bottoms[0], sigmoid_of)]
 
 
 @bound_form("Swish")

@@ -14,6 +14,7 @@ from ir.ops import (
     Abs,
     Add,
     Clamp,
+    Div,
     Dropout,
     Elu,
     Equal,
@@ -95,10 +96,10 @@ def hard_sigmoid(step: Lowering) -> Sequence[Value]:
 
 @lowers("HardSwish")
 def hard_swish(step: Lowering) -> Sequence[Value]:
-    """synopsys-caffe: x * min(max(x + 3, 0), 6) / 6."""
+    """synopsys-caffe: x * min(max(x + 3, 0), 6) / 6, in double; here in float32, divided too."""
     x = step.inputs[0]
     gate = step.add(Clamp(0.0, 6.0), step.affine(x, 1.0, 3.0))
-    return [step.affine(step.add(Mul(), x, gate), float(np.float32(1 / 6)), 0.0)]
+    return [step.add(Div(), step.add(Mul(), x, gate), step.constant("six", 6.0))]
 
 
 @lowers("Power")

@@ -17,5 +17,5 @@ def shaped(step: Lowering, value: Value, shape: Shape) -> Value:
     it is stored once and reshaped.
     """
     if isinstance(value, Parameter) and value not in step.shared:
-        return step.store(value, value.data.reshape(shape), value.change)
+        return step.store(value, value.data.reshape(shape), value.change, value.steps)
     return step.reshape(value, shape)

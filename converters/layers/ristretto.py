@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from converters.layers.minifloat import minifloats, short_floats
 from converters.lowering import LOWERINGS, Lowering, lowers
-from ir import Value
+from ir import Steps, Value
 from ir.ops import Clamp, FixedPoint
 from prototxt import caffe_pb2 as pb
 from prototxt.ristretto import RISTRETTO
@@ -93,7 +93,8 @@ def _stored(step: Lowering, index: int, weights_alone: bool) -> Value:
     # Without a sign of 0, which whole numbers have not.
     whole = np.sign(scaled) * np.floor(np.abs(scaled) + 0.5) + 0.0
     change = f"rounded to {param.bw_params} bits in steps of 2^{-param.fl_params}"
-    return step.store(source, whole * 2.0**-param.fl_params, change)
+    steps = Steps(param.bw_params, param.fl_params)
+    return step.store(source, whole * 2.0**-param.fl_params, change, steps)
 
 
 def _powers_of_two(weight: Array, low: int, high: int) -> Array:

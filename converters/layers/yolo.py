@@ -69,6 +69,26 @@ def yolov3_detection_output(step: Lowering) -> Sequence[Value]:
     return [_chosen(step, parts, param.confidence_threshold, param)]
 
 
+@lowers("Region")
+def region(step: Lowering) -> Sequence[Value]:
+    """training_toolbox_caffe: of each box, (coords, object, classes), the sigmoid of the first two
+    numbers and of the object, and the softmax of the classes.
+
+    By slices of channels, one after the other: reshaped by box, a map could not be of open sizes.
+    """
+    (x,), param = step.inputs, step.layer.message.region_param
+    each = param.coords + 1 + param.classes
+    parts = []
+    for first in range(0, param.num * each, each):
+        place = first + param.coords
+        parts.append(step.add(Sigmoid(), step.add(Slice(1, first, first + 2), x)))
+        if param.coords > 2:
+            parts.append(step.add(Slice(1, first + 2, place), x))
+        parts.append(step.add(Sigmoid(), step.add(Slice(1, place, place + 1), x)))
+        parts.append(step.add(Softmax(1), step.add(Slice(1, place + 1, first + each), x)))
+    return [step.add(Concat(1), *parts)]
+
+
 def _by_box(step: Lowering, x: Value, boxes: int, each: int) -> Value:
     """(N, boxes * each, H, W) as (N, H * W, boxes, each)."""
     images, _, height, width = x.shape

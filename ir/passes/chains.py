@@ -165,4 +165,4 @@ def rounded(param: Parameter, data: Wide, shape: Sequence[int], change: str) -> 
         array = np.asarray(data, np.float64).reshape(shape).astype(np.float32)
     if not np.isfinite(array).all():
         return None
-    return replace(param, data=array, shape=tuple(shape), change=change)
+    return replace(param, data=array, shape=tuple(shape), change=change, steps=None)

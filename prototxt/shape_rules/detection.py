@@ -59,6 +59,30 @@ def _checked_priors(layer: Layer, bottoms: list[Shape]) -> int:
     return count
 
 
+def _is_region(layer: Layer) -> bool:
+    """Whether a Region is training_toolbox_caffe's, whose settings are these and no others: forks
+    have several layers of this name, each with other tops."""
+    others = {"region_param", "region_loss_param"}
+    stated = layer.message.HasField("region_param")
+    return stated and not any(field.name in others for field in layer.unknown)
+
+
+@shape_rule("Region", takes=_is_region)
+def region(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
+    """As the bottom, (N, num * (coords + 1 + classes), H, W)."""
+    param, shape = layer.message.region_param, bottoms[0]
+    need_rank(layer, shape, 4)
+    for name, least in (("coords", 2), ("classes", 1), ("num", 1)):
+        if getattr(param, name) < least:
+            what = f"{name} {getattr(param, name)} cannot be used"
+            raise fail(layer, what, f"at least {least}")
+    wanted = param.num * (param.coords + 1 + param.classes)
+    if shape[1] != wanted:
+        what = f"{param.num} * ({param.coords} + 1 + {param.classes}) = {wanted}"
+        raise fail(layer, counted(shape[1], "channel"), f"num * (coords + 1 + classes), {what}")
+    return LayerShapes((shape,))
+
+
 @shape_rule("YoloDetectionOutput", bottoms=(1, 2), counted=2)
 def yolo_detection_output(layer: Layer, bottoms: list[Shape]) -> LayerShapes:
     """A row of 7 for each box that is found: Caffe plans with one row (MobileNet-YOLO)."""

@@ -16,13 +16,12 @@ from verify import reference
 ROUNDING = 1e-9
 """What float64 leaves on both sides."""
 FOLDED = 1e-6
-"""Where the lowering computes a number in float32: a base's logarithm as Caffe does, the sixth
-that HardSwish multiplies by, the places of Interp, what ActiveShift's four places count for,
-the shares of Resample, the priors of PriorBox, and the sizes of the boxes of YOLO."""
+"""Where the lowering computes a number in float32: a base's logarithm as Caffe does, the places of
+Interp, what ActiveShift's four places count for, the shares of Resample, the priors of PriorBox,
+and the sizes of the boxes of YOLO."""
 FOLDING = {
     "ActiveShift",
     "Exp",
-    "HardSwish",
     "Interp",
     "Log",
     "PriorBox",

@@ -133,6 +133,7 @@ def test_the_manifest_tells_the_interface(tmp_path: Path) -> None:
         "blob": "data", "input": "image", "type": "uint8", "layout": "NHWC", "channels": "RGB",
         "shape": [2, 7, 9, 3], "mean": [104.0, 117.5, 123.0], "mean_stored": "image/mean",
         "scale": 1.0, "source": 'the transform_param of layer "d"', "mean_given": None,
+        "scale_given": None,
         "not_embedded": ["images have to have 7 x 9 pixels", "mirror"],
     }  # fmt: skip
     assert "images of bytes" in onnx.load(str(done.files[0])).graph.doc_string

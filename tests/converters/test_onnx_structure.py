@@ -17,6 +17,7 @@ from tests import real_models
 from tests.converters.test_onnx import CONVERTIBLE, convert
 from tests.frameworks import require
 from tests.golden_cases import Case, case_id
+from tests.stored_values import stored_values
 
 onnx = require("onnx")
 
@@ -102,8 +103,11 @@ def _check_names(done: decaffeinate.Conversion, model: Any) -> None:
             (kind,) = (found.type for found in done.loaded.net if found.name == layer)
             assert node.doc_string == f'Caffe layer "{layer}" of type {kind}'
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    content = json.loads(done.manifest.read_text())["targets"]["onnx"]["parameters"]
+    entries = {entry["name"]: entry for entry in content}
     for param in done.graph.parameters():
-        assert stored[param.name].tobytes() == param.data.tobytes()
+        values = stored_values(stored, entries.get(param.name, {"name": param.name}))
+        assert values.tobytes() == param.data.tobytes()
 
 
 def test_a_redundant_node_is_found(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_what_a_dead_conversion_leaves_is_removed_and_no_other_file(tmp_path: Pa
     for name in [*mine, *others]:
         (tmp_path / (name + part)).write_text("")
     (tmp_path / "net.onnx").write_text("complete")
-    job = ConvertJob(Found(Path("net.prototxt")), tmp_path, "net", ("onnx",), None, False, {}, {})
+    job = ConvertJob(Found(Path("net.prototxt")), tmp_path, "net", ("onnx",), False, {}, {})
     job.clean_up()
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == sorted(["net.onnx", *(name + part for name in others)])

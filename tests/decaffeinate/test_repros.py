@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 import pytest
 
 import decaffeinate
-from decaffeinate import api, verification
+from decaffeinate import api, loading
 from prototxt.errors import FileError
 from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import Case
+from tests.reruns import command, content, rerun
 from verify import reference
 from verify.isolation import Isolation
 from verify.repro import Repros
@@ -33,24 +33,6 @@ def _installed() -> None:
     require("onnxruntime")
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def command(folder: Path) -> list[str]:
-    """The words of the one command in README.txt."""
-    lines = (folder / "README.txt").read_text(encoding="utf-8").splitlines()
-    (line,) = [line for line in lines if line.startswith("  verify ")]
-    return shlex.split(line)
-
-
-def rerun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    with monkeypatch.context() as inside:
-        inside.chdir(folder)
-        return invoke(*command(folder))
-
-
 # --- where ----------------------------------------------------------------------------------------
 
 
@@ -61,7 +43,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(api, "load", refuse)
     monkeypatch.setattr(api, "convert", refuse)
-    monkeypatch.setattr(verification, "load", refuse)
+    monkeypatch.setattr(loading, "load", refuse)
 
 
 @pytest.mark.usefixtures("nothing_runs")
@@ -286,7 +268,7 @@ def test_a_layer_is_fed_what_it_read_where_its_memory_is_rewritten_later(
     (b,) = (blob for blob in blobs if blob.name == "b")
     assert blobs[b].min() == 0  # what it holds in the end
     layer = next(one for one in loaded.net if one.name == "p")
-    folder = Repros(tmp_path).leave(loaded.net, layer, loaded.parameters, blobs, "onnx", "wrong")
+    folder = Repros(tmp_path).leave(loaded.net, [layer], loaded.parameters, blobs, "onnx", "wrong")
     assert folder is not None
     fed = np.load(folder / "inputs" / "b.npy")
     np.testing.assert_allclose(fed, np.tanh(inputs["x"]), rtol=1e-6)
@@ -300,5 +282,5 @@ def test_a_layer_that_cannot_take_its_inputs_leaves_nothing(tmp_path: Path) -> N
     layer = next(one for one in loaded.net if one.type == "Convolution")
     blobs = dict.fromkeys(loaded.shapes.blobs, np.zeros((2, 2), np.float32))
     repros = Repros(tmp_path, ["onnx"])
-    assert repros.leave(loaded.net, layer, loaded.parameters, blobs, "onnx", "wrong") is None
+    assert repros.leave(loaded.net, [layer], loaded.parameters, blobs, "onnx", "wrong") is None
     assert not list(tmp_path.iterdir())

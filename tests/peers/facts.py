@@ -91,10 +91,10 @@ def support() -> dict[str, dict[str, Support]]:
 def ours() -> dict[str, Support]:
     """What this project converts to every target; needs ONNX, whose emitter is asked."""
     from decaffeinate.layer_table import layer_rows
-    from prototxt.measures import _MEASURES
+    from prototxt.measures import MEASURES
     from prototxt.raw_detections import RAW
 
-    found = {name: Support("partly", "left out where nothing reads it") for name in _MEASURES}
+    found = {name: Support("partly", "left out where nothing reads it") for name in MEASURES}
     for row in layer_rows():
         if row.type == RAW:  # what an option makes of another type: no net has it
             continue

@@ -30,6 +30,22 @@ def test_yolov2_names_the_first_class_of_the_greatest_share() -> None:
     assert got.shape == (1, 1, 2, 7)
 
 
+def test_region_squeezes_centre_object_and_classes_of_each_box() -> None:
+    # Two boxes of 3 numbers, the object and 2 classes, on a map of 1 * 2.
+    x = np.zeros((1, 12, 1, 2))
+    x[0, 0:2, 0] = [[np.log(3), 0], [-np.log(3), 0]]  # the centre
+    x[0, 2, 0] = [7, -8]  # a size, which stays
+    x[0, 3, 0] = [0, np.log(4)]  # the object
+    x[0, 4:6, 0] = [[np.log(3), 5], [0, 5]]  # the classes
+    x[0, 6:12, 0] = [[0, np.log(9)], [0, 0], [1, 2], [-np.log(4), 0], [0, 3], [0, 3 + np.log(9)]]
+    got = y("Region", "region_param { coords: 3 classes: 2 num: 2 }", x)
+    want = [
+        [[0.75, 0.5], [0.25, 0.5], [7, -8], [0.5, 0.8], [0.75, 0.5], [0.25, 0.5]],
+        [[0.5, 0.9], [0.5, 0.5], [1, 2], [0.2, 0.5], [0.5, 0.1], [0.5, 0.9]],
+    ]
+    np.testing.assert_allclose(got[0, :, 0], np.concatenate(want))
+
+
 def yolov3(x: np.ndarray, fields: str) -> list[list[float]]:
     fields = f"biases: 8 biases: 16 mask: 0 anchors_scale: 8 mask_group_num: 1 num_box: 1 {fields}"
     text = f"yolov3_detection_output_param {{ {fields} }}"

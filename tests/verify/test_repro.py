@@ -47,7 +47,7 @@ def _write(
 ) -> Path:
     tops = dict(zip(layer.tops, _expected(net, layer, parameters, fed), strict=True))
     got = {blob: array.astype(np.float32) for blob, array in tops.items()}
-    return write_repro(folder, net, layer, parameters, fed, tops, got, "onnx", "it is wrong")
+    return write_repro(folder, net, [layer], parameters, fed, tops, got, "onnx", "it is wrong")
 
 
 def _words(folder: Path) -> list[str]:
@@ -182,7 +182,7 @@ def test_unknown_fields_go_back_into_their_messages() -> None:
 def test_an_input_is_refused(tmp_path: Path) -> None:
     net, parameters, fed = _fed(CASES[0])
     with pytest.raises(UsageError, match="computes nothing"):
-        write_repro(tmp_path / "r", net, net.layers[0], parameters, fed, {}, {}, "onnx")
+        write_repro(tmp_path / "r", net, [net.layers[0]], parameters, fed, {}, {}, "onnx")
     assert not (tmp_path / "r").exists()
 
 

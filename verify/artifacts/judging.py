@@ -86,7 +86,7 @@ def verify_artifact(
                    lambda ports, axes: _sizes(artifact, _fed(first, ports, axes)))  # fmt: skip
     torch = artifact.version().startswith("torch ")
     report = empty_report(net, parameters, names, tolerance, binding.notes, torch)
-    stored = stored_parameters(net, parameters, artifact.parameters())
+    stored = stored_parameters(net, parameters, artifact.parameters(), artifact.dequantized())
     for feed, inputs in feeds.items():
         progress(f"reference on {feed}")
         exact = reference.run(net, parameters, inputs)
@@ -225,7 +225,7 @@ class _Trial:
         case = made.culprit
         folder = self.repro / f"repro-{self.path.name}"
         write_repro(
-            folder, self.net, case.layer, self.parameters, case.inputs, case.expected, case.got,
+            folder, self.net, [case.layer], self.parameters, case.inputs, case.expected, case.got,
             self.path.name, made.fault.text, self.options, artifact=True,
         )  # fmt: skip
         return str(folder)

@@ -115,6 +115,10 @@ class MXNetArtifact:
         """The arrays of the file, by their names there, "arg:" or "aux:" included."""
         return {name: array.asnumpy() for name, array in self._entries.items()}
 
+    def dequantized(self) -> dict[str, NDArray[Any]]:
+        """None that are known of; see `Artifact`."""
+        return {}
+
     def _all(
         self, content: Mapping[str, Any], heads: Sequence[tuple[int, int]],
         feed: Mapping[str, NDArray[Any]],

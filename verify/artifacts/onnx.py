@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prototxt.errors import FileError, UnsupportedError
 from verify.artifacts.feeding import does_not_run, fed, one_line
+from verify.artifacts.onnx_whole import dequantized
 from verify.artifacts.trace import Port, Trace, TracedValue
 
 __all__ = ["OnnxArtifact"]
@@ -101,6 +102,10 @@ class OnnxArtifact:
             if node.op_type == "Constant" and (array := self._constant(node)) is not None:
                 stored[node.output[0]] = array
         return stored
+
+    def dequantized(self) -> dict[str, NDArray[Any]]:
+        """By DequantizeLinear, or by Cast and Mul; see `Artifact`."""
+        return dequantized(self._model.graph.node, self.parameters())
 
     def _read(self) -> Any:
         try:

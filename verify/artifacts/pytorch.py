@@ -109,6 +109,10 @@ class PyTorchArtifact:
             found |= {k: v for k, v in constants if isinstance(v, self._torch.Tensor)}
         return {name: array_of(self._torch, tensor) for name, tensor in found.items()}
 
+    def dequantized(self) -> dict[str, NDArray[Any]]:
+        """None that are known of; see `Artifact`."""
+        return {}
+
     @contextmanager
     def _failures(self, recorder: Recorder | None = None) -> Iterator[None]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import permutations
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,10 @@ _MOST_AXES = 5
 
 
 def stored_parameters(
-    net: Net, parameters: Parameters, arrays: Mapping[str, Array]
+    net: Net,
+    parameters: Parameters,
+    arrays: Mapping[str, Array],
+    dequantized: Mapping[str, Array] = MappingProxyType({}),
 ) -> StoredParameters:
     """Put a file's arrays to the parameters that they are bit for bit, in whatever order of axes.
 
@@ -28,9 +32,10 @@ def stored_parameters(
         net: the net.
         parameters: its parameters.
         arrays: what the file stores.
+        dequantized: what it makes of whole numbers among them.
     """
     by_elements: dict[bytes, list[Array]] = {}
-    for array in arrays.values():
+    for array in (*arrays.values(), *dequantized.values()):
         if array.dtype == np.float32 and array.size:
             by_elements.setdefault(_elements(array), []).append(array)
     stored, changed, source = 0, [], 0

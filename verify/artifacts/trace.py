@@ -74,6 +74,10 @@ class Artifact(Protocol):
         """Every array that the file stores, by its name there."""
         ...
 
+    def dequantized(self) -> dict[str, NDArray[Any]]:
+        """What the file makes of whole numbers that it stores with a scale, by its name there."""
+        ...
+
     def version(self) -> str:
         """The framework's name and version."""
         ...

@@ -13,7 +13,7 @@ from verify.reference.activation import logistic
 from verify.reference.registry import Array, caffe_layer
 from verify.reference.softmax import softmax_over
 
-__all__ = ["yolo_boxes", "yolo_param", "yolo_scores"]
+__all__ = ["region_numbers", "yolo_boxes", "yolo_param", "yolo_scores"]
 
 Function = Callable[[Any], Any]
 
@@ -48,6 +48,29 @@ def yolo_output(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -
             rows.append([0, label + 1, scores[box, label], *boxes[box]])
     nothing = [[image, *[-1] * 6] for image in range(len(bottoms[0]))]
     return [np.array(rows or nothing).reshape(1, 1, -1, 7)]
+
+
+@caffe_layer("Region")
+def region(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
+    """See `region_numbers`."""
+    return [region_numbers(layer, bottoms[0])]
+
+
+def region_numbers(layer: Layer, x: Array, sigmoid: Function = logistic) -> Array:
+    """Of each box the logistic of the centre and of the object, the other numbers of its place as
+    they are, and the softmax of its classes (training_toolbox_caffe, region_layer.cpp); by a
+    sigmoid of the caller's, who may know its error."""
+    param = layer.message.region_param
+    coords, each = param.coords, param.coords + 1 + param.classes
+    boxes = x.reshape(x.shape[0], param.num, each, *x.shape[2:])
+    parts = [
+        sigmoid(boxes[:, :, :2]),
+        boxes[:, :, 2:coords],
+        sigmoid(boxes[:, :, coords : coords + 1]),
+        softmax_over(boxes[:, :, coords + 1 :], 2),
+    ]
+    numbers: Array = np.concatenate(parts, 2).reshape(x.shape)
+    return numbers
 
 
 def yolo_param(layer: Layer) -> Any:

@@ -35,6 +35,9 @@ class Sealed:
     def parameters(self) -> dict[str, Any]:
         return {}
 
+    def dequantized(self) -> dict[str, Any]:
+        return {}
+
     def version(self) -> str:
         return "sealed 1"
 
