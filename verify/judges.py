@@ -227,8 +227,9 @@ def _first(net: Net, rows: list[BlobComparison]) -> Fault | None:
 
 
 def _as_text(net: Net, folder: Path) -> Net:
-    """The net as a judge reads it: the one inside a .caffemodel is written as a prototxt."""
-    if not net.stored:
+    """The net as a judge reads it: the one inside a .caffemodel is written as a prototxt, and one
+    with crops whose offsets were worked out with these, which no judge works out."""
+    if not net.stored and not net.cuts:
         return net
     texts = []
     for layer in net:

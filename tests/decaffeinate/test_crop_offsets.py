@@ -102,3 +102,13 @@ def test_a_folder_and_a_survey_are_read_with_it(path: Path) -> None:
     (manifest,) = out.rglob("*.manifest.json")
     assert json.loads(manifest.read_text())["net"]["crops"][0]["offset"] == [2, 3]
     assert "1 net: 1 pass" in invoke("survey", path.parent, *fork).output
+
+
+@pytest.mark.parametrize("kind", ["CROP", "Crop"])
+def test_a_judge_is_told_where_they_begin(kind: str, tmp_path: Path) -> None:
+    require("cv2")
+    path = tmp_path / "net.prototxt"
+    path.write_text(NET % kind)
+    report = decaffeinate.verify(path, backends=["opencv"], crop_offsets="fork")
+    assert report.passed
+    assert {row.blob for row in report.results[0].blobs} >= {"wide", "y"}

@@ -144,6 +144,40 @@ def test_powers_of_great_values_are_less_exact_in_opencv(golden: str) -> None:
     assert "their rounding grows with the exponent" in note
 
 
+CONVOLUTION = "convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: 'xavier' } }"
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        'name: "c" type: "Convolution" bottom: "a" top: "x"',
+        'name: "c" type: "Convolution" bottom: "a" bottom: "b" top: "x" top: "y"',
+        (
+            f'name: "c" type: "Convolution" bottom: "a" top: "c" {CONVOLUTION} }} '
+            'layer { name: "c" type: "Convolution" bottom: "b" top: "x"'
+        ),
+    ],
+    ids=["one", "of two bottoms", "of the same name"],
+)
+def test_opencv_calls_convolutions_as_their_tops(layers: str, tmp_path: Path) -> None:
+    require("cv2")
+    path = tmp_path / "net.prototxt"
+    used = [name for name in "ab" if f'bottom: "{name}"' in layers]
+    inputs = "".join(
+        f'layer {{ name: "{name}" type: "Input" top: "{name}" '
+        "input_param { shape { dim: [1, 3, 4, 5] } } }\n"
+        for name in used
+    )
+    path.write_text(f"{inputs}layer {{ {layers} {CONVOLUTION} }}\n")
+    net = load_net(path)
+    parameters = bind_parameters(net, infer_shapes(net))
+    feeds = {name: np.full((1, 3, 4, 5), 3, np.float32) for name in used}
+    result = _judged("opencv", net, parameters, feeds)
+    assert result.passed, result.problem
+    assert {row.blob for row in result.blobs} == {top.name for one in net for top in one.tops
+                                                  if one.type == "Convolution"}  # fmt: skip
+
+
 def test_tops_that_opencv_does_not_give_are_named() -> None:
     require("cv2")
     result = _on(Case("split/explicit"))

@@ -116,7 +116,7 @@ class OpenCVJudge:
                                    hint="leave out --phase TRAIN, or --backend opencv")  # fmt: skip
         names, made = self._engine.run(Path(net.path), weights, dict(inputs))
         called = _opencv_names(net)
-        foreign = [name for name in names if name not in {*called.values(), *_copies(net)}]
+        foreign = sorted(set(names).difference(*called.values()), key=names.index)
         if foreign:
             raise UnsupportedError(
                 f"known fault of OpenCV: it ignores the rules of layers, and also runs "
@@ -126,35 +126,30 @@ class OpenCVJudge:
         return _by_blob(net, called, dict(zip(names, made, strict=True)))
 
 
-def _opencv_names(net: Net) -> dict[int, str]:
-    """By layer index, what OpenCV calls the layers: of the same names, all but the first are
-    numbered."""
+def _opencv_names(net: Net) -> dict[int, tuple[str, ...]]:
+    """By layer index, what OpenCV calls the layer: of the same names, all but the first are
+    numbered.  A Convolution becomes a layer for each of its tops, called as that is."""
     seen: Counter[str] = Counter()
-    names = {}
+    names: dict[int, tuple[str, ...]] = {}
     for layer in net:
         number, seen[layer.name] = seen[layer.name], seen[layer.name] + 1
-        names[layer.index] = f"{layer.name}_{number}" if number else layer.name
+        names[layer.index] = (f"{layer.name}_{number}" if number else layer.name,)
+        if layer.type == "Convolution":
+            names[layer.index] = tuple(top.name for top in layer.tops)
     return names
 
 
-def _copies(net: Net) -> set[str]:
-    """A Convolution of several bottoms becomes as many layers, called as their tops."""
-    return {top.name for layer in net if len(layer.tops) > 1 for top in layer.tops}
-
-
-def _by_blob(net: Net, called: Mapping[int, str], made: Mapping[str, Sequence[Array]]) -> Forward:
+def _by_blob(
+    net: Net, called: Mapping[int, tuple[str, ...]], made: Mapping[str, Sequence[Array]]
+) -> Forward:
     found = Forward()
     for layer in net:
         if not layer.tops or set(net.inputs).issuperset(layer.tops):
             continue
-        own = list(made.get(called[layer.index], ()))
-        for index, top in enumerate(layer.tops):
-            copy = made.get(top.name) if len(layer.tops) > 1 and len(own) < 2 else None
-            if index < len(own):
-                found.blobs[top] = np.array(own[index], np.float32)
-            elif copy is not None and top.name not in called.values():
-                found.blobs[top] = np.array(copy[0], np.float32)
-            else:
-                given = f"OpenCV gives {len(own)} of the layer's {len(layer.tops)} tops"
-                found.absent[top] = given if own else "OpenCV runs no such layer"
+        own = [array for name in called[layer.index] for array in made.get(name, ())]
+        for top, array in zip(layer.tops, own, strict=False):
+            found.blobs[top] = np.array(array, np.float32)
+        for top in layer.tops[len(own) :]:
+            given = f"OpenCV gives {len(own)} of the layer's {len(layer.tops)} tops"
+            found.absent[top] = given if own else "OpenCV runs no such layer"
     return found
