@@ -154,7 +154,7 @@ class ModuleSource(GluonSource):
         items = self.tree.items
         forward = Forward(self, entry, items, self.graph.outputs, kept, self._local)
         for item in items:
-            forward.part(item, self.tree.attributes.get(item), comments=True)
+            forward.part(item, self.tree.attribute(item), comments=True)
         groups = forward.body.lines(self.graph.outputs, "Outputs" if several else "")
         found = [line for group in (groups[:-1] if several else groups) for line in group]
         if several:

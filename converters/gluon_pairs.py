@@ -11,6 +11,7 @@ from ir import Parameter
 
 __all__ = ["Pairs", "paired"]
 
+_RESHAPE = "Reshape"
 Pairs = dict[Symbol, tuple[Symbol, Symbol, Symbol]]
 """By a BatchNorm with gamma and beta, the normalisation, product and sum that it stands for."""
 
@@ -21,7 +22,7 @@ def paired(
     """The symbols with one BatchNorm in the place of each normalisation, product and sum.
 
     The product's factor and the sum's term are stored by a layer, one number a channel, and read
-    by nothing else; so are the values in between.
+    by nothing else but triples that share all that they store; so are the values in between.
 
     Args:
         symbols: operators and variables, each after its inputs.
@@ -39,40 +40,59 @@ def paired(
     for symbol in symbols:
         if symbol.op != "BatchNorm":
             continue
-        product = _only(symbol, "broadcast_mul", readers, stored)
-        total = product and _only(product, "broadcast_add", readers, stored)
+        product = _only(symbol, "broadcast_mul", readers)
+        total = product and _only(product, "broadcast_add", readers)
         if product and total and not {symbol, product, total} & {*outputs}:
             triples[total] = symbol, product, total
+    counts = Counter(map(_form, triples.values()))
+    for total, triple in list(triples.items()):
+        values = (_variable(one).value for one in triple[1:])
+        uses = {stored[value] for value in values if isinstance(value, Parameter)}
+        if uses != {counts[_form(triple)]}:
+            del triples[total]
     made, pairs = _replaced(symbols, triples)
     return list(made.values()), [made[symbol] for symbol in outputs], pairs
 
 
-def _only(
-    symbol: Symbol,
-    op: str,
-    readers: Mapping[Symbol, Sequence[Symbol]],
-    stored: Mapping[Parameter, int],
-) -> Symbol | None:
+def _form(triple: tuple[Symbol, Symbol, Symbol]) -> object:
+    """What is the same in triples that share all that they store."""
+    first, product, total = triple
+    kept = tuple(first.settings.items())
+    return kept, first.inputs[3:], _variable(product), _variable(total)
+
+
+def _only(symbol: Symbol, op: str, readers: Mapping[Symbol, Sequence[Symbol]]) -> Symbol | None:
     """The one reader of a symbol, if it joins it with stored numbers a channel."""
     found = readers.get(symbol, ())
     if len(found) != 1 or found[0].op != op or found[0].inputs[0] is not symbol:
         return None
-    value, x = found[0].inputs[1].value, found[0].value
-    if not isinstance(value, Parameter) or value.origin is None or stored[value] != 1:
+    second, x = found[0].inputs[1], found[0].value
+    variable = _variable(found[0]).value
+    if not isinstance(variable, Parameter) or variable.origin is None or x is None:
         return None
-    wanted = (x.shape[1], *(1,) * (len(x.shape) - 2)) if x is not None else ()
-    return found[0] if value.shape == wanted and len(found[0].inputs) == 2 else None
+    if second.op == _RESHAPE and len(readers[second]) != 1:
+        return None
+    wanted = (x.shape[1], *(1,) * (len(x.shape) - 2))
+    same = second.value is not None and second.value.shape == wanted
+    return found[0] if same and len(found[0].inputs) == 2 else None
+
+
+def _variable(joined: Symbol) -> Symbol:
+    """What holds the factor or term, which layers that share it reshape."""
+    second = joined.inputs[1]
+    return second.inputs[0] if second.op == _RESHAPE else second
 
 
 def _replaced(symbols: Sequence[Symbol], triples: Pairs) -> tuple[dict[Symbol, Symbol], Pairs]:
     gone = {symbol for triple in triples.values() for symbol in triple}
+    gone |= {s.inputs[1] for s in gone if s.op != "BatchNorm" and s.inputs[1].op == _RESHAPE}
     made: dict[Symbol, Symbol] = {}
     pairs: Pairs = {}
     for symbol in symbols:
         if symbol in triples:
             first, product, total = triples[symbol]
             x, _, _, mean, variance = first.inputs
-            gamma, beta = product.inputs[1], total.inputs[1]
+            gamma, beta = _variable(product), _variable(total)
             settings = {**first.settings, "fix_gamma": False}
             read = (made[x], gamma, beta, mean, variance)
             new = replace(first, inputs=read, settings=settings, value=total.value)
@@ -92,7 +112,7 @@ def _free(symbol: Symbol) -> Mapping[str, Setting]:
     """A symbol's settings; a Reshape to one size among ones names no number, which follows: so
     that blocks of other widths are written alike."""
     shape = symbol.settings.get("shape")
-    if symbol.op != "Reshape" or not isinstance(shape, tuple):
+    if symbol.op != _RESHAPE or not isinstance(shape, tuple):
         return symbol.settings
     sizes = [size for size in shape if size not in (0, 1)]
     if len(sizes) != 1 or sizes[0] is None or sizes[0] < 2:

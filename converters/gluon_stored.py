@@ -63,14 +63,15 @@ class Stored:
     def _find(self, block: Block) -> None:
         """Find the name of each instance of a block from which all of its parameters' follow."""
         table = []
-        for one in block.instances:
+        instances = [one for one in block.instances if one.original is None]
+        for one in instances:
             texts: list[list[str | None]] = []
             for rows in self.rows(one):
                 texts.append([
                     self.given.get(t) if isinstance(t, Instance) else t for _, t in rows
                 ])  # fmt: skip
             table.append(texts)
-        model = table[block.instances.index(block.model)]
+        model = table[instances.index(block.model)]
         columns: list[list[str | None]] = [
             [texts[i][k] if texts[i] else "" for texts in table]
             for i, rows in enumerate(model)
@@ -84,7 +85,7 @@ class Stored:
             around = [_around(column, tags) for column in whole]
             if None not in around and len(set(tags)) == len(tags):
                 self.around[block] = [pair for pair in around if pair is not None]
-                self.given |= dict(zip(block.instances, tags, strict=True))
+                self.given |= dict(zip(instances, tags, strict=True))
                 return
 
     # Text
@@ -139,7 +140,8 @@ class Stored:
                 for one in item.instances:
                     rows += self._instance(one)
             elif isinstance(item, Instance):
-                rows += self._instance(item)
+                if item.original is None:
+                    rows += self._instance(item)
             else:
                 for layer in self.tree.layers[item.nodes[0]]:
                     if layer not in seen:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from converters.gluon_layers import Layer
 from converters.gluon_units import constructor
-from converters.modules import Block, Instance, Recovered
+from converters.modules import Block, Instance, Part, Recovered
 from converters.modules.names import class_names, instance_text
 from converters.python_source import Call, layout, statement
 from converters.pytorch_signature import Signature
-from converters.pytorch_tree import Run, runs, sequential, summary, within_class
+from converters.pytorch_tree import Run, original, runs, sequential, summary, within_class
 from ir import Node, Value
 
 __all__ = ["GluonSignature", "Tree"]
@@ -66,7 +66,8 @@ class Tree:
             if isinstance(item, Run):
                 found[item] = within_class(item.text, item.instances[0])
             elif isinstance(item, Instance):
-                found[item] = within_class(instance_text(item), item)
+                if item.original is None:
+                    found[item] = within_class(instance_text(item), item)
             else:
                 found |= {layer: layer.name for layer in self.layers[item.nodes[0]]}
         return found
@@ -79,7 +80,11 @@ class Tree:
                 for k, one in enumerate(item.instances):
                     self._place(one, f"{attributes[item]}[{k}]")
             elif isinstance(item, Instance):
-                self._place(item, attributes[item])
+                self._place(item, self.attribute(item))
+
+    def attribute(self, item: Part | Run) -> str:
+        """The attribute that runs an instance or a run."""
+        return self.attributes.get(original(item), "")
 
     def _place(self, one: Instance, path: str) -> None:
         self.places[one] = path
@@ -105,7 +110,8 @@ class Tree:
                 made = sequential([self.call(one) for one in item.instances]).args
                 lines += layout(INDENT, Call(f"{target}.add", made))
             elif isinstance(item, Instance):
-                lines += statement(INDENT, f"self.{self.attributes[item]}", self.call(item))
+                if item.original is None:
+                    lines += statement(INDENT, f"self.{self.attributes[item]}", self.call(item))
             else:
                 for layer in dict.fromkeys(self.layers[item.nodes[0]]):
                     if layer in seen:

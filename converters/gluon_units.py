@@ -139,6 +139,7 @@ def _unit(
         form="depthwise" if depthwise else grouped,
         member=True,
         alone=layer in shared,
+        shares=layer if layer in shared else None,
     )
 
 

@@ -85,7 +85,22 @@ def describe(
         "input_contract": INPUT_CONTRACT,
         "preprocessing": [described(entry) for entry in net.preprocessing],
         "folded": _folded(graph),
+        "shared": _shared(net, parameters),
     }
+
+
+def _shared(net: Net, parameters: Parameters) -> list[dict[str, Any]]:
+    """Parameters that are another layer's, which is the one that tables of parameters name."""
+
+    def named(index: int, blob: int) -> dict[str, Any]:
+        return {"layer": layers[index].name, "position": index, "index": blob}
+
+    layers = {layer.index: layer for layer in net}
+    return [
+        {**named(*key), "owner": named(*owner)}
+        for key, owner in parameters.owners.items()
+        if key != owner
+    ]
 
 
 def _input(value: Value) -> dict[str, Any]:

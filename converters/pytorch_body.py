@@ -49,6 +49,8 @@ class Body:
     compact: bool
     reads: Callable[[Value], int]
     kept: Collection[Value] = ()
+    wrappers: Collection[Node] = ()
+    """Further readers that may be written around a call."""
     statements: list[_Statement] = field(default_factory=list)
     now: int = 0
     """The number of the part that is being added."""
@@ -65,7 +67,8 @@ class Body:
             return self.variables[value]
         alone = self.reads(value) == 1 and value not in self.kept
         fits = len(str(before.choices[0])) <= _ROOM
-        if self.compact and alone and fits and reader and isinstance(reader.op, _WRAPPERS):
+        wraps = reader and (isinstance(reader.op, _WRAPPERS) or reader in self.wrappers)
+        if self.compact and alone and fits and wraps:
             self._wrapped = before
             return str(before.choices[0])
         return self.variables[value]

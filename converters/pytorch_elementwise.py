@@ -131,7 +131,10 @@ class ElementwiseOps(Forward):
         self.assign(node, *infix("+", "torch.add", self._operands(node)))
 
     def mul(self, node: Node, op: o.Mul) -> None:
-        """`a * b`."""
+        """`a * b`, or a module with the sum behind it."""
+        if node in self._attributes:
+            self.called(node, self.body.text(node.inputs[0], node), "")
+            return
         self.assign(node, *infix("*", "torch.mul", self._operands(node)))
 
     def sub(self, node: Node, op: o.Sub) -> None:

@@ -15,7 +15,7 @@ from converters.pytorch_body import Body
 from converters.pytorch_file import LOCALS, TYPES, Source, blob, sizes
 from converters.pytorch_signature import Signature
 from converters.pytorch_state import State
-from converters.pytorch_tree import Run, Tree
+from converters.pytorch_tree import Run, Tree, original
 from converters.pytorch_units import units_of
 from converters.safetensors_file import write_safetensors
 from ir import Graph, Node, Parameter, Value
@@ -32,10 +32,11 @@ class Forward(Emitter):
     """Base of the families of ops: gives values their variables and puts the files together.
 
     `values` holds the place of a value: "PATH" for what the submodule of PyTorch's own at a path
-    returns, "PATH@K" for what it returns when it is called again for the k-th time;
+    returns, "PATH@C" for what it returns when it is called again for the c-th time;
     "PATH/normalized" for what a normalisation with weight and bias multiplies; "PATH:K" for the
     k-th expression in the `forward` of the module at a path, where the net itself has the path ""
-    and expressions are counted as `Body.numbers` says; or "input:NAME" for an argument.
+    and expressions are counted as `Body.numbers` says, "PATH:K@C" when that is called again; or
+    "input:NAME" for an argument.
     `parameters` holds names of the state dict.
     """
 
@@ -73,7 +74,7 @@ class Forward(Emitter):
         self._scope = Identifiers(LOCALS)
         self._blob_of = self._blobs()
         self._variable_of = self._scope.all(self._blob_of.values())
-        if self.tree.blocks and "x" not in self._variable_of.values():
+        if not self.flat and "x" not in self._variable_of.values():
             self._scope.new("x")  # what runs through; no new variable may have its name
         self._condition: tuple[str, str] | None = None
 
@@ -108,20 +109,23 @@ class Forward(Emitter):
         last = {v: i for i, item in enumerate(tree.items) for v in item.inputs}
         last |= dict.fromkeys(graph.outputs, len(tree.items))
         several = graph.outputs if len(graph.outputs) > 1 else ()
-        compact = bool(tree.blocks)
+        compact = not self.flat
         kept = {*several, *joined(tree.items)}
         self.body = Body(dict(arguments), self._net_name, last, compact, self._read, kept)
+        self.body.wrappers = self.state.affine.keys()
         self._attributes: Mapping[Node, str] = self.state.modules
         for index, item in enumerate(tree.items):
             self.body.now = index
-            self._add(item, tree.attributes.get(item, ""))
+            self._add(item, tree.attribute(item))
         self._lines = self.body.lines(graph.outputs, self._output_class())
         needed = {*self._expressions(tree.parts), *graph.outputs}
         numbers = self.body.numbers(self._lines, needed)
         calls: Counter[str] = Counter()
         for item in tree.parts:
             if isinstance(item, Unit):
-                self._place(item, "", numbers, calls)
+                module = self.state.modules.get(item.nodes[0], "")
+                self._place(item, "", numbers, calls[module])
+                calls[module] += bool(module)
         for value in graph.outputs:
             self.values[value] = f":{numbers[value]}"
 
@@ -150,6 +154,7 @@ class Forward(Emitter):
         variables = BlockVariables(block, names)
         entry = {model.inputs[0]: "x"}
         self.body = Body(entry, variables.name, last, True, self._read, joined(block.parts))
+        self.body.wrappers = self.state.affine.keys()
         self._attributes = {
             part.nodes[0]: names.members[i]
             for i, part in enumerate(block.parts)
@@ -163,7 +168,7 @@ class Forward(Emitter):
             for part, number in zip(one.parts, by_part, strict=True):
                 if isinstance(part, Unit):
                     found = {} if number is None else {part.output: number}
-                    self._place(part, self.tree.places[one], found, Counter())
+                    self._place(part, self.tree.places[one], found, one.call)
         return block_text(self.tree, block, [line for group in lines for line in group])
 
     def _statements(self, block: Block, names: Signature) -> None:
@@ -203,19 +208,18 @@ class Forward(Emitter):
         small = isinstance(item, Instance) and item.block.small
         self.body.add(item.output, (call,), comment, wrappable=small)
 
-    def _place(
-        self, unit: Unit, path: str, numbers: Mapping[Value, int], calls: Counter[str]
-    ) -> None:
-        """Tell where a unit's value is: what a submodule returns, or an expression."""
-        module = self.state.modules.get(unit.nodes[0])
+    def _place(self, unit: Unit, path: str, numbers: Mapping[Value, int], call: int) -> None:
+        """Tell where a unit's value is: what a submodule returns, or an expression; `call` tells
+        how often either was run before."""
+        first = unit.nodes[0]
+        module = self.state.modules.get(first)
         if module is None:
-            self.values[unit.output] = f"{path}:{numbers[unit.output]}"
-            return
-        number = calls[module]
-        calls[module] += 1
-        place = f"{module}@{number}" if number else module
+            place = f"{path}:{numbers[unit.output]}"
+        else:
+            place = f"{module}{self.state.kinds[self.state.first[first]][0].place}"
+        place = f"{place}@{call}" if call else place
         self.values[unit.output] = place
-        if len(unit.nodes) > 1:
+        if len(unit.nodes) > 1 and isinstance(first.op, o.BatchNorm):
             self.values[unit.nodes[0].output] = f"{place}/normalized"
 
     # What the methods of the ops call
@@ -231,7 +235,7 @@ class Forward(Emitter):
         """One assignment to the variable of the node's output; for choices see `statement`."""
         output, first = node.output, node.inputs[0]
         if node in self.state.affine:
-            output = self.state.affine[node][-1].output
+            output = self.state.affine[node].total.output
         comment = "" if sizes(output) == sizes(first) or self._in_block else sizes(output)
         wrappable = node in self._attributes or isinstance(node.op, o.Add)
         self.body.add(output, choices, comment, wrappable, self._condition)
@@ -300,10 +304,12 @@ class Forward(Emitter):
 
 
 def joined(parts: Sequence[Part | Run]) -> set[Value]:
-    """Values that are read together with others: these are told apart by their names."""
+    """Values that are read together with others, or by one module: these are told apart by their
+    names."""
     found: set[Value] = set()
+    calls = Counter(original(part) for part in parts)
     for part in parts:
         together = [v for v in dict.fromkeys(part.inputs) if not isinstance(v, Parameter)]
-        if len(together) > 1:
+        if len(together) > 1 or calls[original(part)] > 1:
             found.update(together)
     return found

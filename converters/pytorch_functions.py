@@ -169,7 +169,21 @@ class Frozen{name}(nn.{name}):
         return super().train(False)
 '''
 
+_SCALE = '''\
+class Scale(nn.Module):
+    """A factor and a term for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight + self.bias
+'''
+
 FUNCTIONS = {
+    "Scale": _SCALE,
     **{
         f"Frozen{name}": _FROZEN.format(name=name)
         for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")

@@ -22,6 +22,9 @@ class Kind:
 
     constructor: Call
     state: tuple[str, ...] = ()
+    place: str = ""
+    """What goes behind its path in the place of its value: in a module of the file's own, the
+    expression."""
 
 
 def kind_of(node: Node) -> Kind | None:
@@ -132,7 +135,8 @@ def _batch_norm(node: Node, op: o.BatchNorm) -> Kind | None:
     # Caffe's fraction is what is kept, PyTorch's momentum what is new.
     new = 1 - Decimal(str(np.float32(op.fraction)))
     momentum = [] if op.frozen else [f"momentum={number(float(new))}"]
-    constructor = Call(head, (str(shape[1]), f"eps={number(op.eps)}", *momentum, "affine=False"))
+    eps = [] if number(op.eps) == "1e-05" else [f"eps={number(op.eps)}"]  # PyTorch's default
+    constructor = Call(head, (str(shape[1]), *eps, *momentum, "affine=False"))
     return Kind(constructor, ("running_mean", "running_var"))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from converters.python_names import Identifiers
 from converters.python_source import Call, number
 from converters.pytorch_modules import Kind, held_inputs, kind_of
-from converters.pytorch_pairs import affine, find_pairs, pair_value
+from converters.pytorch_pairs import find_pairs
 from ir import Graph, Node, Parameter, Value
 from ir import ops as o
 
@@ -53,7 +53,7 @@ class State:
     literals.
 
     With `pairs`, a normalisation takes the factor and the term that follow it as its weight and
-    bias.
+    bias, and such pairs on their own have modules too.
     """
 
     graph: Graph
@@ -69,7 +69,7 @@ class State:
     def __post_init__(self) -> None:
         self.uses = self.graph.uses()
         self.affine = find_pairs(self.graph, self.uses) if self.pairs else {}
-        self.absorbed = {node for pair in self.affine.values() for node in pair}
+        self.absorbed = {n for pair in self.affine.values() for n in pair.nodes} - {*self.affine}
         self.first, self.kinds = self._submodules()
         owned = {value for _, values in self.kinds.values() for value in values}
         parameters = self.graph.parameters()
@@ -104,7 +104,8 @@ class State:
                 continue
             kind, held = kind_of(node), held_inputs(node)
             if node in self.affine:
-                kind, held = affine(kind), (*held, *(pair_value(n) for n in self.affine[node]))
+                pair = self.affine[node]
+                kind, held = pair.kind(node), pair.held(node)
             values = [value for value in held if isinstance(value, Parameter)]
             if kind is None or len(values) != len(held) or len({*values}) != len(values):
                 continue
@@ -137,8 +138,11 @@ class State:
     @property
     def shapes(self) -> dict[Parameter, tuple[int, ...]]:
         """Shapes in which values are stored, where these are not their own."""
-        values = (pair_value(node) for pair in self.affine.values() for node in pair)
-        return {v: (v.data.size,) for v in values if isinstance(v, Parameter)}
+        return {
+            value: pair.shape(node, value)
+            for node, pair in self.affine.items()
+            for value in (pair.factor, pair.term)
+        }
 
     def definition(self, param: Parameter) -> Call:
         """What `__init__` gives the attribute of a stored value that belongs to no submodule."""

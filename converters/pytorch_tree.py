@@ -18,7 +18,7 @@ from converters.pytorch_state import State
 from converters.pytorch_units import constructor
 from ir import Node, Value
 
-__all__ = ["Run", "Tree", "runs", "sequential", "summary", "within_class"]
+__all__ = ["Run", "Tree", "original", "runs", "sequential", "summary", "within_class"]
 
 INDENT = " " * 8
 _LEAST_RUN = 3
@@ -60,6 +60,8 @@ class Tree:
         """The path of each instance."""
         for item in self.items:
             self._place(item)
+            if isinstance(item, Instance) and item.original is not None:
+                self._call_again(item, item.original)
         state.place(self.paths)
 
     def _texts(self) -> dict[Any, str]:
@@ -68,7 +70,8 @@ class Tree:
             if isinstance(item, Run):
                 texts[item] = within_class(item.text, item.instances[0])
             elif isinstance(item, Instance):
-                texts[item] = _instance(item)
+                if item.original is None:
+                    texts[item] = _instance(item)
             elif self._is_first(item):
                 texts[item.nodes[0]] = item.layer
         return texts
@@ -76,12 +79,27 @@ class Tree:
     def _is_first(self, unit: Unit) -> bool:
         return unit.nodes[0] in self.state.kinds
 
+    def attribute(self, item: Part | Run) -> str:
+        """The attribute that runs an instance or a run."""
+        return self.attributes.get(original(item), "")
+
+    def _call_again(self, one: Instance, model: Instance) -> None:
+        """Let the parts of an instance run the submodules of those of its original."""
+        self.places[one] = self.places[model]
+        for part, first in zip(one.parts, model.parts, strict=True):
+            if isinstance(part, Instance) and isinstance(first, Instance):
+                self._call_again(part, first)
+            elif part is not None and first is not None and part.nodes[0] in self.state.first:
+                self.state.first[part.nodes[0]] = self.state.first[first.nodes[0]]
+                self.state.kinds.pop(part.nodes[0], None)
+
     def _place(self, item: Part | Run) -> None:
         if isinstance(item, Run):
             for k, one in enumerate(item.instances):
                 self._place_within(one, f"{self.attributes[item]}.{k}")
         elif isinstance(item, Instance):
-            self._place_within(item, self.attributes[item])
+            if item.original is None:
+                self._place_within(item, self.attributes[item])
         elif self._is_first(item):
             self.paths[item.nodes[0]] = self.attributes[item.nodes[0]]
 
@@ -109,7 +127,8 @@ class Tree:
                 calls = [self.call(one) for one in item.instances]
                 lines += statement(INDENT, f"self.{attribute}", sequential(calls))
             elif isinstance(item, Instance):
-                lines += statement(INDENT, f"self.{attribute}", self.call(item))
+                if item.original is None:
+                    lines += statement(INDENT, f"self.{attribute}", self.call(item))
             elif self._is_first(item):
                 kind, _ = self.state.kinds[item.nodes[0]]
                 name = self.attributes[item.nodes[0]]
@@ -170,9 +189,17 @@ class Tree:
         return summary(block, self.places)
 
 
+def original(item: Part | Run) -> Part | Run:
+    """What defines the module that an instance calls."""
+    return (item.original or item) if isinstance(item, Instance) else item
+
+
 def summary(block: Block, places: Mapping[Instance, str]) -> str:
     """Which instances a block has, by their places in the net."""
-    found = [places[one] for one in block.instances if one in places]
+    found = list(dict.fromkeys(places[one] for one in block.instances if one in places))
+    if len(found) == 1:
+        count = len(block.instances)
+        return safe_text(f"Shared by {count} branches: {found[0]}.")
     named = f"{found[0]} to {found[-1]}" if len(found) > 2 else " and ".join(found)
     return safe_text(f"Used {len(found)} times: {named}.")
 
@@ -257,7 +284,9 @@ def runs(
         outputs: the values that it returns.
         uses: the nodes that read each value.
     """
-    texts = {part: instance_text(part) for part in parts if isinstance(part, Instance)}
+    instances = [part for part in parts if isinstance(part, Instance)]
+    several = {original(one) for one in instances if one.original is not None}
+    texts = {one: instance_text(one) for one in instances if original(one) not in several}
     found: list[Part | Run] = []
     start = 0
     while start < len(parts):
@@ -287,7 +316,7 @@ def _run(
     outputs, uses = context
     run: list[Instance] = []
     for part in parts:
-        if not isinstance(part, Instance):
+        if not isinstance(part, Instance) or part not in texts:
             break
         if not belong([*(texts[one] for one in run), texts[part]]):
             break

@@ -31,6 +31,7 @@ _FREE: Mapping[type[o.Op], frozenset[str]] = {
     o.Linear: frozenset(("0", "1")),
     o.BatchNorm: frozenset(("0",)),
     o.PRelu: frozenset(("0",)),
+    o.Mul: frozenset(("0",)),
 }
 _LOOSE = frozenset(("kernel_size", "padding", "dilation"))
 _ANY_SIZE = (o.Relu, o.Add, o.Mul, o.Sub, o.Maximum, o.Concat, o.Sigmoid, o.Tanh, o.Elu, o.Affine,
@@ -77,7 +78,8 @@ def units_of(state: State, inplace: Collection[Node]) -> list[Unit]:
     for node in state.graph.nodes:
         if node in state.absorbed:
             continue
-        nodes = (node, *state.affine.get(node, ()))
+        pair = state.affine.get(node)
+        nodes = tuple(dict.fromkeys((node, pair.product, pair.total))) if pair else (node,)
         first = state.first.get(node)
         if first is None:
             loose = any(
@@ -87,13 +89,15 @@ def units_of(state: State, inplace: Collection[Node]) -> list[Unit]:
             key = _key(node, state, node in inplace)
             found.append(Unit(nodes, key, alone=loose))
             continue
-        found.append(_submodule(nodes, first, state, shared[first] > 1))
+        found.append(_submodule(nodes, first, state, shared[first]))
     return found
 
 
-def _submodule(nodes: tuple[Node, ...], first: Node, state: State, shared: bool) -> Unit:
-    """The unit of a node that has a submodule; `first` is the node that this was made for."""
+def _submodule(nodes: tuple[Node, ...], first: Node, state: State, count: int) -> Unit:
+    """The unit of a node that has a submodule; `first` is the node that this was made for, and
+    `count` how many there are that it runs."""
     kind, values = state.kinds[first]
+    uses = [len(state.uses[value]) for value in values]
     given = settings(kind.constructor)
     op = type(nodes[0].op)
     depthwise = op is o.Conv and given["groups"] == given["0"] and given["0"] != "1"
@@ -106,7 +110,8 @@ def _submodule(nodes: tuple[Node, ...], first: Node, state: State, shared: bool)
         _LOOSE if op in (o.Conv, o.ConvTranspose) else frozenset(),
         form="depthwise" if depthwise else grouped,
         member=True,
-        alone=shared or any(len(state.uses[value]) > 1 for value in values),
+        alone=max(uses, default=1) > 1,
+        shares=first if count > 1 and set(uses) == {count} else None,
     )
 
 

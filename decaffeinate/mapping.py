@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from verify.runners.runner import read_conversion
 
@@ -25,6 +27,8 @@ class CaffeBlob:
 def to_caffe(manifest: str | Path, target: str = "pytorch") -> dict[str, CaffeBlob]:
     """By name of a stored array, such as one of a state dict, the parameter of Caffe's that it is.
 
+    Where layers share it, that is the first one's; `from_caffe` has all of them.
+
     Of Ristretto's layers an ONNX file may store whole numbers, which the scale that the manifest
     names makes the values of (docs/ristretto.md).
 
@@ -36,10 +40,7 @@ def to_caffe(manifest: str | Path, target: str = "pytorch") -> dict[str, CaffeBl
         FileError: it is no manifest, or has no such target.
     """
     entries = read_conversion(Path(manifest)).target(target)["parameters"]
-    return {
-        entry["name"]: CaffeBlob(entry["layer"], entry["index"], entry["position"])
-        for entry in entries
-    }
+    return {entry["name"]: _blob(entry) for entry in entries}
 
 
 def from_caffe(manifest: str | Path, target: str = "pytorch") -> dict[CaffeBlob, tuple[str, ...]]:
@@ -61,5 +62,11 @@ def from_caffe(manifest: str | Path, target: str = "pytorch") -> dict[CaffeBlob,
     for name, blob in to_caffe(manifest, target).items():
         found[blob] = (*found.get(blob, ()), name)
     for entry in conversion.manifest["folded"]:
-        found.setdefault(CaffeBlob(entry["layer"], entry["index"], entry["position"]), ())
+        found.setdefault(_blob(entry), ())
+    for entry in conversion.manifest.get("shared", ()):
+        found[_blob(entry)] = found.get(_blob(entry["owner"]), ())
     return found
+
+
+def _blob(entry: Mapping[str, Any]) -> CaffeBlob:
+    return CaffeBlob(entry["layer"], entry["index"], entry["position"])

@@ -13,7 +13,15 @@ from converters.modules.wiring import wires
 from converters.python_names import Identifiers, class_name, identifier
 from ir import ops as o
 
-__all__ = ["argument_names", "class_names", "instance_text", "labels", "member_names", "scope"]
+__all__ = [
+    "argument_names",
+    "class_names",
+    "common_text",
+    "instance_text",
+    "labels",
+    "member_names",
+    "scope",
+]
 
 _GENERIC_WORDS = """
     add batch blk blob block bn bnorm branch chan channels concat conv convolution dconv deconv
@@ -24,6 +32,8 @@ _GENERIC_WORDS = """
 """
 _GENERIC = frozenset(_GENERIC_WORDS.split())
 """Words that do not tell what a block is; what it does is then said better by its structure."""
+
+_PLACES = ("stage", "tower", "branch", "head", "path", "unit")
 
 _KINDS: dict[type[o.Op], str] = {
     o.Conv: "conv",
@@ -58,6 +68,8 @@ def kind(part: Part) -> str:
     if isinstance(part, Instance):
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part.block.name).lower()
     op = type(part.nodes[0].op)
+    if op is o.Mul and part.member:
+        return "scale"
     return _KINDS.get(op, op.__name__.lower())
 
 
@@ -92,14 +104,67 @@ def _prefix(names: Sequence[str]) -> str:
 
 def instance_text(one: Instance) -> str:
     """What an instance is called after its layers: "fire2", "res2a"."""
-    members = [part for part in one.present if part.member]
+    front, back = _front(one.present), _back(one.present)
+    said = back if _telling(back) and not _telling(front) else front or back
+    return one.name or said or one.layer
+
+
+def _telling(text: str) -> bool:
+    """Whether a text has a word that says more than "conv"."""
+    return any(word.lower() not in _GENERIC for word in re.findall(r"[A-Za-z]{3,}", text))
+
+
+def common_text(branches: Sequence[Sequence[Part]]) -> str:
+    """What is the same in the names of branches: "tower_a/conv1" and "tower_b/conv1" -> "tower"."""
+    text = _common([_front(parts, least=2) for parts in branches]).strip("_/-. ")
+    return text if re.search(r"[A-Za-z]{2}", text) else ""
+
+
+def _front(present: Sequence[Part], least: int = 1) -> str:
+    """What the names of at least so many layers begin with, "" where they agree on nothing."""
+    members = [part for part in present if part.member]
     learned = [part for part in members if part.learns]
     convolutions = [part for part in members if part.loose]
-    for parts in (one.present, members, learned, convolutions):
+    for parts in (present, members, learned, convolutions):
         text = _prefix([part.layer for part in parts])
-        if re.search(r"[A-Za-z0-9]", text):
+        if len(parts) >= least and re.search(r"[A-Za-z0-9]", text):
             return text.strip("_/-. ")
-    return one.layer
+    return ""
+
+
+def _back(present: Sequence[Part]) -> str:
+    """What the names of layers with parameters end in, if that tells a place: "stage2_L1"."""
+    split = [_TOKENS.findall(part.layer) for part in present if part.member]
+    count = 0
+    while (
+        len(split) > 1
+        and all(len(t) > count for t in split)
+        and len({t[~count] for t in split}) == 1
+    ):
+        count += 1
+    text = "".join(split[0][len(split[0]) - count :]) if count else ""
+    found = re.search(r"[^A-Za-z0-9](?=[A-Za-z]{2})", text)
+    text = text[found.end() :] if found else ""
+    return text if re.search(r"\d", text) else ""
+
+
+def _within(layer: str, text: str) -> str | None:
+    """What of a layer's name is left without that of the instance around it."""
+    if layer.startswith(text):
+        return layer[len(text) :]
+    return layer[: -len(text)] if layer.endswith(text) else None
+
+
+def _scope(one: Instance) -> str:
+    """What the names of an instance's layers may begin with."""
+    return _front(one.present, least=2) if one.name else instance_text(one)
+
+
+def _text(part: Part) -> str:
+    """What a part of a block is called after; a small block is its convolution."""
+    if isinstance(part, Instance) and not part.block.small:
+        return instance_text(part)
+    return part.layer
 
 
 def labels(block: Block) -> list[str]:
@@ -109,10 +174,11 @@ def labels(block: Block) -> list[str]:
     texts = []
     for index in range(len(block.parts)):
         present = [(one, one.parts[index]) for one in block.instances]
-        names = [(instance_text(one), part.layer) for one, part in present if part is not None]
-        within = [layer[len(text) :] for text, layer in names if layer.startswith(text)]
-        whole = len(within) == len(names)
-        texts.append(_common(within if whole else [layer for _, layer in names]).strip("_/-. "))
+        names = [(_scope(one), _text(part)) for one, part in present if part is not None]
+        within = [_within(layer, text) for text, layer in names]
+        found = [text for text in within if text is not None]
+        whole = len(found) == len(names)
+        texts.append(_common(found if whole else [layer for _, layer in names]).strip("_/-. "))
     return [
         # A mere letter or number says more behind what the part is.
         f"{kind(part)}_{text}" if re.fullmatch(r"[A-Za-z]|\d+", text) else text
@@ -145,7 +211,8 @@ def class_names(blocks: Sequence[Block], reserved: Sequence[str]) -> dict[Block,
     taken = set(reserved)
     found: dict[Block, str] = {}
     words = {block: _word([instance_text(one) for one in block.instances]) for block in blocks}
-    bases = {b: class_name(word or structure(b), default="Block") for b, word in words.items()}
+    bases = {b: class_name(word or structure(b) or _place(b), default="Block")
+             for b, word in words.items()}  # fmt: skip
     for block, base in bases.items():
         alike = list(bases.values()).count(base) > 1
         letters = [base + letter for letter in ascii_uppercase] if alike else [base]
@@ -164,8 +231,16 @@ def _word(names: Sequence[str]) -> str:
     return "".join(word.capitalize() if word.islower() else word for word in telling)
 
 
+def _place(block: Block) -> str:
+    """A word of all names that says where a block is rather than what, such as "stage"."""
+    names = [instance_text(one).lower() for one in block.instances]
+    return next((word for word in _PLACES if all(word in name for name in names)), "").capitalize()
+
+
 def structure(block: Block) -> str:
-    """What a block is called after what it does."""
+    """What a block is called after what it does, or as its one instance is; "" if neither says."""
+    if block.model.name:
+        return block.model.name
     units = [unit for part in block.parts for unit in part.all_units()]
     convolutions = [u for u in units if isinstance(u.nodes[0].op, o.Conv)]
     kernels = [set(u.nodes[0].inputs[1].shape[2:]) for u in convolutions]
@@ -186,17 +261,17 @@ def structure(block: Block) -> str:
         squeezed = any(isinstance(u.nodes[0].op, o.GlobalAveragePool) for u in units)
         if isinstance(op, o.Mul) and squeezed:
             return "SqueezeExcitation"
-        return "Block"
+        return ""
     if len(convolutions) == 2 and wide == [True, False]:
         return "DepthwiseSeparable"
     words = [_CHAIN.get(kind(part), "") for part in block.parts]
     if words == ["BN", "ReLU", "Conv", "Pool"]:
         return "Transition"
-    return "".join(words) if all(words) and len(words) <= 4 else "Block"
+    return "".join(words) if all(words) and len(words) <= 4 else ""
 
 
 _CHAIN = {"conv": "Conv", "bn": "BN", "relu": "ReLU", "prelu": "PReLU", "pool": "Pool",
-          "deconv": "Deconv", "drop": "Dropout", "fc": "Linear"}  # fmt: skip
+          "scale": "Scale", "deconv": "Deconv", "drop": "Dropout", "fc": "Linear"}  # fmt: skip
 
 
 def _is_depthwise(unit: Unit) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from converters.modules.parts import Block, Instance, Option, Part, Unit, reads
 from converters.modules.repeats import set_arguments
 from converters.modules.wiring import wires
 from ir import Value
 
-__all__ = ["absorb_joins", "merge_blocks"]
+__all__ = ["absorb_joins", "merge_blocks", "wired_keys"]
 
 
 def merge_blocks(blocks: Sequence[Block]) -> list[Block]:
@@ -38,7 +38,7 @@ def _merged(long: Block, short: Block) -> bool:
             taken = range(option.start, option.stop)
             if any(i in taken for o in long.optional for i in range(o.start, o.stop)):
                 continue
-            if _without(long.parts, option) == _with_keys(short.parts):
+            if _without(long.parts, option) == wired_keys(short.parts):
                 _merge(long, short, option)
                 return True
     return False
@@ -59,12 +59,13 @@ def _options(parts: Sequence[Part], start: int, stop: int) -> list[Option]:
     return [Option(start, stop, wired[start][0])] if chain else []
 
 
-def _with_keys(parts: Sequence[Part]) -> list[object]:
+def wired_keys(parts: Sequence[Part]) -> list[object]:
+    """What must be the same in two stretches so that they are instances of one class."""
     return [(p.strict_key(), w) for p, w in zip(parts, wires(parts), strict=True)]
 
 
 def _without(parts: Sequence[Part], option: Option) -> list[object] | None:
-    """As `_with_keys`, of the parts that remain."""
+    """As `wired_keys`, of the parts that remain."""
     if option.stop == len(parts) and option.instead != option.start - 1:
         return None
     gone = option.stop - option.start
@@ -93,10 +94,13 @@ def _merge(long: Block, short: Block, option: Option) -> None:
 
 
 def absorb_joins(
-    parts: Sequence[Part], blocks: Sequence[Block], outputs: Collection[Value]
+    parts: Sequence[Part],
+    blocks: Sequence[Block],
+    outputs: Collection[Value],
+    regions: Mapping[Part, object],
 ) -> list[Part]:
     """The parts, with the sums of what a block reads and makes in the block, by argument where not
-    all of its instances have one."""
+    all of its instances have one; see `find_blocks`."""
     readers = Counter(value for part in parts for value in reads(part))
     readers.update(outputs)
     joins = {frozenset(reads(part)): part for part in parts if isinstance(part, Unit)}
@@ -107,7 +111,8 @@ def absorb_joins(
             join = joins.get(frozenset((*one.inputs, one.output)))
             if join is None or len(join.inputs) != 2 or join.member or join.alone:
                 continue
-            if readers[one.output] == 1:
+            same = regions.get(join) is regions.get(one.all_units()[0])
+            if same and readers[one.output] == 1:
                 found[one] = join
         forms = {(join.strict_key(), reads(join)[0] is one.output) for one, join in found.items()}
         at_top = all(one in parts for one in block.instances)

@@ -37,7 +37,10 @@ class Unit:
     member: bool = False
     """Whether it has a submodule of its own."""
     alone: bool = False
-    """Whether it must stay outside of blocks, because it shares its parameters."""
+    """Whether it must stay outside of blocks that repeat, because it shares its parameters."""
+    shares: Hashable = None
+    """What is the same in the units that have its submodule too; None where none has, or where
+    something else reads its parameters."""
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -91,9 +94,14 @@ class Instance:
 
     parts: list[Part | None]
     block: Block = field(init=False)
+    name: str = ""
+    """What it is called, where that is not after its layers."""
     settings: dict[str, str] = field(default_factory=dict)
     """Value of each argument of the block's, by the argument's key."""
-    name: str = ""
+    original: Instance | None = None
+    """The instance whose module this is another call of."""
+    call: int = 0
+    """How many calls of its module are made before."""
 
     @property
     def present(self) -> list[Part]:

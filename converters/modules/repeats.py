@@ -3,19 +3,20 @@ alike up to sizes; the ones that save the most lines become blocks, one after th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from converters.modules.names import scope
-from converters.modules.parts import Block, Instance, Part, dimension, reads
+from converters.modules.parts import Block, Instance, Part, Unit, dimension, reads
 from ir import Value
 
-__all__ = ["find_blocks", "set_arguments"]
+__all__ = ["CLASS", "find_blocks", "set_arguments"]
 
 LONGEST = 48
 """Parts of the longest block that is looked for; published nets have up to 35."""
-_CLASS = 90
+CLASS = 90
 """Tenths of lines that a class costs beside its members and statements."""
 _USE = 20
 """The same of each use of it."""
@@ -24,17 +25,20 @@ _LOSS = {True: 80, False: 25}
 
 
 def find_blocks(
-    parts: Sequence[Part], outputs: Collection[Value]
+    parts: Sequence[Part], outputs: Collection[Value], regions: Mapping[Part, object]
 ) -> tuple[list[Part], list[Block]]:
     """The net with instances of blocks in the place of what repeats, and the blocks.
 
     Args:
         parts: the net, in an order in which it can run.
         outputs: values that are read when all parts have run.
+        regions: stretches whose bounds no block may cross, by the units in them; within, units may
+            share their parameters with what is elsewhere.
     """
     found: list[Part] = list(parts)
     blocks: list[Block] = []
-    while (best := _Search(found, outputs).best()) is not None:
+    # What only lies between forks and joins comes last: most of that is in blocks by then.
+    while (best := _best(found, outputs, regions)) is not None:
         instances = [Instance(list(found[start:stop])) for start, stop in best]
         block = Block(instances)
         for one in instances:
@@ -49,36 +53,51 @@ def find_blocks(
 Span = tuple[int, int]
 
 
+def _best(
+    parts: Sequence[Part], outputs: Collection[Value], regions: Mapping[Part, object]
+) -> list[Span] | None:
+    search = _Search(parts, outputs, regions)
+    return search.best(whole=False) or search.best(whole=True)
+
+
 @dataclass
 class _Search:
     """One round: every stretch of the parts, by what must be the same in its repetitions."""
 
     parts: Sequence[Part]
     outputs: Collection[Value]
+    regions: Mapping[Part, object]
     ids: dict[Hashable, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.reads = [reads(part) for part in self.parts]
         self.made = {part.output: i for i, part in enumerate(self.parts)}
         self.last = {value: i for i, values in enumerate(self.reads) for value in values}
+        self.readers = Counter(value for values in self.reads for value in set(values))
         self.last |= dict.fromkeys(self.outputs, len(self.parts))
         self.keys = [(self._id(p.strict_key()), self._id(p.loose_key())) for p in self.parts]
         self.kinds = [self._id((p.loose_key(), p.form)) for p in self.parts]
+        self.region = [self.regions.get(part.all_units()[0]) for part in self.parts]
         scopes = [scope(part.layer) for part in self.parts]
         self.bounds = [True, *(a != b for a, b in pairwise(scopes)), True]
+        self.table: dict[int, list[Span]] = {}
+        """The stretches, by what must be the same."""
+        for start in range(len(self.parts)):
+            for key, stop in self._stretches(start):
+                self.table.setdefault(key, []).append((start, stop))
 
     def _id(self, key: Hashable) -> int:
         return self.ids.setdefault(key, len(self.ids))
 
-    def best(self) -> list[Span] | None:
-        """Where the stretches lie that save the most, None if none saves enough."""
-        table: dict[int, list[Span]] = {}
-        for start in range(len(self.parts)):
-            for key, stop in self._stretches(start):
-                table.setdefault(key, []).append((start, stop))
+    def best(self, whole: bool) -> list[Span] | None:
+        """Where the stretches lie that save the most, None if none saves enough.
+
+        Args:
+            whole: whether a chain may be a block because the net forks or joins at its ends.
+        """
         best: tuple[float, int, int, int] | None = None
         found = None
-        for spans in table.values():
+        for spans in self.table.values():
             if len(spans) < 2:
                 continue
             apart = _apart(spans)
@@ -86,9 +105,9 @@ class _Search:
             cost = sum(part.cost for part in self.parts[start:stop])
             saved = (len(apart) - 1) * cost
             joins = self._joins(start, stop)
-            if len(apart) < 2 or saved - _CLASS - _USE * len(apart) < -_LOSS[joins]:
+            if len(apart) < 2 or saved - CLASS - _USE * len(apart) < -_LOSS[joins]:
                 continue
-            if not self._is_natural(apart):
+            if not self._is_natural(apart, whole):
                 continue
             # Where structure leaves a choice, blocks begin and end where scopes do.
             bounds = sum(self.bounds[a] + self.bounds[b] for a, b in apart)
@@ -98,9 +117,10 @@ class _Search:
                 best, found = score, apart
         return found
 
-    def _is_natural(self, spans: Sequence[Span]) -> bool:
+    def _is_natural(self, spans: Sequence[Span], whole: bool) -> bool:
         """Whether something tells where a block begins: in a chain of convolutions that are alike
-        nothing does, unless each block is a scope of its own.  And two blocks in a row are two."""
+        nothing does, unless each block is a scope of its own, or all that lies between two places
+        where the net forks or joins.  And two blocks in a row are two."""
         start, stop = spans[0]
         if any(self._joins(start, k) and self._joins(k, stop) for k in self._cuts(start, stop)):
             return False
@@ -112,9 +132,20 @@ class _Search:
         kinds = [self.kinds[i] for i in parts if self.parts[i].loose]
         if len(kinds) < 2 or len(set(kinds)) > 1:
             return True
-        return all(
+        scopes = all(
             self.bounds[a] and self.bounds[b] and not any(self.bounds[a + 1 : b]) for a, b in spans
         )
+        return scopes or (whole and all(self._is_whole(a, b) for a, b in spans))
+
+    def _is_whole(self, start: int, stop: int) -> bool:
+        """Whether a chain begins and ends where the net forks or joins."""
+        made = {self.parts[i].output for i in range(start, stop)}
+        (entry,) = {v for values in self.reads[start:stop] for v in values if v not in made}
+        end = self.parts[stop - 1].output
+        at = self.made.get(entry, -1)
+        begins = at < 0 or len(set(self.reads[at])) > 1 or self.readers[entry] > 1
+        joins = any(end in read and len(set(read)) > 1 for read in self.reads)
+        return begins and (joins or self.readers[end] != 1 or end in self.outputs)
 
     def _is_layer(self, start: int, stop: int) -> bool:
         """Whether a stretch is a convolution with what follows it, such as its normalisation: the
@@ -135,6 +166,10 @@ class _Search:
     def _joins(self, start: int, stop: int) -> bool:
         return any(len(set(values)) > 1 for values in self.reads[start:stop])
 
+    def _nests(self, index: int) -> bool:
+        part = self.parts[index]
+        return part.nests or (isinstance(part, Unit) and self.region[index] is not None)
+
     def _stretches(self, start: int) -> Iterable[tuple[int, int]]:
         """The stretches from a part on that read one value and make one: their key and end."""
         strict = loose = self._id("start")
@@ -142,7 +177,7 @@ class _Search:
         members = flexible = open_ = 0
         for index in range(start, min(start + LONGEST, len(self.parts))):
             part = self.parts[index]
-            if not part.nests:
+            if not self._nests(index) or self.region[index] is not self.region[start]:
                 return
             wires = []
             for value in dict.fromkeys(self.reads[index]):

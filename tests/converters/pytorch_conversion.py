@@ -73,10 +73,10 @@ def fed(net, shapes, seed=1):
     return {b.name: rng.normal(size=shapes.blobs[b]).astype(np.float32) for b in net.inputs}
 
 
-def assert_like_reference(text, folder, inputs=None, tolerance=2e-5):
+def assert_like_reference(text, folder, inputs=None, tolerance=2e-5, flat=False):
     """Every version of every blob of a net equals the reference's; returns the conversion."""
     net, shapes, parameters = parse(text)
-    conversion = write(lower(net, shapes, parameters), folder)
+    conversion = write(lower(net, shapes, parameters), folder, flat=flat)
     inputs = inputs or fed(net, shapes)
     got = every_blob(PyTorchRunner(conversion), inputs)
     arrays = {layer.index: parameters[layer.index] for layer in net}

@@ -320,7 +320,7 @@ def test_all_kinds_of_options_mixed(seed, tmp_path):
 @pytest.mark.parametrize(
     "spoil",
     [
-        ("eps=1e-05", "eps=0.01"),
+        ("momentum=0.001)", "eps=0.01, momentum=0.001)"),
         ("return residual + side", "return residual - side"),
         ("conv_a = F.relu(self.conv_a(x), inplace=True)", "conv_a = self.conv_a(x)"),
         ("padding=1)", "padding=1, padding_mode='circular')"),

@@ -69,13 +69,13 @@ def test_ops_of_one_input(op, x, want, tmp_path):
 @pytest.mark.parametrize(
     ("op", "want", "text"),
     [
-        (o.Add(), [5.0, 2.0], "y = x + 3.0"),
-        (o.Mul(), [6.0, -3.0], "y = x * 3.0"),
-        (o.Sub(), [-1.0, -4.0], "y = x - 3.0"),
-        (o.Div(), [2 / 3, -1 / 3], "y = x / 3.0"),
-        (o.Equal(), [0.0, 0.0], "y = (x == 3.0).float()"),
-        (o.GreaterEqual(), [0.0, 0.0], "y = (x >= 3.0).float()"),
-        (o.Maximum(), [3.0, 3.0], "y = torch.maximum(x, self.three)"),
+        (o.Add(), [5.0, 2.0], "return x + 3.0"),
+        (o.Mul(), [6.0, -3.0], "return x * 3.0"),
+        (o.Sub(), [-1.0, -4.0], "return x - 3.0"),
+        (o.Div(), [2 / 3, -1 / 3], "return x / 3.0"),
+        (o.Equal(), [0.0, 0.0], "return (x == 3.0).float()"),
+        (o.GreaterEqual(), [0.0, 0.0], "return (x >= 3.0).float()"),
+        (o.Maximum(), [3.0, 3.0], "return torch.maximum(x, self.three)"),
     ],
     ids=str,
 )

@@ -114,11 +114,11 @@ def test_relu_is_in_place_only_where_nobody_misses_its_input(tmp_path):
     text += layer("Deconvolution", up, top="u") + layer("ReLU", "", "u", "v")
     emitted = source(assert_like_reference(text, tmp_path))
     assert [line.strip() for line in emitted.splitlines() if "F.relu(" in line] == [
-        "b = F.relu(a, inplace=True)",
-        "d = F.relu(c)",
-        "f = F.relu(e)",
+        "b = F.relu(self.a(data), inplace=True)  # (2, 4, 4, 5)",
+        "d = F.relu(x)",
+        "f = F.relu(x)",
         "g = F.relu(data)",
-        "v = F.relu(u, inplace=True)",
+        "v = F.relu(self.u(data), inplace=True)  # (2, 4, 5, 6)",
     ]
 
 
@@ -177,7 +177,7 @@ def test_every_op_takes_parameters_wherever_it_takes_values(tmp_path):
 def test_blobs_named_like_functions_of_the_file(tmp_path):
     text = data(2, 5, 3, 3, name="last_argmax") + layer("TanH", "", "last_argmax", "top_indices")
     text += layer("Convolution", CONV, "top_indices", "average_pool", name="max_pool_mask")
-    emitted = source(assert_like_reference(text, tmp_path))
+    emitted = source(assert_like_reference(text, tmp_path, flat=True))
     assert "top_indices_ = torch.tanh(last_argmax_)" in emitted
     assert "average_pool_ = self.max_pool_mask(top_indices_)" in emitted
     assert "def max_pool_mask" not in emitted

@@ -31,4 +31,11 @@ def drawn(text: str, seed: int = 0) -> tuple[Net, NetShapes, Parameters]:
         elif layer.type == "Scale" and held:
             values = (rng.uniform(0.5, 1, held[0].shape), rng.normal(0, 0.1, held[0].shape))
             arrays[layer.index] = tuple(np.float32(value) for value in values)[: len(held)]
+    # What layers share is what its owner has.
+    for index, held in arrays.items():
+        owners = [parameters.owners[index, i] for i in range(len(held))]
+        arrays[index] = tuple(
+            arrays[layer][blob].reshape(own.shape)
+            for own, (layer, blob) in zip(held, owners, strict=True)
+        )
     return net, shapes, replace(parameters, arrays=arrays)

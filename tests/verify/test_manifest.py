@@ -72,6 +72,7 @@ def test_what_is_no_manifest(text: str, told: str, tmp_path: Path) -> None:
         (["weights", "drawn"], "no", "weights.drawn is not true or false"),
         (["dynamic"], 5, "dynamic is not a list"),
         (["folded"], [{}], 'folded[0] has no "layer"'),
+        (["shared"], [{"layer": "a", "position": 0, "index": 0}], 'shared[0] has no "owner"'),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_manifest(

@@ -33,9 +33,10 @@ class PyTorchRunner:
     """Imports the file as it lies on disk, with what the manifest calls a blob recorded.
 
     It calls a blob "input:NAME"; "PATH" for what the submodule of PyTorch's own at a path returns,
-    "PATH@K" for what that returns when it is called again for the k-th time; "PATH/normalized" for
+    "PATH@C" for what that returns when it is called again for the c-th time; "PATH/normalized" for
     what a normalisation multiplies with its weight; or "PATH:K" for the k-th expression in the
-    `forward` of the module at a path, counted from 0 as `_expressions` has them.
+    `forward` of the module at a path, counted from 0 as `_expressions` has them, "PATH:K@C" when
+    that is called again.
 
     Raises:
         UnsupportedError: PyTorch is not installed.
@@ -55,6 +56,8 @@ class PyTorchRunner:
         self._weights = conversion.file("pytorch", ".safetensors")
         self._wanted = frozenset(self._part["blobs"].values())
         self._recorded: dict[str, Any] = {}
+        self._calls: Counter[str] = Counter()
+        """How often what is at a place was run, in this pass."""
         self._recording = False
         self._model = self._load()
         self._paths = {module: path for path, module in self._model.named_modules()}
@@ -66,12 +69,11 @@ class PyTorchRunner:
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """One forward pass, without Winograd's convolutions; see `Runner`."""
         self._recorded.clear()
-        calls: Counter[str] = Counter()
+        self._calls.clear()
         own = [(path, module) for path, module in self._model.named_modules()
                if not _is_emitted(module) and self._wanted_of(path)]  # fmt: skip
         hooks = [
-            module.register_forward_hook(partial(self._returned, path, calls))
-            for path, module in own
+            module.register_forward_hook(partial(self._returned, path)) for path, module in own
         ]
         self._recording = True
         try:
@@ -104,10 +106,15 @@ class PyTorchRunner:
     def _wanted_of(self, path: str) -> bool:
         return any(place.split("@")[0].split("/")[0] == path for place in self._wanted)
 
-    def _returned(self, path: str, calls: Counter[str], module: Any, args: Any, made: Any) -> Any:
+    def _called(self, place: str) -> str:
+        """The place of what is run there now."""
+        calls = self._calls[place]
+        self._calls[place] += 1
+        return f"{place}@{calls}" if calls else place
+
+    def _returned(self, path: str, module: Any, args: Any, made: Any) -> Any:
         """Record what a submodule of PyTorch's own returns; what it returns from now on."""
-        place = f"{path}@{calls[path]}" if calls[path] else path
-        calls[path] += 1
+        place = self._called(path)
         if f"{place}{_NORMALIZED}" in self._wanted:
             # Nothing is fused in this pass: the two steps of Caffe's, one after the other.
             shape = (-1, *(1,) * (made.ndim - 2))
@@ -157,7 +164,7 @@ class PyTorchRunner:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
     def _load(self) -> Any:
-        numbers = {int(place.rpartition(":")[2]) for place in self._wanted
+        numbers = {int(place.rpartition(":")[2].split("@")[0]) for place in self._wanted
                    if ":" in place and not place.startswith(_INPUT)}  # fmt: skip
         loader = _Recording(_MODULE, str(self._source), numbers)
         spec = spec_from_loader(loader.name, loader)
@@ -183,7 +190,7 @@ class PyTorchRunner:
 
     def _record(self, module: Any, number: int, value: Any) -> Any:
         if self._recording:
-            self._keep(f"{self._paths[module]}:{number}", value)
+            self._keep(self._called(f"{self._paths[module]}:{number}"), value)
         return value
 
     def _tensor(self, array: NDArray[np.float32]) -> Any:

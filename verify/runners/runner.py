@@ -124,8 +124,10 @@ _MANIFEST: Any = {
     "folded": [{"layer": str, "position": int, "index": int, "reason": str}],
     "targets": {None: _TARGET},
 }
+_PARAMETER = {"layer": str, "position": int, "index": int}
 _FURTHER: Any = {
     "dynamic": [str],
+    "shared": [{**_PARAMETER, "owner": _PARAMETER}],
     "plugins": [{"name": str, "sha256": str}],
     "passes": [{"pass": str, "changes": [str]}],
 }

@@ -22,7 +22,7 @@ class Transition(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(in_channels, eps=1e-05, momentum=0.001)
+        self.bn = nn.BatchNorm2d(in_channels, momentum=0.001)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
         self.pool = nn.AvgPool2d(kernel_size=2, stride=2, ceil_mode=True)
 
@@ -37,9 +37,9 @@ class DenseLayer(nn.Module):
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.x1_bn = nn.BatchNorm2d(in_channels, eps=1e-05, momentum=0.001)
+        self.x1_bn = nn.BatchNorm2d(in_channels, momentum=0.001)
         self.x1 = nn.Conv2d(in_channels, 128, kernel_size=1, bias=False)
-        self.x2_bn = nn.BatchNorm2d(128, eps=1e-05, momentum=0.001)
+        self.x2_bn = nn.BatchNorm2d(128, momentum=0.001)
         self.x2 = nn.Conv2d(128, 32, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -53,7 +53,7 @@ class DENSENET121(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.conv1_bn = nn.BatchNorm2d(64, eps=1e-05, momentum=0.001)
+        self.conv1_bn = nn.BatchNorm2d(64, momentum=0.001)
         self.pool1 = nn.MaxPool2d(kernel_size=3, stride=2, padding=1, ceil_mode=True)
         self.conv2 = nn.Sequential(*(DenseLayer(64 + 32 * i) for i in range(6)))
         self.conv2_blk = Transition(256, 128)
@@ -62,7 +62,7 @@ class DENSENET121(nn.Module):
         self.conv4 = nn.Sequential(*(DenseLayer(256 + 32 * i) for i in range(24)))
         self.conv4_blk = Transition(1024, 512)
         self.conv5 = nn.Sequential(*(DenseLayer(512 + 32 * i) for i in range(16)))
-        self.conv5_blk_bn = nn.BatchNorm2d(1024, eps=1e-05, momentum=0.001)
+        self.conv5_blk_bn = nn.BatchNorm2d(1024, momentum=0.001)
         self.fc6 = nn.Conv2d(1024, 1000, kernel_size=1)
 
     def forward(self, data: torch.Tensor) -> torch.Tensor:

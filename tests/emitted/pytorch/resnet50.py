@@ -44,7 +44,7 @@ class ConvBN(nn.Module):
             padding=padding,
             bias=False,
         )
-        self.bn = FrozenBatchNorm2d(out_channels, eps=1e-05)
+        self.bn = FrozenBatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.bn(self.conv(x))
@@ -86,7 +86,7 @@ class ResNet50(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3)
-        self.bn_conv1 = FrozenBatchNorm2d(64, eps=1e-05)
+        self.bn_conv1 = FrozenBatchNorm2d(64)
         self.pool1 = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
         self.res2 = nn.Sequential(
             Bottleneck(64, 64, 256, projection=True),
