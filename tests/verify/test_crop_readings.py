@@ -140,8 +140,9 @@ def test_verify_fails_where_the_readings_differ(backend: str, tmp_path: Path) ->
     assert loaded.net.cuts[0].offsets == (2, 2)
     assert decaffeinate.verify(loaded, backends=[backend]).passed
     wrong = replace(loaded, net=moved(loaded.net, 0, (1, 0)))
-    report = decaffeinate.verify(wrong, backends=[backend])
+    report = decaffeinate.verify(wrong, backends=[backend], repro=tmp_path / "repro")
     assert not report.passed
+    assert not (tmp_path / "repro").exists()  # alone the crop states where it begins
     assert report.verdict == "NOT equivalent"
     (result,) = report.results
     assert result.first_fault is not None
