@@ -315,7 +315,8 @@ def _judged(task: _Task, backend: str, made: Forward | Failure, notes: list[str]
         for form, outputs in made.forms.items()
         for row in task.judged_form(form, outputs, made.blobs, rows)
     ]
-    notes += task.hardly_judged(backend, rows, made.forms[OPTIMISED])
+    if fault is None:  # else it is the fault that moves outputs
+        notes += task.hardly_judged(backend, rows, made.forms[OPTIMISED])
     notes += boxes_beyond(f"{backend} on {task.feed}", (*rows, *forms_rows))
     agreements = task.agreements(made.forms[OPTIMISED])
     if all(row.passed for row in (*rows, *forms_rows)):

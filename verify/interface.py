@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prototxt.net import Blob, Net
 from verify.runners.runner import Conversion, Runner
@@ -39,6 +39,12 @@ def interface_problem(
         wanted = [blob.name for blob in (inputs if what == "inputs" else outputs)]
         if names != wanted:
             return _differ(f"the {where} lists the {what}", names, wanted)
+    crops = _places((entry["layer"], entry["offset"]) for entry in manifest["net"]["crops"])
+    read = _places((cut.layer, cut.offsets) for cut in net.cuts)
+    if crops != read:
+        return _differ("the manifest works out the crops", crops, read) + (
+            ": give the --crop-offsets that it was converted with"
+        )
     lacking = [keys[blob] for blob in outputs if keys[blob] not in part["blobs"]]
     if lacking:
         return f"the manifest does not say where the output {lacking[0]} is"
@@ -54,6 +60,10 @@ def interface_problem(
 
 def _differ(what: str, found: Sequence[str], wanted: Sequence[str]) -> str:
     return f"{what} {_listed(found)}, and the net has {_listed(wanted)}"
+
+
+def _places(crops: Iterable[tuple[str, Sequence[int]]]) -> list[str]:
+    return [f'"{layer}" at ({height}, {width})' for layer, (height, width) in crops]
 
 
 def _listed(names: Sequence[str]) -> str:

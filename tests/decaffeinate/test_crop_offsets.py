@@ -115,3 +115,20 @@ def test_a_judge_is_told_where_they_begin(kind: str, tmp_path: Path) -> None:
     report = decaffeinate.verify(path, backends=["opencv"], crop_offsets="fork")
     assert report.passed
     assert {row.blob for row in report.results[0].blobs} >= {"wide", "y"}
+
+
+@pytest.mark.parametrize("there", ["caffe", "fork"])
+def test_files_whose_crops_begin_elsewhere_are_not_verified(
+    there: str, path: Path, tmp_path: Path
+) -> None:
+    require("onnxruntime")
+    done = invoke("convert", path, "--crop-offsets", there, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    given = ["--converted", tmp_path / "out" / "net.manifest.json", "--backend", "onnx"]
+    assert invoke("verify", path, *given, "--crop-offsets", there).exit_code == 0
+    other = {"caffe": "fork", "fork": "caffe"}[there]
+    failed = invoke("verify", path, *given, "--crop-offsets", other)
+    assert failed.exit_code == 1
+    lists = {"caffe": "none", "fork": '"cut" at (2, 3)'}
+    told = f"the manifest works out the crops {lists[there]}, and the net has {lists[other]}"
+    assert f"{told}: give the --crop-offsets that it was converted with" in failed.output

@@ -71,6 +71,7 @@ def test_what_is_no_manifest(text: str, told: str, tmp_path: Path) -> None:
         (["targets", "onnx", "constants"], {}, "targets.onnx.constants is not a list"),
         (["weights", "drawn"], "no", "weights.drawn is not true or false"),
         (["dynamic"], 5, "dynamic is not a list"),
+        (["net", "crops"], [{}], 'net.crops[0] has no "layer"'),
         (["folded"], [{}], 'folded[0] has no "layer"'),
         (["shared"], [{"layer": "a", "position": 0, "index": 0}], 'shared[0] has no "owner"'),
     ],

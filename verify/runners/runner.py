@@ -117,7 +117,7 @@ _TARGET = {
 }  # fmt: skip
 _MANIFEST: Any = {
     "format": int,
-    "net": {"name": str},
+    "net": {"name": str, "crops": [{"layer": str, "offset": [int]}]},
     "weights": {"drawn": bool},
     "inputs": [_BLOB],
     "outputs": [_BLOB],
