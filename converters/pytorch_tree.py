@@ -53,6 +53,11 @@ class Tree:
         class_names(self.blocks, sorted(TYPES))
         self.signatures = {block: Signature(block) for block in self.blocks}
         self.items = runs(self.parts, state.graph.outputs, state.uses)
+        for one in self.items:
+            if isinstance(one, Instance) and one.original is not None:
+                # Where the parts are not in the graph's order, its first call may be another one.
+                for unit in one.original.all_units():
+                    state.lead(unit.nodes[0])
         state.name(self._texts())
         self.attributes: dict[Any, str] = state.attributes
         self.paths: dict[Node, str] = {}

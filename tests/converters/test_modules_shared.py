@@ -232,6 +232,25 @@ def test_branches_may_come_in_another_order(tmp_path):
     compare(text, tmp_path / "both")
 
 
+def test_another_branch_than_the_first_may_be_written_first(tmp_path):
+    net = Text("late", 9)
+    for call in (1, 0):
+        net.add("TanH", f"t{call}", ["data"], f"t{call}")
+    for call in (0, 1):
+        x = f"t{call}"
+        for k in "ab":
+            share = f'param {{ name: "{k}w" }} param {{ name: "{k}b" }}'
+            fields = 'num_output: 3 kernel_size: 1 weight_filler { type: "msra" }'
+            x = net.add("Convolution", f"{k}{call}", [x], f"{k}{call}",
+                        f"convolution_param {{ {fields} }} {share}")  # fmt: skip
+    net.add("Concat", "end", ["b0", "b1"], "end")
+    found = source(verified(str(net), tmp_path))
+    # The chain of t1, which comes first, is written first, though a0 is before a1.
+    assert found.index("b1 = self.features(") < found.index("b0 = self.features(")
+    assert found.count("nn.Conv2d(") == 2
+    compare(str(net), tmp_path / "both")
+
+
 def searched(layers):
     """Calls of functions that the search for branches makes in dense ones with taps between."""
 
