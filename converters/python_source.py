@@ -46,13 +46,14 @@ def layout(prefix: str, expression: Expression, suffix: str = "") -> list[str]:
 
 
 def statement(indent: str, target: str, *choices: Expression, comment: str = "") -> list[str]:
-    """The lines of `target = choice`: the first choice that fits on a line, or the last, split.
+    """The lines of `target = choice`; of `return choice` where the target is "return".
 
-    The comment goes behind the statement if it has one line with room, or else before it; it may
-    hold names of the net, such as those of open sizes.
+    The first choice is taken that fits on a line, or the last, split.  The comment goes behind the
+    statement if it has one line with room, or else before it; it may hold names of the net, such as
+    those of open sizes.
     """
     comment = safe_text(comment)
-    prefix = f"{indent}{target} = "
+    prefix = f"{indent}{target} " if target == "return" else f"{indent}{target} = "
     fitting = (choice for choice in choices if len(f"{prefix}{choice}") <= WIDTH)
     lines = layout(prefix, next(fitting, choices[-1]))
     if not comment:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from converters.python_source import WIDTH, Call, Expression, layout, statement
+from converters.python_source import Call, Expression, layout, statement
 from ir import Node, Value
 from ir import ops as o
 
@@ -126,7 +126,7 @@ class Body:
             found.append(statement(INDENT, one.target, *one.choices, comment=one.comment))
         last = self.statements[-1] if self.statements else None
         if last is not None and self.compact and list(results) == [last.value]:
-            return [*found, _return(last)]
+            return [*found, statement(INDENT, "return", *last.choices, comment=last.comment)]
         if last is not None:
             found.append(statement(INDENT, last.target, *last.choices, comment=last.comment))
         variables = [self.variables[value] for value in results]
@@ -169,15 +169,6 @@ class Body:
 
 def _plain(expression: Expression) -> str:
     return ast.unparse(ast.parse(str(expression), mode="eval").body)
-
-
-def _return(one: _Statement) -> list[str]:
-    prefix = f"{INDENT}return "
-    fitting = (choice for choice in one.choices if len(f"{prefix}{choice}") <= WIDTH)
-    lines = layout(prefix, next(fitting, one.choices[-1]))
-    if one.comment and len(lines) == 1 and len(f"{lines[0]}  # {one.comment}") <= WIDTH:
-        return [f"{lines[0]}  # {one.comment}"]
-    return lines
 
 
 def _layout_call(head: str, arguments: Sequence[str]) -> list[str]:

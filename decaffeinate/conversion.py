@@ -79,7 +79,7 @@ def convert(
     output: str | Path = ".",
     name: str | None = None,
     opset: int | None = None,
-    dynamic: Sequence[str] = (),
+    dynamic: str | Sequence[str] = (),
     labels: str | Path | None = None,
     optimize: bool = False,
     dtype: str = "float32",
@@ -124,6 +124,7 @@ def convert(
     if dtype not in DTYPES:
         raise UsageError(f'unknown dtype "{dtype}"', expected=" or ".join(DTYPES))
     targets = _known([to] if isinstance(to, str) else to)
+    dynamic = [dynamic] if isinstance(dynamic, str) else dynamic
     refuse_without_effect({"opset": opset, "labels": labels, "dtype": dtype, "flat": flat,
                            "preprocess": preprocess, "mean": mean, "scale": scale},
                           targets)  # fmt: skip

@@ -43,7 +43,7 @@ class FileOptions(TypedDict, total=False):
     among them: they are metadata, which no verification reads."""
 
     opset: int | None
-    dynamic: Sequence[str]
+    dynamic: str | Sequence[str]
     optimize: bool
     dtype: str
     preprocess: bool

@@ -57,17 +57,17 @@ def assert_equivalent(
     __tracebackhide__ = True
     from decaffeinate import api
     from decaffeinate.feeds import make_feeds
-    from decaffeinate.keywords import ReadOptions
+    from decaffeinate.keywords import apart
     from prototxt.errors import UsageError
 
-    checks: dict[str, Any] = {**options}
+    given: Any = options
+    reading, checking = apart(given)
+    checks: dict[str, Any] = {**checking}
     if mean is not None and image is None and not checks.get("preprocess"):
         raise UsageError("a mean is given without an image",
                          expected="an image that it is subtracted from")  # fmt: skip
     if image is not None and checks.get("feeds") is not None:
         raise UsageError("an image is given beside feeds", expected="one of them")
-    reading: Any = {name: checks.pop(name) for name in ReadOptions.__annotations__
-                    if name in checks}  # fmt: skip
     loaded = api.load(net, weights, **reading)
     if checks.get("preprocess"):
         checks["mean"] = mean

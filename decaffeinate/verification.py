@@ -131,13 +131,13 @@ def opening_words(definition: str, phase: str, dynamic: Sequence[str]) -> list[s
     part of, the ones that it can leave open by itself."""
     if not dynamic:
         return []
-    net = parse_net(definition, phase=phase)
-    shapes = infer_shapes(net)
-    parameters = bind_parameters(net, shapes)
 
     def opens(kinds: Sequence[str]) -> bool:
+        # By itself a part may be no net at all: of 0 samples, as behind a Filter.
         try:
-            lower_open(net, shapes, parameters, kinds)
+            net = parse_net(definition, phase=phase)
+            shapes = infer_shapes(net)
+            lower_open(net, shapes, bind_parameters(net, shapes), kinds)
             return bool(other_sizes(net, shapes, kinds))
         except DecaffeinateError:
             return False

@@ -128,7 +128,8 @@ def verify(
     Tolerance.of(**tolerance)
     refuse_together(images, labels, {"--image": image, "--input": arrays})
     if mean is not None and image is None and images is None and not writing["preprocess"]:
-        raise usage("--mean is given without --image", "an image that it is subtracted from")
+        raise usage("--mean is given without --image, --images and --preprocess",
+                    "one of them: images, from which it is subtracted")  # fmt: skip
     if writing["preprocess"]:
         writing["mean"] = mean
     if artifact:

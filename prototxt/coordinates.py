@@ -45,12 +45,14 @@ Map = tuple[Line, Line]
 """Of height and of width."""
 IDENTITY: Map = (Line(), Line())
 
-_IN_PLACE = frozenset(
-    ("AbsVal", "BNLL", "BatchNorm", "Bias", "Clip", "Concat", "Dropout", "ELU", "Eltwise", "Exp",
-     "LRN", "Log", "MVN", "PReLU", "Power", "ReLU", "Scale", "Sigmoid", "Slice", "Softmax", "Split",
-     "Swish", "TanH", "Threshold")
+_KEEPS_POSITIONS = frozenset(
+    ("AbsVal", "BNLL", "BatchNorm", "Bias", "Concat", "Dropout", "ELU", "Eltwise", "Exp", "LRN",
+     "Log", "MVN", "PReLU", "Power", "ReLU", "Scale", "Sigmoid", "Slice", "Softmax", "Split",
+     "TanH", "Threshold")
 )  # fmt: skip
-"""Layers whose values stay where they are: the forks' and those of BVLC's coord_map.py."""
+"""Layers whose values stay where they are: RCF's headers have it so of NeuronLayer's types and of
+Concat, Eltwise, LRN, MVN, Slice, Softmax and Split; BVLC's coord_map.py of BatchNorm, Bias and
+Scale."""
 
 
 class NotAlignedError(Exception):
@@ -58,11 +60,19 @@ class NotAlignedError(Exception):
 
     Attributes:
         layer: the layer whose map is not known, if that is it.
+        expected: what it would take.
     """
 
-    def __init__(self, why: str, layer: Layer | None = None) -> None:
+    def __init__(
+        self,
+        why: str,
+        layer: Layer | None = None,
+        expected: str = "two blobs of the same scale that come of one, a whole number of values "
+        "apart",
+    ) -> None:
         super().__init__(why)
         self.layer = layer
+        self.expected = expected
 
 
 def map_of(layer: Layer, cut: Offsets | None = None) -> Map:
@@ -74,7 +84,7 @@ def map_of(layer: Layer, cut: Offsets | None = None) -> Map:
     """
     if cut is not None:
         return (Line(shift=Fraction(-cut[0])), Line(shift=Fraction(-cut[1])))
-    if layer.type in _IN_PLACE:
+    if layer.type in _KEEPS_POSITIONS:
         return IDENTITY
     message = layer.message
     if layer.type in ("Convolution", "Deconvolution"):
@@ -90,7 +100,7 @@ def map_of(layer: Layer, cut: Offsets | None = None) -> Map:
         over_windows = _over_windows(pooling_window(layer, (0, 0)))
         return (over_windows[0].back(), over_windows[1].back())
     what = f'layer "{layer.name}" ({layer.type}, {layer.where})'
-    raise NotAlignedError(f"{what} puts its bottom where is not known", layer)
+    raise NotAlignedError(f"{what} has no known map from its bottom to its top", layer)
 
 
 def _over_windows(window: Window) -> Map:
@@ -132,7 +142,7 @@ def aligned(layer: Layer, makers: Mapping[str, Layer], cuts: Mapping[int, Offset
     offsets = []
     for line in (maps[1][axis].after(maps[0][axis].back()) for axis in (0, 1)):
         if line.scale != 1:
-            raise NotAlignedError(f'a step in "{cut}" is {line.scale} in "{like}"')
+            raise NotAlignedError(f'"{cut}" has {1 / line.scale} times the scale of "{like}"')
         if line.shift > 0 or line.shift.denominator != 1:
             raise NotAlignedError(f'"{like}" begins at {-line.shift} of "{cut}"')
         offsets.append(int(-line.shift))

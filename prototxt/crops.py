@@ -50,42 +50,98 @@ def with_crops(layers: Sequence[Layer], choice: str) -> Crops:
     Raises:
         NetError: an offset that does not follow from the net, so that the forks refuse it.
     """
-    makers: dict[str, Layer] = {}
-    cuts: dict[int, Offsets] = {}
-    bare: list[tuple[Layer, Offsets | NotAlignedError]] = []
-    new, worked_out = [], list[Cut]()
+    walk, new = _Walk(), []
+    worked_out, bare = list[Cut](), list[tuple[Layer, Offsets | NotAlignedError]]()
     for layer in layers:
         of_fork = layer.type in FORKS and layer.type not in RULES  # or a plugin brings it
         kept = layer
-        if of_fork or (layer.type == "Crop" and not layer.message.HasField("crop_param")):
-            offsets = _offsets(layer, makers, cuts)
-            if isinstance(offsets, tuple):
-                cuts[layer.index] = offsets
-            if not of_fork and choice == "caffe":
-                bare.append((layer, offsets))
-            elif isinstance(offsets, NotAlignedError):
+        if of_fork or (layer.type == "Crop" and _is_bare(layer) and choice == "fork"):
+            offsets = walk.worked_out(layer)
+            if isinstance(offsets, NotAlignedError):
                 _refuse(layer, offsets)
             else:
                 kept = _stating(layer, offsets)
                 worked_out.append(
                     Cut(layer.name, layer.type, layer.message.top[0], layer.where, offsets)
                 )
+        elif layer.type == "Crop" and _is_bare(layer):
+            bare.append((layer, walk.at_0(layer)))
         elif layer.type == "Crop":
-            cuts[layer.index] = _stated(layer)
+            walk.stated(layer)
         new.append(kept)
         for name in layer.message.top:
-            makers.setdefault(name, layer)
+            walk.makers.setdefault(name, layer)
+    bare = [(layer, found) for layer, found in bare if layer.index not in walk.stopped]
     return Crops(tuple(new), worked_out, _about_bare(bare))
+
+
+def _is_bare(layer: Layer) -> bool:
+    return not layer.message.HasField("crop_param")
+
+
+@dataclass
+class _Walk:
+    """The crops before a layer, by index: where they begin, and to whom."""
+
+    makers: dict[str, Layer] = field(default_factory=dict)
+    """By blob, the first layer that makes it."""
+    made: dict[int, Offsets] = field(default_factory=dict)
+    """In the net."""
+    by_rcf: dict[int, Offsets] = field(default_factory=dict)
+    """As RCF's AutoCrop counts them: of a Crop it takes the offsets of batch and channel for those
+    of height and width (offsets[0] and offsets[1] of crop_layer.hpp)."""
+    by_forks: dict[int, Offsets] = field(default_factory=dict)
+    """In the forks, were the net written for them."""
+    stopped: set[int] = field(default_factory=set)
+    """The Crop layers at which the forks would stop: the net is not of these."""
+
+    def worked_out(self, layer: Layer) -> Offsets | NotAlignedError:
+        """Where a layer begins that does as in the forks, of the cuts that the net makes."""
+        found = _offsets(layer, self.makers, self.made)
+        if layer.type == "AutoCrop":
+            counted_so = _offsets(layer, self.makers, self.by_rcf)
+            known = isinstance(found, tuple) or isinstance(counted_so, tuple)
+            if known and found != counted_so:
+                return NotAlignedError(
+                    "RCF counts a Crop here by its offsets of batch and channel",
+                    expected="no Crop that cuts height or width on the way to its bottoms",
+                )
+        if isinstance(found, tuple):
+            self._add(layer, found, (0, 0) if layer.type == "Crop" else found, found)
+        return found
+
+    def at_0(self, layer: Layer) -> Offsets | NotAlignedError:
+        """Where forks would begin with a Crop that begins at 0 here."""
+        found = _offsets(layer, self.makers, self.by_forks)
+        self._add(layer, (0, 0), (0, 0), found if isinstance(found, tuple) else None)
+        if isinstance(found, NotAlignedError):
+            behind = found.layer is not None and found.layer.index in self.stopped
+            if found.layer is None or behind:
+                self.stopped.add(layer.index)
+        return found
+
+    def stated(self, layer: Layer) -> None:
+        """Take in a Crop with a crop_param."""
+        by_axis = _stated(layer)
+        if by_axis is not None:
+            batch, channel, height, width = by_axis
+            self._add(layer, (height, width), (batch, channel), (height, width))
+
+    def _add(self, layer: Layer, made: Offsets, by_rcf: Offsets, by_forks: Offsets | None) -> None:
+        self.made[layer.index] = made
+        self.by_rcf[layer.index] = by_rcf
+        if by_forks is not None:
+            self.by_forks[layer.index] = by_forks
 
 
 def _offsets(
     layer: Layer, makers: Mapping[str, Layer], cuts: Mapping[int, Offsets]
 ) -> Offsets | NotAlignedError:
-    """Where forks begin."""
+    """Where forks begin, if the crops before it begin at `cuts`."""
     for what, names, count in (("bottom", layer.message.bottom, 2), ("top", layer.message.top, 1)):
         if len(names) != count:
             return NotAlignedError(f"it has {counted(len(names), what)}, not {count}")
-    if layer.message.HasField("crop_param"):
+    if not _is_bare(layer):
         return NotAlignedError("it has a crop_param, which is Crop's")
     try:
         return aligned(layer, makers, cuts)
@@ -106,7 +162,7 @@ def _refuse(layer: Layer, problem: NotAlignedError) -> None:
     raise fail(
         layer,
         f"where {layer.type} begins does not follow from the net: {problem}",
-        "two blobs of the same scale that come of one, a whole number of values apart",
+        problem.expected,
         'state it: type: "Crop" with crop_param { axis: 2 offset: ... }',
     )
 
@@ -120,15 +176,18 @@ def _stating(layer: Layer, offsets: Offsets) -> Layer:
     return replace(layer, type="Crop", message=message)
 
 
-def _stated(layer: Layer) -> Offsets:
-    """Where a Crop with a crop_param cuts height and width of images."""
+def _stated(layer: Layer) -> list[int] | None:
+    """Where a Crop with a crop_param cuts images, on each of their four axes; None where it has no
+    such axis, which its shape rule tells of."""
     param = layer.message.crop_param
     first = param.axis if param.axis >= 0 else param.axis + 4
+    if not 0 <= first < 4:
+        return None
     by_axis = [0] * 4
     for axis in range(first, 4):
         place = axis - first if len(param.offset) > 1 else 0
         by_axis[axis] = param.offset[place] if place < len(param.offset) else 0
-    return (by_axis[2], by_axis[3])
+    return by_axis
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -141,9 +200,9 @@ def _shown(offsets: Offsets) -> str:
 def _about_worked_out(cuts: Sequence[Cut]) -> list[str]:
     if not cuts:
         return []
-    where = ", ".join(f'"{cut.top}" at {_shown(cut.offsets)}' for cut in cuts)
-    what = " and ".join(sorted({cut.type for cut in cuts})) + " layers begin"
-    return [f"{cuts[0].where}: {what} where the layers between their bottoms have it: {where}"]
+    where = ", ".join(f'"{cut.top}" at {_shown(cut.offsets)} ({cut.type})' for cut in cuts)
+    what = "offsets worked out from the layers between the bottoms"
+    return [f"{cuts[0].where}: {what}: {where}"]
 
 
 def _about_bare(bare: Sequence[tuple[Layer, Offsets | NotAlignedError]]) -> list[str]:
@@ -159,8 +218,8 @@ def _about_bare(bare: Sequence[tuple[Layer, Offsets | NotAlignedError]]) -> list
         )
     if unknown:
         notes.append(
-            f"{_no_offset([layer for layer, _ in unknown])}; {_FORKS_DO} take none, as it does not "
-            f"follow from the net ({unknown[0][1]}): where it is of one of these, give "
+            f"{_no_offset([layer for layer, _ in unknown])}; {_FORKS_DO} would stop there, or have "
+            f"a map that is not known here ({unknown[0][1]}): where it is of one of these, give "
             "crop_param { offset }"
         )
     return notes

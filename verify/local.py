@@ -20,12 +20,13 @@ from verify.compare import ROUNDING, BlobComparison, compare, impossible
 from verify.discrete import discrete_blobs, is_exact, settled
 from verify.fused import ALONE, Fusion, fused_bound
 from verify.reference import ByLayer, with_phase
+from verify.reference.crop_offsets import misplaced
 from verify.reference.registry import FUNCTIONS
 from verify.rounding import bounded, bounded_group, wide
 from verify.sharing import Values
 from verify.tolerance import Tolerance
 
-__all__ = ["FAILURES", "Local", "expected_of", "expected_of_group", "judge"]
+__all__ = ["FAILURES", "Local", "expected_of", "expected_of_group", "judge", "misplaced_rows"]
 
 Array = NDArray[Any]
 FAILURES = (DecaffeinateError, ValueError, IndexError, TypeError, AttributeError)
@@ -83,7 +84,19 @@ def judge(
     for layer in net:
         if not (layer.tops and sources.issuperset(layer.tops)):
             task.judge_layer(layer)
+    for top, row in misplaced_rows(net, names, want).items():
+        task.found.add(top, row)
     return task.found
+
+
+def misplaced_rows(
+    net: Net, names: Mapping[Blob, str], want: Mapping[Blob, Array]
+) -> dict[Blob, BlobComparison]:
+    """A failure for each top of a crop that a second reading of the net has elsewhere."""
+    return {
+        top: impossible(names[top], tuple(want[top].shape), what, layer=layer.index)
+        for top, (layer, what) in misplaced(net, want).items()
+    }
 
 
 @dataclass

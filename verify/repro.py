@@ -26,6 +26,7 @@ from prototxt.net import Blob, Layer, Net
 from prototxt.parameters import Parameters
 from verify.local import FAILURES, expected_of, expected_of_group
 from verify.provenance import conversion_words
+from verify.reference.crop_offsets import misplaced
 from verify.sharing import Values
 from verify.tolerance import DERIVED
 
@@ -84,8 +85,8 @@ class Repros:
         options: Sequence[str] = (),
         manifest: Mapping[str, Any] | None = None,
     ) -> Path | None:
-        """Write a faulty layer, unless this backend has left one, or the layer cannot take what it
-        was fed.
+        """Write a faulty layer, unless this backend has left one, the layer cannot take what it was
+        fed, or it is a crop that begins elsewhere than it should: alone it states where.
 
         Args:
             net: the net that failed.
@@ -100,7 +101,7 @@ class Repros:
         Returns:
             The folder, or None.
         """
-        if backend in self._left:
+        if backend in self._left or not misplaced(net, blobs).keys().isdisjoint(layers[-1].tops):
             return None
         values, first, last = Values(net, blobs), layers[0], layers[-1]
         inputs = {blob: values.read(blob, first) for blob in first.bottoms}

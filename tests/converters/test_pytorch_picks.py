@@ -36,7 +36,7 @@ def test_gather_puts_the_shape_of_the_indices_in_place_of_the_axis(axis, indices
 def test_indices_are_cut_off_towards_zero(tmp_path):
     got, emitted = run_op(o.Gather(0), tmp_path, [5.0, 6.0, 7.0], [1.999, 2.0, -0.9, 0.5])
     np.testing.assert_array_equal(got, [6, 7, 5, 5])
-    assert "y = x[x1.long()]" in emitted
+    assert "return x[x1.long()]" in emitted
 
 
 def test_a_learned_table_is_an_embedding(tmp_path):
@@ -45,10 +45,10 @@ def test_a_learned_table_is_an_embedding(tmp_path):
     got, emitted = run_op(o.Gather(0), tmp_path / "own", table, indices)
     np.testing.assert_array_equal(got, [[[8, 9], [0, 1]], [[2, 3], [2, 3]]])
     assert "self.op = nn.Embedding(5, 2)" in emitted
-    assert "y = self.op(x1.long())" in emitted
+    assert "return self.op(x1.long())" in emitted
     got, emitted = run_op(o.Gather(1), tmp_path / "columns", table, [1.0])
     np.testing.assert_array_equal(got, [[1], [3], [5], [7], [9]])
-    assert "y = self.table[:, x1.long()]" in emitted
+    assert "return self.table[:, x1.long()]" in emitted
     got, emitted = run_op(o.Gather(0), tmp_path / "made", constant("table", table.data), [4.0])
     assert "nn.Embedding" not in emitted
     np.testing.assert_array_equal(got, [[8, 9]])
@@ -112,10 +112,10 @@ def test_of_equal_values_the_later_comes_first(tmp_path):
     x = [2.0, 7.0, 7.0, -0.0, 0.0, 7.0]
     got, emitted = run_op(o.TopIndices(0, 6), tmp_path / "six", x)
     np.testing.assert_array_equal(got, [5, 2, 1, 0, 4, 3])
-    assert "y = top_indices(x, 6, dim=0)" in emitted
+    assert "return top_indices(x, 6, dim=0)" in emitted
     got, emitted = run_op(o.TopIndices(0, 1), tmp_path / "one", x)
     np.testing.assert_array_equal(got, [5])
-    assert "y = last_argmax(x, dim=0)" in emitted
+    assert "return last_argmax(x, dim=0)" in emitted
     assert "def top_indices" not in emitted
 
 
@@ -128,10 +128,10 @@ def test_the_greatest_of_a_parameter(tmp_path):
 @pytest.mark.parametrize(
     ("axis", "offsets", "shape", "text"),
     [
-        (2, (1,), (9, 9, 2), "y = x[:, :, 1:3]"),
-        (1, (1, 0), (9, 2, 3), "y = x[:, 1:, :3]"),
-        (0, (1, 0, 2), (1, 3, 2), "y = x[1:, :, 2:]"),
-        (1, (0, 0), (9, 3, 4), "y = x\n"),
+        (2, (1,), (9, 9, 2), "return x[:, :, 1:3]"),
+        (1, (1, 0), (9, 2, 3), "return x[:, 1:, :3]"),
+        (0, (1, 0, 2), (1, 3, 2), "return x[1:, :, 2:]"),
+        (1, (0, 0), (9, 3, 4), "return x\n"),
     ],
 )
 def test_crop_takes_sizes_of_another(axis, offsets, shape, text, tmp_path):

@@ -71,7 +71,8 @@ def test_every_command_has_the_option(path: Path) -> None:
     require("onnxruntime")
     out, fork = path.parent / "out", ("--crop-offsets", "fork")
     assert "so does --crop-offsets fork" in invoke("inspect", path).output
-    assert inspect_net(path, crop_offsets="fork").warnings[0].endswith('have it: "y" at (2, 3)')
+    (note,) = inspect_net(path, crop_offsets="fork").warnings
+    assert note.endswith('between the bottoms: "y" at (2, 3) (Crop)')
     assert '"y" at (2, 3)' in invoke("inspect", path, *fork).output
     strict = invoke("convert", path, "--to", "onnx", "-o", out, "--strict")
     assert strict.exit_code == 2
@@ -94,8 +95,10 @@ def test_a_folder_and_a_survey_are_read_with_it(path: Path) -> None:
     path.write_text(path.read_text().replace("pad_w: 3", "pad_w: 3 stride: 2"))
     out, fork = path.parent / "out", ("--crop-offsets", "fork")
     # Of unequal scale there is no offset.
-    assert "a step in" in invoke("convert", path.parent, "--to", "onnx", "-o", out, *fork).output
-    assert "a step in" in invoke("survey", path.parent, *fork).output
+    assert (
+        "times the scale" in invoke("convert", path.parent, "--to", "onnx", "-o", out, *fork).output
+    )
+    assert "times the scale" in invoke("survey", path.parent, *fork).output
     path.write_text(path.read_text().replace("stride: 2", ""))
     done = invoke("convert", path.parent, "--to", "onnx", "-o", out, *fork)
     assert done.exit_code == 0, done.output

@@ -33,12 +33,16 @@ assert op_faults, weight_faults  # which register kinds
 FAULTS = ("all weights off by 1e-3", "two channels of a weight swapped", "bias negated",
           "bias dropped")  # fmt: skip
 CHAINS = [name for name, (_, changes) in CASES.items() if any("into" in one for one in changes)]
+FURTHER_IN = {"SegNet's BN", "a chain after a pooling", "what others read stays"}
+"""Those that do not begin with the net's inputs."""
 PASSES = conversion.run_passes
+onnx = require("onnx")
+OPSET = str(min(require("converters.onnx").DEFAULT_OPSET, onnx.defs.onnx_opset_version()))
+"""Which one the files have."""
 
 
 @pytest.fixture(autouse=True)
 def _installed() -> None:
-    require("onnx")
     require("onnxruntime")
 
 
@@ -122,13 +126,14 @@ def test_the_chain_is_left_and_fails_again(
     assert alone(folder) == chain_of(name)
     told = f"first fault at one of the layers {', '.join(chain_of(name))}, blob"
     assert told in done.stdout
-    assert command(folder)[-3:] == ["--optimize", "--opset", "26"]
+    assert command(folder)[-3:] == ["--optimize", "--opset", OPSET]
     assert told in check(folder, monkeypatch, 1)
     wrongly(None)
     check(folder, monkeypatch, 0)
     # What is expected is what the net itself gives there.
     fed = {path.stem: np.load(path) for path in (folder / "inputs").iterdir()}
-    if list(fed) == [blob.name for blob in source.net.inputs]:
+    assert (list(fed) == [blob.name for blob in source.net.inputs]) == (name not in FURTHER_IN)
+    if name not in FURTHER_IN:
         blobs = reference.run(source.net, source.parameters, fed)
         with np.load(folder / "expected.npz") as expected:
             (top,) = expected.files
@@ -163,9 +168,9 @@ def test_of_every_target(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--dtype", "float16"], ["--optimize", "--dtype", "float16", "--opset", "26"]),
-        (["--dynamic", "spatial"], ["--dynamic", "spatial", "--optimize", "--opset", "26"]),
-        (["--isolate"], ["--optimize", "--opset", "26", "--isolate"]),
+        (["--dtype", "float16"], ["--optimize", "--dtype", "float16", "--opset", OPSET]),
+        (["--dynamic", "spatial"], ["--dynamic", "spatial", "--optimize", "--opset", OPSET]),
+        (["--isolate"], ["--optimize", "--opset", OPSET, "--isolate"]),
     ],
     ids=str,
 )
@@ -209,6 +214,10 @@ def test_convert_leaves_the_chain_too(
     check(folder, monkeypatch, 0)
 
 
+CHAINLESS = {3, 4, 5, 7}
+"""Of the random nets those in which passes fold nothing."""
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_random_chains(
     seed: int, wrongly: Callable[[str | None], None], tmp_path: Path,
@@ -219,11 +228,8 @@ def test_random_chains(
     wrongly("all weights off by 1e-3")
     report = decaffeinate.verify(source, backends="onnx", optimize=True, repro=tmp_path)
     (result,) = report.results
-    changed = report.passed
-    if changed:  # no chain in it
-        wrongly(None)
-        done = decaffeinate.convert(source, to="onnx", output=tmp_path / "files", optimize=True)
-        assert not list(fused(done.graph))
+    if seed in CHAINLESS:
+        assert report.passed
         return
     assert result.first_fault is not None
     among = result.first_fault.among
@@ -267,12 +273,12 @@ def test_layers_of_one_name_keep_their_weights_apart(
     ("options", "words"),
     [
         (["--opset", "17"], ["--opset", "17"]),
-        (["--optimize"], ["--optimize", "--opset", "26"]),
-        (["--dtype", "float16"], ["--dtype", "float16", "--opset", "26"]),
-        (["--dynamic", "batch"], ["--dynamic", "batch", "--opset", "26"]),
+        (["--optimize"], ["--optimize", "--opset", OPSET]),
+        (["--dtype", "float16"], ["--dtype", "float16", "--opset", OPSET]),
+        (["--dynamic", "batch"], ["--dynamic", "batch", "--opset", OPSET]),
         (["--dynamic", "spatial", "--dynamic", "batch"],
-         ["--dynamic", "batch", "--dynamic", "spatial", "--opset", "26"]),
-        (["--preprocess", "--mean", "0"], ["--opset", "26"]),
+         ["--dynamic", "batch", "--dynamic", "spatial", "--opset", OPSET]),
+        (["--preprocess", "--mean", "0"], ["--opset", OPSET]),
     ],
     ids=str,
 )  # fmt: skip

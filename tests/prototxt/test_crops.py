@@ -11,9 +11,8 @@ from prototxt.net import Net
 from prototxt.shapes import infer_shapes
 
 NET = """
-layer { name: "in" type: "Input" top: "x" top: "like"
-        input_param { shape { dim: 1 dim: 2 dim: 6 dim: 6 }
-                      shape { dim: 1 dim: 2 dim: 4 dim: 4 } } }
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 6 dim: 6 } } }
+layer { name: "like" type: "Pooling" bottom: "x" top: "like" pooling_param { kernel_size: 3 } }
 layer { name: "cut" type: "Crop" bottom: "x" bottom: "like" top: "y" %s }
 layer { name: "cut2" type: "Crop" bottom: "x" bottom: "like" top: "z" %s }
 """
@@ -23,7 +22,7 @@ def test_a_crop_without_settings_is_noted_and_a_doubt() -> None:
     net = parse_net(NET % ("", ""), "net.prototxt")
     (note,) = net.warnings
     assert note.startswith(
-        'net.prototxt:5:1: layer "cut" (Crop) states no offset, nor does another: 0'
+        'net.prototxt:4:1: layer "cut" (Crop) states no offset, nor does another: 0'
     )
     assert net.doubts == (note,)
 
@@ -215,15 +214,16 @@ def test_dilated_windows_count_as_far_as_they_reach() -> None:
     ("text", "why"),
     [
         # test_catch_scale_mismatch, test_catch_negative_crop, test_catch_unconnected
-        (chain(pooled=3) + crop("cut", "deconv data"), 'a step in "deconv" is 3/2 in "data"'),
+        (chain(pooled=3) + crop("cut", "deconv data"),
+         '"deconv" has 2/3 times the scale of "data"'),
         (chain(dpad=10) + crop("cut", "deconv data"), '"data" begins at -10 of "deconv"'),
         (chain() + data(9, "other") + crop("cut", "deconv other"),
          '"deconv" and "other" do not come of one blob'),
         (data() + pool("p", "data", 2, 1) + crop("cut", "p data"), '"data" begins at -1/2 of "p"'),
         (chain() + layer("InnerProduct", "ip", "deconv", "inner_product_param { num_output: 9 }")
-         + crop("cut", "ip data"), 'layer "ip" (InnerProduct, net.prototxt:6:1) puts its bottom'),
+         + crop("cut", "ip data"), 'layer "ip" (InnerProduct, net.prototxt:6:1) has no known map'),
         (data() + layer("Pooling", "p", "data", "pooling_param { global_pooling: true }")
-         + crop("cut", "p data"), 'layer "p" (Pooling, net.prototxt:2:1) puts its bottom'),
+         + crop("cut", "p data"), 'layer "p" (Pooling, net.prototxt:2:1) has no known map'),
         (chain() + crop("cut", "deconv"), "it has 1 bottom, not 2"),
         (chain() + crop("cut", "deconv data", fields="crop_param { offset: 1 }"),
          "it has a crop_param, which is Crop's"),
@@ -279,7 +279,7 @@ def test_a_bare_crop_begins_where_forks_do_if_wanted() -> None:
     assert net.doubts == ()
     (note,) = net.warnings
     assert note.partition(": ")[2].startswith(
-        'Crop layers begin where the layers between their bottoms have it: "crop0" at 34, "crop1"'
+        'offsets worked out from the layers between the bottoms: "crop0" at 34 (Crop), "crop1" at'
     )
     stated = [list(one.message.crop_param.offset) for one in net if one.type == "Crop"]
     assert stated == [[k, k] for k in (34, 35, 36, 38, 42)]
@@ -290,6 +290,88 @@ def test_a_bare_crop_at_which_all_agree_needs_no_note() -> None:
     assert parse_net(text).warnings == ()
     assert parse_net(text, crop_offsets="caffe").cuts == ()
     assert offsets(parse_net(text, crop_offsets="fork")) == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(chain(pooled=3) + crop("cut", "deconv data", "Crop"), id="scale"),
+        pytest.param(chain(dpad=10) + crop("cut", "deconv data", "Crop"), id="negative"),
+        pytest.param(data() + pool("p", "data", 2, 1) + crop("cut", "data p", "Crop"), id="half"),
+        pytest.param(data() + data(9, "other") + crop("cut", "data other", "Crop"), id="apart"),
+        pytest.param(data() + crop("cut", "data", "Crop"), id="one bottom"),
+        pytest.param(
+            data() + pool("p", "data", 2, 1) + crop("cut", "data p", "Crop")
+            + conv("c", "p", 3) + crop("after", "cut c", "Crop"),
+            id="behind one at which they stop",
+        ),
+    ],
+)  # fmt: skip
+def test_where_forks_would_stop_the_net_is_caffes(text: str) -> None:
+    net = parse_net(text, "net.prototxt")
+    assert net.warnings == net.doubts == ()
+
+
+def test_a_bare_crop_behind_a_layer_whose_map_is_not_known_is_a_doubt() -> None:
+    fields = "convolution_param { kernel_size: 3 }"
+    text = data() + layer("Im2col", "im", "data", fields) + crop("cut", "data im", "Crop")
+    net = parse_net(text, "net.prototxt")
+    (note,) = net.warnings
+    assert net.doubts == (note,)
+    assert "would stop there, or have a map that is not known here" in note
+    assert 'layer "im" (Im2col, net.prototxt:2:1) has no known map from its bottom to its' in note
+
+
+# --- crops of crops -------------------------------------------------------------------------------
+
+
+def two(first: str, second: str, kind: str = "AutoCrop") -> str:
+    """A crop of a crop, each to what a convolution of 3 leaves."""
+    return (
+        data()
+        + conv("c1", "data", 3)
+        + crop("first", "data c1", "Crop", first)
+        + conv("c2", "c1", 3)
+        + crop("second", "first c2", kind, second)
+    )
+
+
+@pytest.mark.parametrize("kind", ["AutoCrop", "CROP"])
+def test_an_offset_is_of_the_cut_that_is_made(kind: str) -> None:
+    """RCF's AutoCrop, too, begins 2 further in than a Crop at 0: auto_crop_layer.cpp, with the
+    offsets of crop_layer.hpp."""
+    net = parse_net(two("", "", kind), crop_offsets="caffe")
+    assert offsets(net) == [(2, 2)]
+    (note,) = net.doubts
+    assert 'take 1 in "first"' in note
+
+
+def test_a_note_on_bare_crops_is_of_what_forks_would_make_of_all() -> None:
+    (note,) = parse_net(two("", "", "Crop")).doubts
+    assert 'take 1 in "first", 1 in "second"' in note
+    assert offsets(parse_net(two("", "", "Crop"), crop_offsets="fork")) == [(1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("first", "choice"),
+    [
+        ("crop_param { axis: 2 offset: 1 }", "caffe"),
+        ("crop_param { axis: 2 offset: 2 offset: 0 }", "caffe"),
+        ("", "fork"),
+    ],
+)
+def test_a_crop_that_rcf_counts_otherwise_is_refused(first: str, choice: str) -> None:
+    with pytest.raises(NetError) as caught:
+        parse_net(two(first, ""), crop_offsets=choice)
+    assert 'layer "second": where AutoCrop begins' in str(caught.value)
+    assert "RCF counts a Crop here by its offsets of batch and channel" in str(caught.value)
+
+
+def test_a_crop_of_no_such_axis_is_left_to_its_shape_rule() -> None:
+    for axis in (-9, 9):
+        net = parse_net(two(f"crop_param {{ axis: {axis} offset: 1 }}", "", "Crop"))
+        with pytest.raises(NetError, match=f"axis {axis} does not exist"):
+            infer_shapes(net)
 
 
 def test_the_choice_changes_no_crop_that_says_where_it_begins() -> None:

@@ -30,6 +30,7 @@ from verify.compare import BlobComparison, impossible
 from verify.detections import detection_outputs, match_detections
 from verify.drift import Agreement, boxes_beyond, class_axes, open_choices, top_agreement
 from verify.harness import empty_report
+from verify.local import misplaced_rows
 from verify.report import BackendResult, Matching, Report, StoredParameters
 from verify.repro import write_repro
 from verify.tolerance import DERIVED, Tolerance
@@ -135,6 +136,7 @@ class _Trial:
         ports = {blob: given[port.name] for blob, port in self.binding.outputs.items()}
         rows, notes = output_rows(task, ports, made.rows)
         lacking = [self._lacking(blob) for blob in self.binding.missing]
+        lacking += misplaced_rows(self.net, self.names, self.exact).values()
         notes += boxes_beyond("the file", (*made.rows, *rows))
         agreements = self._agreements(rows, ports)
         if all(row.passed for row in (*made.rows, *lacking, *rows)):

@@ -84,14 +84,11 @@ def permute(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> li
 
 @caffe_layer("Crop")
 def crop(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[Array]:
-    """The first bottom cut to the second's sizes from `axis` on, beginning at `offset` (none: 0;
-    one: for all those axes; else one each); further axes of the second are not read
-    (crop_layer.cpp)."""
+    """The first bottom cut to the second's sizes from `axis` on; further axes of the second are not
+    read (crop_layer.cpp)."""
     x, like = bottoms
-    param = layer.message.crop_param
-    axis = canonical_axis(param.axis, x.ndim, layer)
-    offsets = list(param.offset) or [0]
-    offsets = offsets * (x.ndim - axis) if len(offsets) == 1 else offsets
+    axis = canonical_axis(layer.message.crop_param.axis, x.ndim, layer)
+    offsets = crop_offsets(layer, x.ndim)[axis:]
     place = [slice(None)] * axis
     for offset, size, full in zip(offsets, like.shape[axis : x.ndim], x.shape[axis:], strict=True):
         if offset + size > full:
@@ -102,6 +99,15 @@ def crop(layer: Layer, bottoms: list[Array], params: tuple[Array, ...]) -> list[
             )
         place.append(slice(offset, offset + size))
     return [x[tuple(place)]]
+
+
+def crop_offsets(layer: Layer, axes: int) -> list[int]:
+    """Where a Crop begins on each axis: at 0 before `axis`, then at `offset` (none: 0; one: for all
+    those axes; else one each)."""
+    param = layer.message.crop_param
+    axis = canonical_axis(param.axis, axes, layer)
+    offsets = list(param.offset) or [0]
+    return [0] * axis + (offsets * (axes - axis) if len(offsets) == 1 else offsets)
 
 
 @caffe_layer("Tile")

@@ -138,8 +138,8 @@ class PyTorchRunner:
             if isinstance(part, ast.ClassDef) and part.name == type(self._model).__name__
         )  # fmt: skip
         (forward,) = (p for p in net.body if isinstance(p, ast.FunctionDef) and p.name == "forward")
-        places = {arg.arg: f"{_INPUT}{arg.arg}" for arg in forward.args.args[1:]}
-        inputs = list(places.values())
+        inputs = [f"{_INPUT}{argument.arg}" for argument in forward.args.args[1:]]
+        places: dict[str, str] = {}
         numbers = {node: number for number, node in enumerate(_expressions(forward))}
         for line in forward.body:
             if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
