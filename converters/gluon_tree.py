@@ -50,7 +50,7 @@ class Tree:
         uses: Mapping[Value, Sequence[Node]],
         reserved: Collection[str],
     ) -> None:
-        self.blocks, self.layers = recovered.blocks, layers
+        self.parts, self.blocks, self.layers = recovered.parts, recovered.blocks, layers
         class_names(self.blocks, ["Path", "F"])
         self.signatures = {
             b: GluonSignature(b, attributes=reserved, variables=reserved) for b in self.blocks
@@ -157,7 +157,7 @@ class Tree:
 
     def summary(self, block: Block) -> str:
         """Which instances a block has."""
-        return summary(block, self.places)
+        return summary(block, self.places, self.parts)
 
 
 def _optional(target: str, calls: Sequence[Call], flag: str) -> list[str]:

@@ -76,6 +76,13 @@ class State:
         self.literals = self._literals(parameters)
         self.loose = [p for p in parameters if p not in owned and p not in self.literals]
 
+    def lead(self, node: Node) -> None:
+        """Let a node be the first that uses its submodule, whichever comes first in the graph."""
+        first = self.first.get(node, node)
+        if first is not node:
+            self.kinds[node] = self.kinds.pop(first)
+            self.first |= {user: node for user, other in self.first.items() if other is first}
+
     def name(self, texts: Mapping[Any, str]) -> None:
         """Name the attributes of the net: of what is given, after its text, and of the stored
         values that belong to no submodule."""

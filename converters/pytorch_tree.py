@@ -10,6 +10,7 @@ from typing import Any
 
 from converters.modules import Block, Instance, Part, Recovered, Unit
 from converters.modules.names import class_names, instance_text
+from converters.modules.wiring import in_series
 from converters.python_names import safe_text
 from converters.python_source import WIDTH, Call, Expression, layout, statement
 from converters.pytorch_file import TYPES
@@ -52,6 +53,11 @@ class Tree:
         class_names(self.blocks, sorted(TYPES))
         self.signatures = {block: Signature(block) for block in self.blocks}
         self.items = runs(self.parts, state.graph.outputs, state.uses)
+        for one in self.items:
+            if isinstance(one, Instance) and one.original is not None:
+                # Where the parts are not in the graph's order, its first call may be another one.
+                for unit in one.original.all_units():
+                    state.lead(unit.nodes[0])
         state.name(self._texts())
         self.attributes: dict[Any, str] = state.attributes
         self.paths: dict[Node, str] = {}
@@ -186,7 +192,7 @@ class Tree:
 
     def summary(self, block: Block) -> str:
         """Which instances a block has."""
-        return summary(block, self.places)
+        return summary(block, self.places, self.parts)
 
 
 def original(item: Part | Run) -> Part | Run:
@@ -194,12 +200,14 @@ def original(item: Part | Run) -> Part | Run:
     return (item.original or item) if isinstance(item, Instance) else item
 
 
-def summary(block: Block, places: Mapping[Instance, str]) -> str:
-    """Which instances a block has, by their places in the net."""
+def summary(block: Block, places: Mapping[Instance, str], parts: Sequence[Part]) -> str:
+    """Which instances a block has, by their places in a net of these parts."""
     found = list(dict.fromkeys(places[one] for one in block.instances if one in places))
     if len(found) == 1:
         count = len(block.instances)
-        return safe_text(f"Shared by {count} branches: {found[0]}.")
+        series = in_series(block, parts)
+        used = f"Called {count} times" if series else f"Shared by {count} branches"
+        return safe_text(f"{used}: {found[0]}.")
     named = f"{found[0]} to {found[-1]}" if len(found) > 2 else " and ".join(found)
     return safe_text(f"Used {len(found)} times: {named}.")
 

@@ -9,7 +9,7 @@ from converters.modules.names import common_text
 from converters.modules.optional import wired_keys
 from converters.modules.parts import Block, Instance, Part, Unit, reads
 from converters.modules.repeats import set_arguments
-from converters.modules.shared import LEAST, Branches, place
+from converters.modules.shared import LEAST, Branches, ready_position
 from ir import Value
 
 __all__ = ["Calls"]
@@ -51,7 +51,7 @@ class Calls:
         """The net with each first branch in one stretch, without the other ones."""
         inner = {unit for branches in self.found for row in branches.rows for unit in row}
         placed = [(i, [unit]) for unit, i in self.order.items() if unit not in inner]
-        placed += [(place(one.first, self.order), one.first) for one in self.found]
+        placed += [(ready_position(one.first, self.order), one.first) for one in self.found]
         placed.sort(key=lambda pair: pair[0])
         return [unit for _, several in placed for unit in several]
 
@@ -66,16 +66,16 @@ class Calls:
         own: dict[Branches, list[Part]] = {}
         placed: list[tuple[int, Part]] = []
         for part in parts:
-            placed.append((place(part.all_units(), self.order), part))
+            placed.append((ready_position(part.all_units(), self.order), part))
             if part.all_units()[0] in regions:
                 own.setdefault(regions[part.all_units()[0]], []).append(part)
         for branches, several in own.items():
-            start = place(branches.first, self.order)
+            start = ready_position(branches.first, self.order)
             placed = [(start if part in several else at, part) for at, part in placed]
             for call, column in enumerate(branches.others, start=1):
                 stands = dict(zip(branches.first, column, strict=True))
-                at = place(column, self.order)
-                placed += [(at, _again(part, stands, call)) for part in several]
+                at = ready_position(column, self.order)
+                placed += [(at, _call_of(part, stands, call)) for part in several]
         placed.sort(key=lambda pair: pair[0])
         return [part for _, part in placed]
 
@@ -133,11 +133,11 @@ def _join(one: Instance, block: Block | None, made: list[Block]) -> None:
     one.block = block
 
 
-def _again(part: Part, stands: Mapping[Unit, Unit], call: int) -> Part:
+def _call_of(part: Part, stands: Mapping[Unit, Unit], call: int) -> Part:
     """What a part of the first branch is in another one."""
     if isinstance(part, Unit):
         return stands[part]
-    parts = [inner and _again(inner, stands, call) for inner in part.parts]
+    parts = [inner and _call_of(inner, stands, call) for inner in part.parts]
     made = Instance(parts, part.name, dict(part.settings), original=part, call=call)
     made.block = part.block
     part.block.instances.append(made)

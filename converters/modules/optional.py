@@ -70,13 +70,13 @@ def _without(parts: Sequence[Part], option: Option) -> list[object] | None:
         return None
     gone = option.stop - option.start
 
-    def place(index: int) -> int:
+    def index_without(index: int) -> int:
         if index == option.stop - 1:
             index = option.instead
         return index if index < option.start else index - gone
 
     return [
-        (part.strict_key(), tuple(place(i) for i in wired))
+        (part.strict_key(), tuple(index_without(i) for i in wired))
         for index, (part, wired) in enumerate(zip(parts, wires(parts), strict=True))
         if not option.start <= index < option.stop
     ]

@@ -10,7 +10,7 @@ from converters.modules.parts import Unit, reads
 from converters.modules.wiring import wires
 from ir import Value
 
-__all__ = ["LEAST", "Branches", "find_branches", "place"]
+__all__ = ["LEAST", "Branches", "find_branches", "ready_position"]
 
 LEAST = 2
 """Layers with parameters that a branch has; a single one is called twice as it is."""
@@ -55,7 +55,7 @@ def find_branches(units: Sequence[Unit], outputs: Collection[Value]) -> list[Bra
     found: list[Branches] = []
     for component in rows.components():
         found += _longest(component, rows.readers, outputs, order)
-    return sorted(found, key=lambda one: place(one.first, order))
+    return sorted(found, key=lambda one: ready_position(one.first, order))
 
 
 class _Rows:
@@ -132,17 +132,25 @@ class _Rows:
 
     def components(self) -> Iterable[list[Row]]:
         """The rows that are joined by what they make and read, in the net's order."""
-        number: dict[Unit, int] = {}
+        index = {unit: i for i, unit in enumerate(self.units)}
+        parent = list(range(len(self.units)))
+
+        def root(i: int) -> int:
+            while parent[i] != i:
+                parent[i] = parent[parent[i]]
+                i = parent[i]
+            return i
+
         for i, unit in enumerate(self.units):
-            makers = [self.made.get(value) for value in reads(unit)]
-            joined = {
-                number[maker] for maker in makers
-                if maker in number and len(self.rows[maker]) == len(self.rows[unit])
-            }  # fmt: skip
-            number[unit] = min(joined, default=i)
-            number |= {other: number[unit] for other, n in number.items() if n in joined}
-        for wanted in dict.fromkeys(number.values()):
-            yield [self.rows[unit] for unit, n in number.items() if n == wanted]
+            for value in reads(unit):
+                maker = self.made.get(value)
+                if maker in index and len(self.rows[maker]) == len(self.rows[unit]):
+                    low, high = sorted((root(index[maker]), root(i)))
+                    parent[high] = low
+        found: dict[int, list[Row]] = {}
+        for i, unit in enumerate(self.units):
+            found.setdefault(root(i), []).append(self.rows[unit])
+        return found.values()
 
 
 def _is_plain(unit: Unit) -> bool:
@@ -164,52 +172,83 @@ def _longest(
     order: Mapping[Unit, int],
 ) -> list[Branches]:
     """The longest stretches of rows that are branches, and do not overlap."""
-    stretches = _stretches(rows, readers, outputs)
-    start, stop = max(stretches, key=lambda span: (span[1] - span[0], -span[0]), default=(0, 0))
-    if stop == start:
-        return []
-    columns = list(zip(*rows[start:stop], strict=True))
-    columns.sort(key=lambda column: place(column, order))
-    found = Branches(tuple(zip(*columns, strict=True)))
-    learns = sum(unit.learns for unit in found.first)
-    return [
-        *_longest(rows[:start], readers, outputs, order),
-        *([found] if learns >= LEAST else []),
-        *_longest(rows[stop:], readers, outputs, order),
-    ]
+    found: list[Branches] = []
+    taken = [False] * len(rows)
+    for size, starts in reversed(list(enumerate(_Stretches(rows, readers, outputs).by_size()))):
+        for start in starts:
+            # None that was taken is shorter, so one that overlaps has the first row or the last.
+            if taken[start] or taken[start + size - 1]:
+                continue
+            taken[start : start + size] = [True] * size
+            columns = list(zip(*rows[start : start + size], strict=True))
+            columns.sort(key=lambda column: ready_position(column, order))
+            if sum(unit.learns for unit in columns[0]) >= LEAST:
+                found.append(Branches(tuple(zip(*columns, strict=True))))
+    return found
 
 
-def _stretches(
-    rows: Sequence[Row], readers: Mapping[Value, Sequence[Unit]], outputs: Collection[Value]
-) -> Iterable[tuple[int, int]]:
+class _Stretches:
     """The stretches of rows whose columns read one value, make one, and are wired alike."""
-    columns = list(zip(*rows, strict=True))
-    wired = [wires(column) for column in columns]
-    for start in range(len(rows)):
-        entries: list[set[Value]] = [set() for _ in columns]
-        open_: list[dict[Value, int]] = [{} for _ in columns]
-        for index in range(start, len(rows)):
-            if len({tuple(i if i >= start else -1 for i in one[index]) for one in wired}) > 1:
-                break
-            for column, read, left in zip(columns, entries, open_, strict=True):
-                unit = column[index]
-                for value in dict.fromkeys(reads(unit)):
-                    if value not in left:
-                        read.add(value)
-                    else:
-                        left[value] -= 1
-                # What nothing reads must be what leaves the stretch.
-                kept = unit.output in outputs or unit.output not in readers
-                left[unit.output] = len(readers.get(unit.output, ())) + kept
-            if max(map(len, entries)) > 1:
-                break
-            ends = ({v for v, count in left.items() if count} for left in open_)
-            last = ({column[index].output} for column in columns)
-            if all(map(len, entries)) and all(a == b for a, b in zip(ends, last, strict=True)):
-                yield start, index + 1
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        readers: Mapping[Value, Sequence[Unit]],
+        outputs: Collection[Value],
+    ) -> None:
+        self.count = len(rows)
+        self.inputs: list[list[tuple[int, tuple[Value, ...]]]] = []
+        """What each row reads: the row before that makes it, or -1, and the value by column."""
+        self.least = [0] * self.count
+        """By row, the least start of a stretch in which its columns are wired alike."""
+        self.last = [0] * self.count
+        """By row, the last row that reads what it makes; `count` where something else does too, and
+        where nothing reads it: what nothing reads must be what leaves the stretch."""
+        columns = list(zip(*rows, strict=True))
+        wired = [wires(column) for column in columns]
+        for index, row in enumerate(rows):
+            self._enter(index, row, [makers[index] for makers in wired])
+        for column in columns:
+            at = {unit: i for i, unit in enumerate(column)}
+            for i, unit in enumerate(column):
+                users = [at.get(user, self.count) for user in readers.get(unit.output, ())]
+                inner = users and min(users) > i and unit.output not in outputs
+                self.last[i] = max(self.last[i], max(users) if inner else self.count)
+
+    def _enter(self, index: int, row: Row, makers: Sequence[tuple[int, ...]]) -> None:
+        if len({len(one) for one in makers}) > 1:
+            self.least[index] = index + 1
+        read: list[int] = []
+        for place in zip(*makers, strict=False):
+            # The order is the first column's: in another one, what is read may be made later.
+            before = [maker if maker < index else -1 for maker in place]
+            if len(set(before)) > 1:
+                self.least[index] = max(self.least[index], *(maker + 1 for maker in before))
+            for maker in place:
+                if maker > index:
+                    self.least[maker] = max(self.least[maker], index + 1)
+            read.append(before[0])
+        values = zip(*(reads(unit) for unit in row), strict=False)
+        self.inputs.append(list(zip(read, values, strict=True)))
+
+    def by_size(self) -> list[list[int]]:
+        """By how many rows they have, where the stretches start."""
+        found: list[list[int]] = [[] for _ in range(self.count + 1)]
+        for start in range(self.count):
+            entries: set[tuple[Value, ...]] = set()
+            last = start
+            for index in range(start, self.count):
+                entries.update(value for maker, value in self.inputs[index] if maker < start)
+                if start < self.least[index] or len(entries) > 1 or last == self.count:
+                    break
+                # All that the rows before this one make is read by now.
+                if entries and last <= index:
+                    found[index + 1 - start].append(start)
+                last = max(last, self.last[index])
+        return found
 
 
-def place(units: Sequence[Unit], order: Mapping[Unit, int]) -> int:
+def ready_position(units: Sequence[Unit], order: Mapping[Unit, int]) -> int:
     """Where in the net's order units can run one after the other: what they read is ready then."""
     made = {unit.output for unit in units}
     entering = [unit for unit in units if not made.issuperset(reads(unit))]

@@ -13,12 +13,15 @@ from tests.converters.pytorch_conversion import assert_formatted, ruff
 from tests.converters.test_gluon import EXPORTED, source
 from tests.converters.test_gluon_modules import classes, compared
 from tests.converters.test_modules_random import STEPS, step
-from tests.converters.test_modules_shared import FORMS
+from tests.converters.test_modules_shared import FORMS, recurrent, shared_class
 from tests.frameworks import require
 from tests.nets.drawn import drawn
 from tests.nets.sharing import BRANCHES, siamese
 
 mx = require("mxnet")
+
+WITHIN = {"lenet": set(), "residual": {"Residual"}, "inception": set()}
+"""The classes within a branch of each kind."""
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["in turn", "mixed"])
@@ -28,8 +31,10 @@ def test_branches_are_calls_of_one_block(kind, forms, mixed, tmp_path):
     text = siamese(BRANCHES[kind], FORMS[forms], mixed=mixed)
     conversion = compared(text, tmp_path)
     found = source(conversion)
-    assert {"Residual"} == classes(found) - {"Tower", "Features", "Mix"} or kind != "residual"
-    calls = re.findall(r"self\.(?:tower|features|mix)\((\w+)\)", found)
+    shared = shared_class(kind, forms)
+    assert classes(found) == WITHIN[kind] | {shared}
+    assert f'"""Shared by {len(FORMS[forms])} branches: {shared.lower()}."""' in found
+    calls = re.findall(rf"self\.{shared.lower()}\((\w+)\)", found)
     assert calls == [f"in{i}" for i in range(len(FORMS[forms]))]
     assert_formatted(tmp_path)
     done = ruff("check", "--isolated", "--select=E,F,W,I,B,UP,SIM", "--ignore=E501", str(tmp_path))
@@ -43,6 +48,12 @@ def test_branches_are_calls_of_one_block(kind, forms, mixed, tmp_path):
     command = [sys.executable, "-I", "-W", "ignore", "-c", EXPORTED]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_calls_one_after_the_other_are_no_branches(tmp_path):
+    found = source(compared(recurrent(), tmp_path))
+    assert classes(found) == {"Step"}
+    assert '"""Called 3 times: step."""' in found
 
 
 @settings(max_examples=25, deadline=None)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 
 import decaffeinate
 from converters.caffe import lower
+from converters.modules.shared import find_branches
+from converters.pytorch_state import State
+from converters.pytorch_units import units_of
 from decaffeinate.mapping import CaffeBlob
 from tests.converters.pytorch_conversion import assert_formatted, imported, ruff, source, write
 from tests.converters.test_modules import HOSTILE, classes, judged, quoted, verified
@@ -28,6 +32,44 @@ FORMS = {
 """Names of layers in the branches of a net."""
 
 
+def shared_class(kind, forms):
+    """What the class of branches is called."""
+    if (kind, forms) == ("inception", "behind"):
+        return "Mix"  # as the scope of its convolutions
+    return "Tower" if forms == "scopes" else "Features"
+
+
+def recurrent():
+    """A net whose two convolutions read three times what they made."""
+    net = Text("recursive", 9)
+    x = net.conv("first", "data", 4, 1)
+    for i in range(3):
+        for k in "ab":
+            share = f'param {{ name: "{k}w" }} param {{ name: "{k}b" }}'
+            fields = 'num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "msra" }'
+            x = net.add("Convolution", f"step{i}/{k}", [x], f"step{i}/{k}",
+                        f"convolution_param {{ {fields} }} {share}")  # fmt: skip
+            x = net.relu(f"step{i}/relu_{k}", x)
+    return str(net)
+
+
+def crossed():
+    """A net of two pairs of branches, where one input comes to `a` first and the other to `b`."""
+    net = Text("crossed", 9)
+
+    def run(name, layers, call, x):
+        for k in range(layers):
+            share = f'param {{ name: "{name}{k}w" }} param {{ name: "{name}{k}b" }}'
+            fields = 'num_output: 3 kernel_size: 1 weight_filler { type: "msra" }'
+            top = f"{name}{k}_{call}"
+            x = net.add("Convolution", top, [x], top, f"convolution_param {{ {fields} }} {share}")
+        return x
+
+    tops = [run("b", 2, 0, run("a", 4, 0, "data")), run("a", 4, 1, run("b", 2, 1, "data"))]
+    net.add("Eltwise", "sum", tops, "sum")
+    return str(net)
+
+
 def stored(conversion):
     """How many times each array is in the file, by its bytes."""
     arrays = require("safetensors.numpy").load_file(conversion.folder / "net.safetensors")
@@ -44,9 +86,7 @@ def test_branches_are_calls_of_one_module(kind, forms, mixed, tmp_path):
     names = FORMS[forms]
     conversion = verified(siamese(BRANCHES[kind], names, mixed=mixed), tmp_path)
     text = source(conversion)
-    expected = "Tower" if forms == "scopes" else "Features"
-    if (kind, forms) == ("inception", "behind"):
-        expected = "Mix"  # as the scope of its convolutions
+    expected = shared_class(kind, forms)
     assert list(classes(text))[-1] == expected
     attribute = expected.lower()
     assert text.count(f"self.{attribute} = {expected}(") == 1
@@ -174,18 +214,79 @@ def test_what_is_read_from_within_a_branch_stays_visible(tmp_path):
 
 
 def test_a_layer_may_read_what_it_made(tmp_path):
-    net = Text("recursive", 9)
-    x = net.conv("first", "data", 4, 1)
-    for i in range(3):
-        for k in "ab":
-            share = f'param {{ name: "{k}w" }} param {{ name: "{k}b" }}'
-            fields = 'num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "msra" }'
-            x = net.add("Convolution", f"step{i}/{k}", [x], f"step{i}/{k}",
-                        f"convolution_param {{ {fields} }} {share}")  # fmt: skip
-            x = net.relu(f"step{i}/relu_{k}", x)
-    found = source(verified(str(net), tmp_path))
+    found = source(verified(recurrent(), tmp_path))
     assert classes(found) == {"Step": 1}
     assert len(re.findall(r"self\.step\(", found)) == 3
+    # One call after the other, which are no branches.
+    assert '"""Called 3 times: step."""' in found
+
+
+def test_branches_may_come_in_another_order(tmp_path):
+    text = crossed()
+    found = source(verified(text, tmp_path))
+    assert [found.count(f"self.{name}(") for name in ("features", "features_2")] == [2, 2]
+    # All layers are in the branches, the ones that read what the other made too.
+    assert list(classes(found).values()) == [1, 1]
+    assert found.count("nn.Conv2d(") == 6
+    assert found.count("Shared by 2 branches") == 2
+    compare(text, tmp_path / "both")
+
+
+def test_another_branch_than_the_first_may_be_written_first(tmp_path):
+    net = Text("late", 9)
+    for call in (1, 0):
+        net.add("TanH", f"t{call}", ["data"], f"t{call}")
+    for call in (0, 1):
+        x = f"t{call}"
+        for k in "ab":
+            share = f'param {{ name: "{k}w" }} param {{ name: "{k}b" }}'
+            fields = 'num_output: 3 kernel_size: 1 weight_filler { type: "msra" }'
+            x = net.add("Convolution", f"{k}{call}", [x], f"{k}{call}",
+                        f"convolution_param {{ {fields} }} {share}")  # fmt: skip
+    net.add("Concat", "end", ["b0", "b1"], "end")
+    found = source(verified(str(net), tmp_path))
+    # The chain of t1, which comes first, is written first, though a0 is before a1.
+    assert found.index("b1 = self.features(") < found.index("b0 = self.features(")
+    assert found.count("nn.Conv2d(") == 2
+    compare(str(net), tmp_path / "both")
+
+
+def searched(layers):
+    """Calls of functions that the search for branches makes in dense ones with taps between."""
+
+    def make(net, x):
+        x = net.conv("stem", x, 4, 1)
+        for i in range(layers):
+            y = net.relu(f"d{i}/relu", net.conv(f"d{i}/conv", x, 4, 1))
+            x = net.add("Concat", f"d{i}/cat", [x, y], f"d{i}/cat")
+        return x
+
+    text = siamese(make, FORMS["behind"], own=["stem"])
+    taps = [f"d{i}/cat_p" for i in range(0, layers, 2)]
+    text += "".join(
+        f'layer {{ name: "t_{v}" type: "TanH" bottom: "{v}" top: "t_{v}" }}' for v in taps
+    )
+    graph = lower(*drawn(text))
+    units = units_of(State(graph, pairs=True), set())
+    count = 0
+
+    def tally(frame, event, _):
+        nonlocal count
+        count += event in ("line", "call")
+        return tally
+
+    before = sys.gettrace()
+    sys.settrace(tally)
+    try:
+        found = find_branches(units, graph.outputs)
+    finally:
+        sys.settrace(before)
+    assert len(found) == layers // 2 - 1
+    return count
+
+
+def test_the_search_does_not_grow_faster_than_the_square_of_a_net():
+    assert searched(48) < 4.5 * searched(24)
 
 
 # Caffe's names, training, names of any kind
