@@ -123,6 +123,8 @@ def convert(
     """
     if dtype not in DTYPES:
         raise UsageError(f'unknown dtype "{dtype}"', expected=" or ".join(DTYPES))
+    if opset is not None and not isinstance(opset, int):
+        raise UsageError(f"opset {opset!r} is no whole number", expected="one, such as 17")
     targets = _known([to] if isinstance(to, str) else to)
     dynamic = [dynamic] if isinstance(dynamic, str) else dynamic
     refuse_without_effect({"opset": opset, "labels": labels, "dtype": dtype, "flat": flat,

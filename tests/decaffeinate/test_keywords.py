@@ -209,3 +209,12 @@ def test_assert_equivalent_takes_them_too() -> None:
         assert_equivalent(case.net_path, backends="onnx", flat=True)
     with pytest.raises(UsageError, match="an image is given beside feeds"):
         assert_equivalent(case.net_path, backends="onnx", image="x.png", feeds={"a": {}})
+
+
+@pytest.mark.parametrize("opset", ["13", 13.5])
+def test_an_opset_is_a_whole_number(
+    opset: object, net: decaffeinate.Loaded, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="is no whole number"):
+        call("convert", net, tmp_path, opset=opset)
+    assert not list(tmp_path.iterdir())
