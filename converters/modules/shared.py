@@ -219,12 +219,12 @@ class _Stretches:
         if len({len(one) for one in makers}) > 1:
             self.least[index] = index + 1
         read: list[int] = []
-        for place in zip(*makers, strict=False):
+        for sources in zip(*makers, strict=False):
             # The order is the first column's: in another one, what is read may be made later.
-            before = [maker if maker < index else -1 for maker in place]
+            before = [maker if maker < index else -1 for maker in sources]
             if len(set(before)) > 1:
                 self.least[index] = max(self.least[index], *(maker + 1 for maker in before))
-            for maker in place:
+            for maker in sources:
                 if maker > index:
                     self.least[maker] = max(self.least[maker], index + 1)
             read.append(before[0])
