@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -18,6 +18,7 @@ __all__ = [
     "WriteOptions",
     "apart",
     "passing_on",
+    "refuse_unknown",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,6 +89,17 @@ def apart(options: ConvertOptions) -> tuple[ReadOptions, WriteOptions]:
     return cast(ReadOptions, reading), cast(WriteOptions, writing)
 
 
+def refuse_unknown(function: str, given: Collection[str], known: Collection[str]) -> None:
+    """What Python says of a keyword that a function of this name does not have.
+
+    Raises:
+        TypeError: there is one.
+    """
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'")
+
+
 def passing_on(kind: type, *described: Callable[..., Any]) -> Callable[[F], F]:
     """A decorator of functions whose `**options` are of a kind above.
 
@@ -107,11 +119,7 @@ def passing_on(kind: type, *described: Callable[..., Any]) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def checked(*args: Any, **given: Any) -> Any:
-            for name in given:
-                if name not in known:
-                    raise TypeError(
-                        f"{function.__name__}() got an unexpected keyword argument '{name}'"
-                    )
+            refuse_unknown(function.__name__, given, known)
             return function(*args, **given)
 
         shown = [*own, *(each for name, each in parameters.items() if name in _names(kind))]

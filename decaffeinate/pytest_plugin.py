@@ -57,9 +57,10 @@ def assert_equivalent(
     __tracebackhide__ = True
     from decaffeinate import api
     from decaffeinate.feeds import make_feeds
-    from decaffeinate.keywords import apart
+    from decaffeinate.keywords import AssertOptions, apart, refuse_unknown
     from prototxt.errors import UsageError
 
+    refuse_unknown("assert_equivalent", options, AssertOptions.__annotations__)
     given: Any = options
     reading, checking = apart(given)
     checks: dict[str, Any] = {**checking}
