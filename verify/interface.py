@@ -63,7 +63,7 @@ def _differ(what: str, found: Sequence[str], wanted: Sequence[str]) -> str:
 
 
 def _places(crops: Iterable[tuple[str, Sequence[int]]]) -> list[str]:
-    return [f'"{layer}" at ({height}, {width})' for layer, (height, width) in crops]
+    return [f'"{layer}" at ({", ".join(map(str, offset))})' for layer, offset in crops]
 
 
 def _listed(names: Sequence[str]) -> str:

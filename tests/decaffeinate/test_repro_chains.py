@@ -15,7 +15,7 @@ from decaffeinate import conversion
 from ir import Graph, Node, Parameter
 from ir.ops import Affine
 from ir.passes import Applied
-from prototxt import load_net
+from prototxt import Net, load_net
 from tests.command_line import invoke
 from tests.frameworks import require
 from tests.golden_cases import Case
@@ -35,6 +35,8 @@ FAULTS = ("all weights off by 1e-3", "two channels of a weight swapped", "bias n
 CHAINS = [name for name, (_, changes) in CASES.items() if any("into" in one for one in changes)]
 FURTHER_IN = {"SegNet's BN", "a chain after a pooling", "what others read stays"}
 """Those that do not begin with the net's inputs."""
+NO_NET = Net("", "", (), (), (), "TEST")
+"""Given to kinds of faults that look at the graph alone."""
 PASSES = conversion.run_passes
 onnx = require("onnx")
 OPSET = str(min(require("converters.onnx").DEFAULT_OPSET, onnx.defs.onnx_opset_version()))
@@ -63,7 +65,7 @@ def places(graph: Graph, kind: str) -> Iterator[Changed]:
                 yield node, lambda node=node, op=op: with_op(graph, node, op)
         return
     made = [*fused(graph)]
-    for node, change in KINDS[kind](graph, None):  # type: ignore[arg-type]
+    for node, change in KINDS[kind](graph, NO_NET):
         if node in made:
             yield node, change
 
